@@ -1,0 +1,138 @@
+"""What a disk is: its identity, its partition table, what stands on it. Plain values; sizes and offsets are bytes."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A size or an offset in bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskId:
+    """A disk's identity, whatever the kernel calls it today. A regular file's is its place in its file system."""
+
+    size: Size
+    model: str = ""
+    serial: str = ""
+    wwn: str = ""
+
+    def same_disk(self, other: "DiskId") -> bool:
+        """Whether both name one and the same disk: the strongest mark that both have decides."""
+        if self.wwn and other.wwn:
+            return self.wwn == other.wwn and self.size == other.size
+        return (self.serial, self.model, self.size) == (other.serial, other.model, other.size)
+
+
+class TableKind(StrEnum):
+    """How a disk is divided."""
+
+    GPT = "gpt"
+    MBR = "dos"
+    NONE = "none"
+
+
+class PartitionRole(StrEnum):
+    """Where a partition stands in its table."""
+
+    PRIMARY = "primary"
+    EXTENDED = "extended"
+    LOGICAL = "logical"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a probe finds on a volume: `kind` is blkid's TYPE ("ext4", "swap", "LVM2_member"), empty where unknown."""
+
+    kind: str = ""
+    usage: str = ""
+    label: str = ""
+    uuid: str = ""
+    block_size: Size = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """One entry of a table, with what stands on it."""
+
+    number: Size
+    start: Size
+    size: Size
+    type: str
+    role: PartitionRole = PartitionRole.PRIMARY
+    name: str = ""
+    uuid: str = ""
+    bootable: bool = False
+    content: Content = Content()
+
+    @property
+    def end(self) -> int:
+        """The first byte past the partition."""
+        return self.start + self.size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionTable:
+    """A table as sfdisk reads it; `table_id` is the disk GUID or the MBR's 32-bit signature."""
+
+    kind: TableKind
+    table_id: str = ""
+    partitions: tuple[Partition, ...] = ()
+
+
+class Role(StrEnum):
+    """Why a disk is never a target, whatever stands on it."""
+
+    BOOT_MEDIUM = "boot medium"
+    SYSTEM = "running system"
+    LIBRARY = "image library"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A file system or swap area of this disk that the running system uses; `where` is "[swap]" for swap."""
+
+    source: str
+    where: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """A disk as the inventory finds it. `path` is today's name for it; a regular file can stand in its place.
+
+    `fingerprint` is a digest of the first and last MiB: it tells if the disk was changed since it was looked at.
+    `unfinished` is the id of the image whose restore onto this disk was begun and never completed, else empty.
+    """
+
+    path: str
+    id: DiskId
+    table: PartitionTable
+    content: Content = Content()
+    """What stands on the bare disk where there is no table."""
+    transport: str = ""
+    logical_sector: Size = 512
+    physical_sector: Size = 512
+    removable: bool = False
+    read_only: bool = False
+    regular_file: bool = False
+    mounts: tuple[Mount, ...] = ()
+    holders: tuple[str, ...] = ()
+    """Devices that stand on this disk or its partitions: LVM, LUKS, md, loop."""
+    roles: tuple[Role, ...] = ()
+    fingerprint: str = ""
+    unfinished: str = ""
+    problem: str = ""
+    """Why the disk could not be looked at in full, in words; empty where it could."""
+
+    @property
+    def name(self) -> str:
+        """What a person types to confirm: `sda`, or a file's base name."""
+        return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.id.size

@@ -1,0 +1,138 @@
+"""The manifest: what one image holds, of which machine, and how its parts are proved.
+
+It is written last: an image without a whole manifest does not exist.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from blake3 import blake3
+
+from imaging.disk import Content, DiskId, PartitionTable, Size
+from imaging.errors import BadImageError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """The computer that the image was captured on, from DMI; empty where that is not known."""
+
+    vendor: str = ""
+    model: str = ""
+    serial: str = ""
+    firmware: str = ""
+    """"uefi" or "bios"."""
+    hostname: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """One partition (or the bare disk, number 0) and how its used bytes were found."""
+
+    number: Size
+    start: Size
+    size: Size
+    used: Size
+    """Bytes that are stored."""
+    map_origin: str
+    """Who said what is used: "partclone", "header" (swap), "whole"."""
+    note: str = ""
+    """Why all of it counts as used, in words, where it does."""
+    content: Content = field(default_factory=Content)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagedDisk:
+    """One disk of an image. The digests are BLAKE3, in hex, of the files beside the manifest."""
+
+    name: str
+    """The disk's name when it was captured (`sda`), and the stem of its files."""
+    id: DiskId
+    logical_sector: Size
+    physical_sector: Size
+    table: PartitionTable
+    volumes: tuple[Volume, ...]
+    table_extents: tuple[tuple[Size, Size], ...]
+    """Where the partition table lies, `(start, end)`: written last on restore."""
+    used: Size
+    chunks: Size
+    index_digest: str
+    used_digest: str
+    blake3_digest: str
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.id.size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One image: `id` is its folder's name, `created` is RFC 3339 in UTC."""
+
+    id: str
+    created: str
+    disks: tuple[ImagedDisk, ...]
+    label: str = ""
+    machine: Machine = field(default_factory=Machine)
+    tool: str = ""
+    stored: Size = 0
+    """Compressed bytes that this capture added to the library."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its disks."""
+        return sum(disk.size for disk in self.disks)
+
+    @property
+    def used(self) -> int:
+        """Bytes that are stored, before compression."""
+        return sum(disk.used for disk in self.disks)
+
+
+def encode(image: Image) -> bytes:
+    """Render as JSON: `format`, `image`, and `digest`, the BLAKE3 of the image's compact JSON with sorted keys."""
+    value = msgspec.to_builtins(image)
+    document = {"format": FORMAT, "digest": _digest(value), "image": value}
+    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+
+
+def decode(data: bytes, name: str) -> Image:
+    """Parse a manifest; `name` is the file's, for the message.
+
+    Raises BadImageError where it is cut short, damaged, or of an unknown format version.
+    """
+
+    def bad(what: str) -> BadImageError:
+        return BadImageError(f"{name}: {what}", code="bad-manifest")
+
+    try:
+        document: Any = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise bad(f"the manifest is cut short or damaged: {error}") from error
+    if not isinstance(document, dict) or "format" not in document:
+        raise bad("this is not an image's manifest")
+    if document["format"] != FORMAT:
+        raise BadImageError(
+            f"{name}: format version {document['format']} is not known to this program (it reads {FORMAT})",
+            code="unknown-version",
+            hint="use a newer version of Rescue",
+        )
+    if document.get("digest") != _digest(document.get("image")):
+        raise bad("the manifest is damaged: its digest does not match")
+    try:
+        image = msgspec.convert(document["image"], Image)
+    except msgspec.ValidationError as error:
+        raise bad(f"the manifest is not valid: {error}") from error
+    for disk in image.disks:
+        if disk.name in ("", ".", "..") or "/" in disk.name or "\0" in disk.name:
+            raise bad(f"{disk.name!r} cannot be a disk's name")
+    if len({disk.name for disk in image.disks}) != len(image.disks):
+        raise bad("two disks bear one name")
+    return image
+
+
+def _digest(value: object) -> str:
+    return blake3(msgspec.json.encode(value, order="sorted")).hexdigest()

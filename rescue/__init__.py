@@ -1,0 +1,1 @@
+"""What a person meets: the Textual application and the command line, both called `rescue`."""

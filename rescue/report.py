@@ -1,0 +1,393 @@
+"""Disks, images, plans and results as plain lines of text, for the command line and the screens alike.
+
+Nothing here knows a terminal: no colour, no width beyond what reads well in 80 columns, ASCII only but for names.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, assert_never
+
+from imaging.disk import Content, Disk, DiskId, Partition, PartitionRole, Role, TableKind
+from imaging.errors import ExitStatus
+from imaging.events import (
+    AnyEvent,
+    CaptureResult,
+    Finished,
+    Log,
+    Progress,
+    RestoreResult,
+    Result,
+    Started,
+    Step,
+    VerifyResult,
+)
+from imaging.manifest import Image, ImagedDisk, Machine, Volume
+from imaging.plan import CapturePlan, Plan, RestorePlan, RestoreTarget, VerifyPlan
+from rescue.formats import (
+    clean,
+    columns,
+    format_duration,
+    format_estimate,
+    format_rate,
+    format_size,
+    format_when,
+    joined,
+    plural,
+    quoted,
+)
+
+__all__ = [
+    "clean",
+    "disk_lines",
+    "disk_title",
+    "disks_table",
+    "event_line",
+    "format_duration",
+    "format_estimate",
+    "format_rate",
+    "format_size",
+    "format_when",
+    "image_lines",
+    "image_title",
+    "images_table",
+    "machine_line",
+    "plan_lines",
+    "result_lines",
+]
+
+INDENT = "    "
+
+KINDS = {
+    "vfat": "FAT",
+    "ntfs": "NTFS",
+    "LVM2_member": "LVM",
+    "crypto_LUKS": "LUKS, encrypted",
+    "BitLocker": "BitLocker, encrypted",
+    "linux_raid_member": "RAID member",
+    "zfs_member": "ZFS",
+    "apfs": "APFS",
+    "hfsplus": "HFS+",
+}
+"""Words for blkid's TYPE where that is not a word of its own."""
+
+TYPES = {
+    "c12a7328-f81f-11d2-ba4b-00a0c93ec93b": "EFI system",
+    "21686148-6449-6e6f-744e-656564454649": "BIOS boot",
+    "e3c9e316-0b5c-4db8-817d-f92df00215ae": "Microsoft reserved",
+    "de94bba4-06d1-4d40-a16a-bfd50179d6ac": "Windows recovery",
+}
+"""Words for GPT partition types that a person can do something with (UEFI specification, systemd's gpt.h)."""
+
+WHERE_FROM = {"header": "header only", "whole": "all of it"}
+"""How a volume's used bytes were found, where that was not by its own map."""
+
+
+class Damaged(Protocol):
+    """An image that is there and cannot be used."""
+
+    @property
+    def id(self) -> str:
+        """Its folder's name."""
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, in words."""
+
+
+def machine_line(machine: Machine) -> str:
+    """Vendor, model and serial number on one line; says so where nothing is known."""
+    name = joined(clean(machine.vendor), clean(machine.model), by=" ")
+    serial = f"serial {clean(machine.serial)}" if machine.serial else ""
+    return joined(name or clean(machine.hostname), serial, by=", ") or "unknown computer"
+
+
+def identity(identity: DiskId, *, regular_file: bool = False) -> str:
+    """Model, serial number and size of a disk."""
+    if regular_file:
+        return joined("file", format_size(identity.size))
+    model = clean(identity.model).strip() or "unknown model"
+    serial = f"serial {clean(identity.serial)}" if identity.serial else "no serial number"
+    return joined(model, serial, format_size(identity.size))
+
+
+def disk_title(disk: Disk) -> str:
+    """One line: name, model, serial number, size, how it is attached."""
+    return joined(clean(disk.name), identity(disk.id, regular_file=disk.regular_file), clean(disk.transport))
+
+
+def content_words(content: Content) -> str:
+    """What stands on a volume, in a person's words; empty where nothing is known."""
+    return joined(KINDS.get(content.kind, clean(content.kind)), quoted(content.label), by=" ")
+
+
+def partition_rows(partitions: Iterable[Partition]) -> list[list[str]]:
+    """Number, size, content, and what the table calls it, for each partition but extended ones."""
+    return [
+        [
+            str(partition.number),
+            format_size(partition.size),
+            content_words(partition.content) or TYPES.get(partition.type.lower(), "unknown content"),
+            clean(partition.name),
+        ]
+        for partition in partitions
+        if partition.role is not PartitionRole.EXTENDED
+    ]
+
+
+def content_lines(disk: Disk) -> list[str]:
+    """What is on a disk: its partitions, or what stands on it bare."""
+    if disk.problem:
+        return [f"could not be looked at in full: {clean(disk.problem)}"]
+    if rows := partition_rows(disk.table.partitions):
+        return columns(rows, right=frozenset({0, 1}))
+    if disk.table.kind is not TableKind.NONE:
+        return [f"an empty partition table ({'MBR' if disk.table.kind is TableKind.MBR else 'GPT'})"]
+    if words := content_words(disk.content):
+        return [f"{words}, on the whole disk without a partition table"]
+    return ["nothing known: no partition table, no file system"]
+
+
+def content_summary(disk: Disk) -> str:
+    """What is on a disk in a few words, for a table's cell."""
+    if disk.problem:
+        return "cannot be read in full"
+    partitions = [p for p in disk.table.partitions if p.role is not PartitionRole.EXTENDED]
+    words = [content_words(p.content) for p in partitions]
+    if partitions:
+        return joined(", ".join(word for word in words if word) or plural(len(partitions), "partition"))
+    return content_words(disk.content) or "empty"
+
+
+def use_lines(disk: Disk) -> list[str]:
+    """What the running system does with the disk, and what is left of an earlier restore."""
+    lines = [f"{WORDS_FOR_ROLES[role]}" for role in disk.roles]
+    lines += [f"in use: {clean(mount.source)} is mounted at {clean(mount.where)}" for mount in disk.mounts]
+    lines += [f"in use by {clean(holder)}" for holder in disk.holders]
+    if disk.read_only:
+        lines.append("write-protected")
+    if disk.unfinished:
+        lines.append(f"holds an unfinished restore of image {clean(disk.unfinished)}")
+    return lines
+
+
+WORDS_FOR_ROLES = {
+    Role.BOOT_MEDIUM: "this system was started from it",
+    Role.SYSTEM: "the running system stands on it",
+    Role.LIBRARY: "holds an image library",
+}
+
+
+def disk_lines(disk: Disk) -> list[str]:
+    """A disk in full: title, use, contents."""
+    return [disk_title(disk), *(INDENT + line for line in [*use_lines(disk), *content_lines(disk)])]
+
+
+def disks_table(disks: Sequence[Disk]) -> list[str]:
+    """One line a disk, with a heading."""
+    rows = [["DISK", "SIZE", "MODEL", "SERIAL", "CONTENTS"]]
+    for disk in disks:
+        model = "(file)" if disk.regular_file else clean(disk.id.model)
+        use = joined(*(str(role) for role in disk.roles), "in use" if disk.mounts or disk.holders else "", by=", ")
+        contents = joined(content_summary(disk), f"[{use}]" if use else "", by=" ")
+        rows.append([clean(disk.name), format_size(disk.size), model, clean(disk.id.serial), contents])
+    return columns(rows, right=frozenset({1})) if disks else ["No disks were found."]
+
+
+def image_title(image: Image) -> str:
+    """The label, or the id where there is none."""
+    return clean(image.label) or clean(image.id)
+
+
+def images_table(images: Sequence[Image], damaged: Sequence[Damaged] = ()) -> list[str]:
+    """One line an image, with a heading; the damaged ones apart, with what is wrong with them."""
+    rows = [["IMAGE", "DATE (UTC)", "LABEL", "COMPUTER", "DISKS", "USED"]]
+    for image in images:
+        disks = ", ".join(f"{clean(disk.name)} {format_size(disk.size)}" for disk in image.disks)
+        computer = joined(clean(image.machine.vendor), clean(image.machine.model), by=" ")
+        cells = [clean(image.id), format_when(image.created), clean(image.label), computer, disks]
+        rows.append([*cells, format_size(image.used)])
+    lines = columns(rows, right=frozenset({5})) if images else ["No images."]
+    if damaged:
+        lines += ["", "Damaged, cannot be restored:"]
+        lines += [f"{INDENT}{clean(bad.id)}: {clean(bad.problem)}" for bad in damaged]
+    return lines
+
+
+def volume_row(volume: Volume) -> list[str]:
+    """One volume of an imaged disk."""
+    what = content_words(volume.content) or "unknown content"
+    origin = WHERE_FROM.get(volume.map_origin, "")
+    note = joined(origin, clean(volume.note), by=": ")
+    number = str(volume.number) if volume.number else "-"
+    return [number, format_size(volume.size), what, f"{format_size(volume.used)} stored", note]
+
+
+def imaged_disk_lines(disk: ImagedDisk) -> list[str]:
+    """One disk of an image with its volumes."""
+    lines = [joined(clean(disk.name), identity(disk.id)) + f", {format_size(disk.used)} used"]
+    rows = [volume_row(volume) for volume in disk.volumes]
+    return lines + [INDENT + line for line in columns(rows, right=frozenset({0, 1, 3}))]
+
+
+def image_lines(image: Image) -> list[str]:
+    """An image in full."""
+    facts = [
+        ["Image", clean(image.id)],
+        ["Label", clean(image.label)],
+        ["Captured", f"{format_when(image.created)} UTC"],
+        ["Computer", machine_line(image.machine)],
+        ["Firmware", clean(image.machine.firmware).upper()],
+        ["Size", f"{format_size(image.size)}, of which {format_size(image.used)} hold data"],
+        ["In library", f"{format_size(image.stored)} were new to it when the image was captured"],
+    ]
+    lines = columns([fact for fact in facts if fact[1]])
+    for disk in image.disks:
+        lines += ["", *imaged_disk_lines(disk)]
+    return lines
+
+
+def plan_lines(plan: Plan, seconds: float | None = None) -> list[str]:
+    """What a plan does to which disk, in words; `seconds` is how long it is expected to take."""
+    match plan:
+        case CapturePlan():
+            lines = capture_lines(plan)
+        case RestorePlan():
+            lines = restore_lines(plan)
+        case VerifyPlan():
+            lines = verify_lines(plan)
+        case _:
+            assert_never(plan)
+    return lines if seconds is None else [*lines, f"Time: {format_estimate(seconds)}"]
+
+
+def capture_lines(plan: CapturePlan) -> list[str]:
+    """A capture: what is read, where it goes."""
+    lines = ["READ, nothing is changed on it:"]
+    for disk in plan.disks:
+        lines += [INDENT + line for line in disk_lines(disk)]
+    lines.append(f"WRITTEN: a new image {quoted(plan.label)}".rstrip())
+    lines.append(f"{INDENT}in the library {clean(plan.library)}")
+    return lines
+
+
+def target_lines(pair: RestoreTarget) -> list[str]:
+    """One target of a restore: what is lost, what comes."""
+    source = pair.source
+    coming = f"disk {clean(source.name)} of the image: {format_size(source.size)}, {format_size(source.used)} of data"
+    if pair.create:
+        return [f"CREATED: {clean(pair.target.path)}, a file of {format_size(pair.target.size)}", f"WRITTEN: {coming}"]
+    lines = [f"ERASED: {disk_title(pair.target)}"]
+    lines += [INDENT + line for line in [*use_lines(pair.target), *content_lines(pair.target)]]
+    return [*lines, f"WRITTEN: {coming}"]
+
+
+def restore_lines(plan: RestorePlan) -> list[str]:
+    """A restore: which image, and for each target what is lost and what comes."""
+    lines = [f"Restore {joined(quoted(plan.label), clean(plan.image), by=', ')}"]
+    for pair in plan.targets:
+        lines += target_lines(pair)
+    checked = "Every block that is written is read back and compared."
+    return [*lines, checked if plan.read_back else "What is written is not read back."]
+
+
+def verify_lines(plan: VerifyPlan) -> list[str]:
+    """A verification: what is read."""
+    name = joined(quoted(plan.label), clean(plan.image), by=", ")
+    if plan.against is None:
+        return [f"READ: every chunk of image {name}", "Nothing is written."]
+    return [f"COMPARED with image {name}:", INDENT + disk_title(plan.against), "Nothing is written."]
+
+
+def result_lines(finished: Finished) -> list[str]:
+    """The end of a job: what was done or what happened, the state of the target, figures, and what to do next."""
+    good = finished.status == ExitStatus.DONE
+    lines = [clean(finished.message)]
+    if finished.state:
+        lines.append(f"State: {clean(finished.state)}")
+    if finished.result is not None:
+        lines += figures(finished.result)
+    if finished.hint:
+        lines.append(f"{'Next' if good else 'What to do'}: {clean(finished.hint)}")
+    return lines
+
+
+def figures(result: Result) -> list[str]:
+    """The figures of a result."""
+    match result:
+        case CaptureResult():
+            return capture_figures(result)
+        case RestoreResult():
+            return restore_figures(result)
+        case VerifyResult():
+            return verify_figures(result)
+        case _:
+            assert_never(result)
+
+
+def pace(size: int, seconds: float) -> str:
+    """How long it took, and the rate where that says something."""
+    rate = f", {format_rate(size / seconds)}" if size and seconds >= 1 else ""
+    return f"Time: {format_duration(seconds)}{rate}"
+
+
+def capture_figures(result: CaptureResult) -> list[str]:
+    """A capture's figures."""
+    known = result.chunks - result.new
+    return [
+        f"Image: {clean(result.image)}",
+        f"Data: {format_size(result.used)} in {plural(result.chunks, 'chunk')}",
+        f"New to the library: {plural(result.new, 'chunk')}, {format_size(result.stored)} compressed; "
+        f"{known:,} were there already",
+        pace(result.used, result.seconds),
+    ]
+
+
+def restore_figures(result: RestoreResult) -> list[str]:
+    """A restore's figures."""
+    lines = [
+        f"Compared: {plural(result.compared, 'chunk')}, of which {result.skipped:,} held the right bytes already",
+        f"Written: {plural(result.written, 'chunk')}, {format_size(result.written_bytes)}",
+    ]
+    if result.read_back:
+        lines.append("Checked: everything written was read back and is right")
+    elif result.written:
+        lines.append("Not checked: what was written was not read back")
+    return [*lines, pace(result.written_bytes, result.seconds)]
+
+
+def verify_figures(result: VerifyResult) -> list[str]:
+    """A verification's figures; at most eight bad chunks are named."""
+    lines = [f"Checked: {plural(result.chunks, 'chunk')}, {format_size(result.bytes)}"]
+    if result.bad:
+        lines.append(f"Corrupt or missing: {plural(len(result.bad), 'chunk')}")
+        lines += [INDENT + clean(name) for name in result.bad[:8]]
+        if len(result.bad) > 8:
+            lines.append(f"{INDENT}and {len(result.bad) - 8:,} more")
+    if result.differing:
+        lines.append(f"Different on the disk: {plural(result.differing, 'chunk')}")
+    return [*lines, pace(result.bytes, result.seconds)]
+
+
+def event_line(event: AnyEvent) -> str:
+    """An event as one line, for output that is not a terminal."""
+    match event:
+        case Started():
+            return f"{clean(event.title)} (job {clean(event.job)})"
+        case Step():
+            return joined(clean(event.name), f"({format_size(event.total)})" if event.total else "", by=" ")
+        case Progress():
+            share = f"{100 * event.done // event.total:3d} %" if event.total else "  - %"
+            return f"{share}  {format_size(event.done)} of {format_size(event.total)}, {format_size(event.moved)} moved"
+        case Log():
+            return clean(event.message) if event.level == "info" else f"{clean(event.level)}: {clean(event.message)}"
+        case Finished():
+            return f"{END_WORDS.get(event.status, 'failed')}: {clean(event.message)}"
+        case _:
+            assert_never(event)
+
+
+END_WORDS: dict[int, str] = {
+    ExitStatus.DONE: "done",
+    ExitStatus.CANCELLED: "cancelled",
+    ExitStatus.DIFFERS: "differs",
+    ExitStatus.REFUSED: "refused",
+}

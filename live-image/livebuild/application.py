@@ -1,0 +1,127 @@
+"""The upper layer of the live system: this project's packages and the wheels they need. Rebuilt in seconds."""
+
+import shutil
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cache import Cache, digest_of
+from .lists import CHECKOUT, LIVE_IMAGE
+from .process import BuildError, run
+from .root import Root
+
+LOCK = LIVE_IMAGE / "requirements.lock"
+PACKAGES = ("imaging", "rescue")
+COMPRESSION = ["-comp", "zstd", "-Xcompression-level", "9", "-b", "128K"]
+
+LAUNCHER = """\
+#!/usr/bin/python3
+import sys
+
+from rescue.cli import main
+
+sys.exit(main())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A folder that holds the finished layer."""
+
+    folder: Path
+
+    @property
+    def layer(self) -> Path:
+        return self.folder / "app.squashfs"
+
+
+def application_layer(cache: Cache, root: Root) -> Application:
+    """The application layer from the cache, built when sources, wheels or the live Python changed."""
+    for package in PACKAGES:
+        if not (CHECKOUT / package).is_dir():
+            raise BuildError(f"the checkout has no folder {package}/")
+    wheels = _wheels(cache, root)
+    key = digest_of(
+        wheels.name,
+        root.folder.name,
+        (CHECKOUT / "pyproject.toml"),
+        *(CHECKOUT / package for package in PACKAGES),
+        LIVE_IMAGE / "livebuild/application.py",
+    )
+
+    def make(folder: Path) -> None:
+        tree = folder / "tree"
+        # Debian's Python looks here without being told, also when started as `python3 -m`.
+        target = _site(root)
+        site = tree / target.removeprefix("/")
+        site.parent.mkdir(parents=True)
+        shutil.copytree(wheels / "site", site)
+        for package in PACKAGES:
+            shutil.copytree(CHECKOUT / package, site / package, ignore=shutil.ignore_patterns("__pycache__"))
+        _write_metadata(site)
+        launcher = tree / "usr/bin/rescue"
+        launcher.parent.mkdir(parents=True)
+        launcher.write_text(LAUNCHER)
+        for package in PACKAGES:
+            _compile(root, site / package, f"{target}/{package}")
+        for path in [tree, *tree.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() or path == launcher else 0o644)
+        run(
+            ["mksquashfs", tree, folder / "app.squashfs", "-quiet", "-no-progress", "-all-root"]
+            + ["-all-time", "0", "-mkfs-time", "0", *COMPRESSION]
+        )
+        shutil.rmtree(tree)
+
+    return Application(cache.entry("app", key, make))
+
+
+def _wheels(cache: Cache, root: Root) -> Path:
+    """The locked wheels, unpacked for the live system's Python."""
+    tag = root.python_version.replace(".", "")
+
+    def make(folder: Path) -> None:
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet", "install"]
+        platforms = ["manylinux_2_34_x86_64", "manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"]
+        run(
+            [
+                *pip,
+                "--require-hashes",
+                "--no-deps",
+                "--no-compile",
+                "--only-binary=:all:",
+                "--implementation=cp",
+                f"--python-version={tag}",
+                f"--abi=cp{tag}",
+                "--abi=abi3",
+                "--abi=none",
+                *(f"--platform={platform}" for platform in platforms),
+                f"--target={folder / 'site'}",
+                f"--requirement={LOCK}",
+            ]
+        )
+        # Scripts of the libraries start a Python of this machine; the live system has the one launcher.
+        shutil.rmtree(folder / "site/bin", ignore_errors=True)
+        _compile(root, folder / "site", _site(root))
+
+    return cache.entry("wheels", digest_of(LOCK, tag, LIVE_IMAGE / "livebuild/application.py"), make)
+
+
+def _site(root: Root) -> str:
+    """Where Debian's Python looks for local packages."""
+    return f"/usr/local/lib/python{root.python_version}/dist-packages"
+
+
+def _compile(root: Root, folder: Path, target: str) -> None:
+    """Byte-compile a folder that will stand at `target`; a stick's files never change, so no import compares times."""
+    root.python("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", folder, "-p", target, folder)
+
+
+def _write_metadata(site: Path) -> None:
+    """What importlib.metadata reads of the project, without running its build for each change."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    name, version = project["name"], project["version"]
+    folder = site / f"{name}-{version}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (folder / "INSTALLER").write_text("live-image\n")

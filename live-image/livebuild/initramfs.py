@@ -1,0 +1,124 @@
+"""Makes the initramfs: a static busybox, a few kernel modules and one script, as a newc archive.
+
+Written here byte by byte rather than with cpio: /dev/console needs no root this way, and
+the archive is the same for the same inputs. Format: the kernel's
+Documentation/driver-api/early-userspace/buffer-format.rst.
+"""
+
+import fnmatch
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from .lists import LIVE_IMAGE, read_list
+from .process import BuildError, run
+
+SOURCES = LIVE_IMAGE / "root/initramfs"
+
+APPLETS = (
+    "sh mount umount modprobe find sort cat cmp mv rm mkdir xargs dd sleep printf ls setsid cttyhack reboot "
+    "switch_root dmesg blkid echo"
+).split()
+FOLDERS = ("bin", "dev", "proc", "sys", "run", "sysroot", "lib", "lib/modules")
+CONSOLE_DEVICE = (5, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One member of the archive."""
+
+    name: str
+    mode: int
+    data: bytes = b""
+    device: tuple[int, int] = (0, 0)
+
+
+def render_archive(nodes: list[Node]) -> bytes:
+    """The nodes as a newc archive."""
+    out = bytearray()
+    for number, node in enumerate([*nodes, Node(name="TRAILER!!!", mode=0)], start=1):
+        name = node.name.encode() + b"\0"
+        fields = (number, node.mode, 0, 0, 1, 0, len(node.data), 0, 0, *node.device, len(name), 0)
+        out += b"070701" + b"".join(b"%08X" % field for field in fields) + name
+        out += bytes(-len(out) % 4)
+        out += node.data
+        out += bytes(-len(out) % 4)
+    return bytes(out)
+
+
+def make_initramfs(output: Path, *, modules: Path, busybox: Path, work: Path) -> None:
+    """Write the compressed initramfs; `modules` is the kernel's /lib/modules/<version>."""
+    tree = work / "initramfs-modules"
+    version = modules.name
+    target = tree / "lib/modules" / version
+    target.mkdir(parents=True)
+    for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
+        shutil.copy(modules / name, target / name)
+    for module in needed_modules(modules, read_list(SOURCES / "modules.txt")):
+        copy = target / module
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(modules / module, copy)
+        # Uncompressed inside: the whole archive compresses better, and busybox needs no xz.
+        if copy.suffix == ".xz":
+            run(["xz", "-d", copy])
+    run(["depmod", "-b", tree, version])
+    # The textual aliases and dependencies are what busybox reads.
+    for index in target.glob("modules.*"):
+        if index.name not in {"modules.alias", "modules.dep", "modules.softdep", "modules.builtin"}:
+            index.unlink()
+
+    nodes = [Node(name=name, mode=stat.S_IFDIR | 0o755) for name in FOLDERS]
+    nodes.append(Node(name="dev/console", mode=stat.S_IFCHR | 0o600, device=CONSOLE_DEVICE))
+    nodes.append(Node(name="init", mode=stat.S_IFREG | 0o755, data=(SOURCES / "init").read_bytes()))
+    nodes.append(Node(name="bin/busybox", mode=stat.S_IFREG | 0o755, data=busybox.read_bytes()))
+    nodes += [Node(name=f"bin/{name}", mode=stat.S_IFLNK | 0o777, data=b"busybox") for name in APPLETS]
+    for path in sorted((tree / "lib/modules").rglob("*")):
+        name = str(path.relative_to(tree))
+        if path.is_dir():
+            nodes.append(Node(name=name, mode=stat.S_IFDIR | 0o755))
+        else:
+            nodes.append(Node(name=name, mode=stat.S_IFREG | 0o644, data=path.read_bytes()))
+    archive = work / "initramfs.cpio"
+    archive.write_bytes(render_archive(nodes))
+    run(["zstd", "-q", "-19", "-f", "--rm", archive, "-o", output])
+    shutil.rmtree(tree)
+
+
+def needed_modules(modules: Path, wanted: list[str]) -> list[str]:
+    """The wanted modules and their dependencies, as paths; those built into the kernel count as there."""
+    depends: dict[str, list[str]] = {}
+    by_name: dict[str, str] = {}
+    for line in (modules / "modules.dep").read_text().splitlines():
+        path, _, rest = line.partition(":")
+        depends[path] = rest.split()
+        by_name[_module_name(path)] = path
+    builtin = {_module_name(line) for line in (modules / "modules.builtin").read_text().splitlines()}
+    # Soft dependencies are loaded by name at run time; vfat's character sets and crc modules are such.
+    found: set[str] = set()
+    for pattern in wanted:
+        name = pattern.replace("-", "_")
+        matches = [path for known, path in by_name.items() if fnmatch.fnmatchcase(known, name)]
+        if not matches and not fnmatch.filter(builtin, name):
+            raise BuildError(f"the kernel has no module {pattern}", hint="see live-image/root/initramfs/modules.txt")
+        for path in matches:
+            found.add(path)
+            found.update(depends[path])
+    for name in _soft_dependencies(modules, {_module_name(path) for path in found}):
+        if path := by_name.get(name):
+            found.add(path)
+            found.update(depends[path])
+    return sorted(found)
+
+
+def _soft_dependencies(modules: Path, names: set[str]) -> set[str]:
+    found: set[str] = set()
+    for line in (modules / "modules.softdep").read_text().splitlines():
+        words = line.split()
+        if len(words) > 2 and words[0] == "softdep" and words[1].replace("-", "_") in names:
+            found.update(word.replace("-", "_") for word in words[2:] if not word.endswith(":"))
+    return found
+
+
+def _module_name(path: str) -> str:
+    return path.rsplit("/", 1)[-1].split(".ko", 1)[0].replace("-", "_")

@@ -1,0 +1,96 @@
+"""Starts the tools of the build, and says in one line what went wrong with one."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, NoReturn
+
+
+class BuildError(Exception):
+    """A build that cannot go on; the hint says what to do about it."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def die(error: BuildError) -> NoReturn:
+    """Report at the top: message, hint, exit status 1."""
+    print(f"error: {error}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def say(text: str) -> None:
+    """One line about what the build is doing; standard output is left to results."""
+    print(f"==> {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Name a step and how long it took: the build's own profile."""
+    say(f"{name} ...")
+    began = time.monotonic()
+    yield
+    say(f"{name}: {time.monotonic() - began:.1f} s")
+
+
+def tool_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
+    """The environment of every tool: C locale, no questions, the folders of system tools on PATH."""
+    environment = os.environ | {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"} | (extra or {})
+    environment["PATH"] = environment.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin"
+    return environment
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    stdin: bytes | None = None,
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+) -> str:
+    """Run a tool in the C locale and return its standard output; BuildError carries what it said."""
+    command = [str(word) for word in argv]
+    try:
+        done = subprocess.run(
+            command,
+            input=stdin,
+            stdin=None if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=tool_environment(env),
+            cwd=cwd,
+            check=False,
+        )
+    except FileNotFoundError as missing:
+        raise BuildError(f"{command[0]} is not installed", hint="run live-image/setup") from missing
+    if done.returncode != 0:
+        said = (done.stderr + done.stdout).decode(errors="replace").strip().splitlines()
+        raise BuildError(
+            f"{command[0]} failed with status {done.returncode}:\n  " + "\n  ".join(said[-25:] or ["(it said nothing)"])
+        )
+    return done.stdout.decode(errors="replace")
+
+
+@contextmanager
+def start(argv: Sequence[str]) -> Iterator[IO[bytes]]:
+    """Run a tool that is fed through standard input while the block runs; BuildError when it fails."""
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=said, stderr=said, env=tool_environment())
+        except FileNotFoundError as missing:
+            raise BuildError(f"{argv[0]} is not installed", hint="run live-image/setup") from missing
+        # A tool that ended early breaks the pipe; its status and words, below, say more than that.
+        with suppress(BrokenPipeError), process:
+            if process.stdin is not None:
+                yield process.stdin
+        if process.wait() != 0:
+            said.seek(0)
+            words = said.read().decode(errors="replace")
+            raise BuildError(f"{argv[0]} failed with status {process.returncode}:\n  {words}")

@@ -4,12 +4,11 @@ Format: https://github.com/systemd/casync, src/caformat.h; facts tried against c
 """
 
 import struct
-from array import array
 from collections.abc import Sequence
 
 from blake3 import blake3
 
-from imaging.chunk import CHUNK_SIZE, ID_SIZE, MAX_CHUNK_SIZE
+from imaging.chunk import CHUNK_SIZE, ID_SIZE, MAX_CHUNK_SIZE, Buffer
 from imaging.errors import BadImageError
 
 _INDEX_MAGIC = 0x96824D9C7B129FF9
@@ -21,7 +20,8 @@ _FLAGS = 0xB000000000000000
 _SHA512_256 = 1 << 61
 _HEAD = struct.Struct("<8Q")
 _TAIL = struct.Struct("<5Q")
-_ITEM = 8 + ID_SIZE
+_ENTRY = struct.Struct("<Q32s")
+_ITEM = _ENTRY.size
 
 _DIGESTS = struct.Struct("<8sIIQ")
 _DIGESTS_MAGIC = b"RSCUB3TB"
@@ -29,32 +29,39 @@ _DIGESTS_VERSION = 1
 
 
 class Index:
-    """A disk as chunks: chunk `i` covers the bytes from `start(i)` to `end(i)` and is named `id(i)`."""
+    """A disk as chunks: chunk `i` covers the bytes from `start(i)` to `end(i)` and is named `id(i)`.
 
-    __slots__ = ("_ends", "_ids")
+    A view of the encoded form: 40 bytes a chunk and nothing beside it, whatever the disk's size.
+    """
 
-    def __init__(self, ends: Sequence[int], ids: bytes) -> None:
-        """Take the cumulative end offsets in bytes, strictly rising, and the 32-byte ids joined."""
-        self._ends = ends if isinstance(ends, array) else array("Q", ends)
-        self._ids = ids
-        if len(ids) != ID_SIZE * len(self._ends):
-            raise ValueError("an index needs one id for each end")
+    __slots__ = ("_count", "_data")
+
+    def __init__(self, data: bytes | bytearray) -> None:
+        """Take the whole encoded index; `decode` is what checks one that comes from outside."""
+        self._data = data
+        self._count = (len(data) - _HEAD.size - _TAIL.size) // _ITEM
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return self._count
 
     @property
     def size(self) -> int:
         """Bytes of the whole disk."""
-        return self._ends[-1] if self._ends else 0
+        return self.end(self._count - 1) if self._count else 0
+
+    @property
+    def encoded(self) -> bytes | bytearray:
+        """The file, as casync reads it."""
+        return self._data
 
     def start(self, i: int) -> int:
         """First byte of chunk `i`."""
-        return self._ends[i - 1] if i else 0
+        return self.end(i - 1) if i else 0
 
     def end(self, i: int) -> int:
         """First byte past chunk `i`."""
-        return self._ends[i]
+        at = _HEAD.size + _ITEM * i
+        return int.from_bytes(self._data[at : at + 8], "little")
 
     def length(self, i: int) -> int:
         """Bytes in chunk `i`."""
@@ -62,27 +69,34 @@ class Index:
 
     def id(self, i: int) -> bytes:
         """The name of chunk `i`, 32 bytes."""
-        return self._ids[ID_SIZE * i : ID_SIZE * (i + 1)]
+        at = _HEAD.size + _ITEM * i + 8
+        return bytes(self._data[at : at + ID_SIZE])
 
-    @property
-    def ends(self) -> Sequence[int]:
-        """All end offsets in bytes."""
-        return self._ends
+    def find(self, offset: int) -> int:
+        """The number of the chunk that covers the byte at `offset`; the count of chunks where none does."""
+        low, high = 0, self._count
+        while low < high:
+            middle = (low + high) // 2
+            if self.end(middle) <= offset:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
 
-def encode(index: Index) -> bytes:
-    """Render in casync's format."""
-    longest = max((index.length(i) for i in range(len(index))), default=1)
-    parts = [
-        _HEAD.pack(48, _INDEX_MAGIC, _FLAGS, 1, min(CHUNK_SIZE, longest), longest, _OPEN_SIZE, _TABLE_MAGIC),
-        *(index.end(i).to_bytes(8, "little") + index.id(i) for i in range(len(index))),
-        _TAIL.pack(0, 0, 48, 16 + _ITEM * len(index) + 40, _TAIL_MAGIC),
-    ]
-    return b"".join(parts)
+def build(ends: Sequence[int], ids: Buffer) -> Index:
+    """Render in casync's format from cumulative end offsets, strictly rising, and the 32-byte ids joined."""
+    longest = max((end - start for start, end in zip([0, *ends], ends, strict=False)), default=1)
+    data = bytearray(_HEAD.size + _ITEM * len(ends) + _TAIL.size)
+    _HEAD.pack_into(data, 0, 48, _INDEX_MAGIC, _FLAGS, 1, min(CHUNK_SIZE, longest), longest, _OPEN_SIZE, _TABLE_MAGIC)
+    for i, end in enumerate(ends):
+        _ENTRY.pack_into(data, _HEAD.size + _ITEM * i, end, ids[ID_SIZE * i : ID_SIZE * (i + 1)])
+    _TAIL.pack_into(data, len(data) - _TAIL.size, 0, 0, 48, 16 + _ITEM * len(ends) + 40, _TAIL_MAGIC)
+    return Index(data)
 
 
 def decode(data: bytes, size: int, name: str) -> Index:
-    """Parse an index of a disk of `size` bytes; `name` is the file's, for the message.
+    """Check an index of a disk of `size` bytes; `name` is the file's, for the message.
 
     Raises BadImageError where anything is cut short, out of order, of another digest or too long.
     """
@@ -103,16 +117,14 @@ def decode(data: bytes, size: int, name: str) -> Index:
     count = (len(data) - _HEAD.size - _TAIL.size) // _ITEM
     if _TAIL.unpack_from(data, len(data) - _TAIL.size) != (0, 0, 48, 16 + _ITEM * count + 40, _TAIL_MAGIC):
         raise bad("its tail does not close the table")
-    ends, ids, last = array("Q"), bytearray(), 0
-    for end, chunk in struct.iter_unpack("<Q32s", memoryview(data)[_HEAD.size : -_TAIL.size]):
+    last = 0
+    for i, (end,) in enumerate(struct.iter_unpack("<Q32x", memoryview(data)[_HEAD.size : -_TAIL.size])):
         if not last < end <= last + longest:
-            raise bad(f"chunk {len(ends)} ends at {end}, after one that ends at {last}")
-        ends.append(end)
-        ids += chunk
+            raise bad(f"chunk {i} ends at {end}, after one that ends at {last}")
         last = end
     if last != size:
         raise bad(f"it covers {last} bytes of a disk of {size}")
-    return Index(ends, bytes(ids))
+    return Index(data)
 
 
 class DigestTable:

@@ -1,0 +1,113 @@
+"""Block devices and regular files read as disks: sizes, flags, loop devices. Nothing here writes.
+
+Source of the ioctl numbers: linux/fs.h.
+"""
+
+import fcntl
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imaging.errors import IoError, RefusedError
+from imaging.run import run
+
+_BLKROGET = 0x125E
+_BLKSSZGET = 0x1268
+_BLKPBSZGET = 0x127B
+_BLKGETSIZE64 = 0x80081272
+
+
+def open_for_reading(path: str) -> int:
+    """Open a device or a file for reading; raises IoError or RefusedError with what to do."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError as error:
+        raise RefusedError(
+            f"{path} cannot be read: {error.strerror}", code="no-permission", hint="run as root"
+        ) from error
+    except OSError as error:
+        raise IoError(f"{path} cannot be opened: {error.strerror}", code="cannot-open") from error
+
+
+@contextmanager
+def opened(path: str) -> Iterator[int]:
+    """`open_for_reading`, closed at the end."""
+    fd = open_for_reading(path)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def is_block_device(path: str) -> bool:
+    """Whether `path` is a block device; False where it does not exist."""
+    try:
+        return stat.S_ISBLK(Path(path).stat().st_mode)
+    except OSError:
+        return False
+
+
+def _ioctl(fd: int, request: int, form: str) -> int:
+    buffer = bytearray(struct.calcsize(form))
+    fcntl.ioctl(fd, request, buffer)
+    value: int = struct.unpack(form, buffer)[0]
+    return value
+
+
+def size_of(fd: int) -> int:
+    """Bytes of an open device or file."""
+    status = os.fstat(fd)
+    if stat.S_ISBLK(status.st_mode):
+        return _ioctl(fd, _BLKGETSIZE64, "=Q")
+    return status.st_size
+
+
+def sector_sizes(fd: int) -> tuple[int, int]:
+    """Logical and physical sector size of an open block device, in bytes."""
+    return _ioctl(fd, _BLKSSZGET, "=I"), _ioctl(fd, _BLKPBSZGET, "=I")
+
+
+def is_read_only(fd: int) -> bool:
+    """Whether an open block device refuses writes."""
+    return _ioctl(fd, _BLKROGET, "=I") != 0
+
+
+def read_exactly(fd: int, buffer: memoryview, offset: int) -> None:
+    """Fill `buffer` from `offset`; raises IoError where the medium fails or ends too early."""
+    done = 0
+    while done < len(buffer):
+        try:
+            count = os.preadv(fd, [buffer[done:]], offset + done)
+        except OSError as error:
+            raise IoError(f"reading at byte {offset + done} failed: {error.strerror}", code="read-failed") from error
+        if count == 0:
+            raise IoError(f"the disk ends at byte {offset + done}, before what it should hold", code="read-failed")
+        done += count
+
+
+def read(fd: int, size: int, offset: int) -> bytes:
+    """`size` bytes from `offset`; raises IoError."""
+    data = bytearray(size)
+    read_exactly(fd, memoryview(data), offset)
+    return bytes(data)
+
+
+@contextmanager
+def loop_device(path: str, *, offset: int = 0, size: int = 0, sector: int = 512) -> Iterator[str]:
+    """A read-only loop device over a range of bytes of a device or file; needs root.
+
+    `size` 0 means up to the end. Raises IoError.
+    """
+    argv = ["losetup", "--find", "--show", "--read-only", f"--offset={offset}"]
+    if size:
+        argv.append(f"--sizelimit={size}")
+    if sector != 512:
+        argv.append(f"--sector-size={sector}")
+    loop = run([*argv, path]).stdout.strip()
+    try:
+        yield loop
+    finally:
+        run(["losetup", "--detach", loop], accept=(0, 1))

@@ -1,0 +1,55 @@
+"""Writing files so that a crash leaves either the old or the whole new one, and failures that say what to do."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imaging.errors import IoError
+
+
+@contextmanager
+def written(what: Path | str) -> Iterator[None]:
+    """Turn failures of writing into IoErrors that say what a person can do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise IoError(
+                f"{what} cannot be written: the disk is full",
+                code="no-space",
+                hint="free some room, or use a larger disk",
+            ) from error
+        if error.errno == errno.EROFS:
+            raise IoError(
+                f"{what} cannot be written: the file system is read-only",
+                code="read-only",
+                hint="a disk that turned read-only by itself may be failing: check it",
+            ) from error
+        raise IoError(f"{what} cannot be written: {error.strerror or error}", code="write-failed") from error
+
+
+def write_file(path: Path, data: bytes | bytearray) -> None:
+    """Write a small file whole or not at all, and its folder's entry, down to the medium; raises IoError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with written(path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def sync_folder(path: Path) -> None:
+    """Bring a folder's entries down to the medium."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

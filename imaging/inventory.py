@@ -1,0 +1,276 @@
+"""The disks of this machine and what stands on them, through pyudev, sysfs, sfdisk and blkid.
+
+Regular files are looked at in the same way and can stand wherever a disk can.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyudev
+from blake3 import blake3
+
+from imaging import filesystems, sfdisk, unfinished
+from imaging.blockdev import is_block_device, is_read_only, open_for_reading, read, sector_sizes, size_of
+from imaging.disk import Content, Disk, DiskId, Mount, PartitionTable, Role, TableKind
+from imaging.errors import RefusedError, RescueError, UsageError
+from imaging.manifest import Machine
+from imaging.mounts import disks_beneath, disks_beneath_path, read_mounts
+
+MEDIUM = "/run/rescue/medium"
+"""Where the live system mounts the stick that it was booted from."""
+_SYSTEM_MOUNTS = {"/", "/usr", "/boot", "/boot/efi", "/var", "/home"}
+_NOT_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "mtdblock")
+_MIB = 1 << 20
+
+
+def scan(libraries: Iterable[Path] = ()) -> tuple[Disk, ...]:
+    """All disks of this machine, by name; those that hold one of `libraries` are marked. Takes up to some seconds."""
+    surroundings = _survey(libraries)
+    devices = pyudev.Context().list_devices(subsystem="block", DEVTYPE="disk")
+    found = [d for d in devices if not d.sys_name.startswith(_NOT_DISKS) and _sysfs_int(d, "size")]
+    return tuple(_look_at_device(d, surroundings) for d in sorted(found, key=lambda d: (len(d.sys_name), d.sys_name)))
+
+
+def look(path: str, libraries: Iterable[Path] = ()) -> Disk:
+    """One disk, by its device or as a regular file.
+
+    Raises UsageError where there is no such thing or it is a partition, RefusedError where it may not be read.
+    """
+    real = str(Path(path).resolve())
+    if not Path(real).exists():
+        raise UsageError(
+            f"{path}: there is no such disk or file", code="no-such-disk", hint="`rescue disks` lists the disks"
+        )
+    surroundings = _survey(libraries)
+    if is_block_device(real):
+        device = pyudev.Devices.from_device_file(pyudev.Context(), real)
+        if device.get("DEVTYPE") == "partition":
+            raise UsageError(
+                f"{path} is a partition; give the whole disk, {device.parent.device_node}", code="not-a-whole-disk"
+            )
+        return _look_at_device(device, surroundings)
+    if not Path(real).is_file():
+        raise UsageError(f"{path} is neither a disk nor a regular file", code="not-a-disk")
+    return _look_at_file(real, surroundings)
+
+
+def machine() -> Machine:
+    """This computer, from DMI; fields that are not known, or are a vendor's filler, stay empty."""
+
+    def dmi(name: str) -> str:
+        try:
+            value = Path("/sys/class/dmi/id", name).read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            return ""
+        return "" if value.lower() in ("none", "not specified", "to be filled by o.e.m.", "default string") else value
+
+    return Machine(
+        vendor=dmi("sys_vendor"),
+        model=dmi("product_name"),
+        serial=dmi("product_serial"),
+        firmware="uefi" if Path("/sys/firmware/efi").is_dir() else "bios",
+        hostname=os.uname().nodename,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Surroundings:
+    """What the running system uses, read once for a whole scan; keys are kernel names of whole disks."""
+
+    mounts: Mapping[str, Sequence[Mount]]
+    loops: Mapping[str, Sequence[str]]
+    roles: Mapping[str, Sequence[Role]]
+
+
+def _survey(libraries: Iterable[Path]) -> _Surroundings:
+    mounts: dict[str, list[Mount]] = {}
+    roles: dict[str, list[Role]] = {}
+
+    def mark(disks: set[str], role: Role) -> None:
+        for disk in disks:
+            if role not in roles.setdefault(disk, []):
+                roles[disk].append(role)
+
+    for device, mount in read_mounts():
+        beneath = disks_beneath(device)
+        for disk in beneath:
+            mounts.setdefault(disk, []).append(mount)
+        if mount.where == MEDIUM:
+            mark(beneath, Role.BOOT_MEDIUM)
+        elif mount.where in _SYSTEM_MOUNTS:
+            mark(beneath, Role.SYSTEM)
+    for library in libraries:
+        mark(disks_beneath_path(library.resolve()), Role.LIBRARY)
+    return _Surroundings(mounts=mounts, loops=_loops(mounts), roles=roles)
+
+
+def _loops(mounts: Mapping[str, Sequence[Mount]]) -> dict[str, list[str]]:
+    """Loop devices in use, by the path of what backs them. One that is read-only and not mounted disturbs nobody."""
+    found: dict[str, list[str]] = {}
+    for node in Path("/sys/block").glob("loop*"):
+        try:
+            backing = (node / "loop/backing_file").read_text().strip()
+            idle = (node / "ro").read_text().strip() == "1" and not any((node / "holders").iterdir())
+        except OSError:
+            continue
+        if not idle or node.name in mounts:
+            found.setdefault(backing, []).append(node.name)
+    return found
+
+
+def _sysfs_int(device: pyudev.Device, name: str) -> int:
+    value = device.attributes.get(name) or b"0"
+    try:
+        return int(value)
+    except ValueError:
+        return 0
+
+
+def _attribute(device: pyudev.Device, *names: str) -> str:
+    for name in names:
+        value = device.attributes.get(name)
+        if value and value.strip():
+            return str(value.decode(errors="replace")).strip()
+    return ""
+
+
+def _look_at_device(device: pyudev.Device, surroundings: _Surroundings) -> Disk:
+    name, node = device.sys_name, device.device_node
+    sysfs = Path(device.sys_path)
+    nodes = [sysfs, *(child for child in sysfs.iterdir() if (child / "partition").exists())]
+    holders = [h.name for n in nodes if (n / "holders").is_dir() for h in (n / "holders").iterdir()]
+    loops = [loop for n in nodes for loop in surroundings.loops.get(f"/dev/{n.name}", ())]
+    bare = Disk(
+        path=node,
+        id=DiskId(
+            size=_sysfs_int(device, "size") * 512,
+            model=_udev_text(device, "ID_MODEL_ENC", "ID_MODEL") or _attribute(device, "device/model"),
+            serial=device.get("ID_SERIAL_SHORT") or _attribute(device, "device/serial", "serial"),
+            wwn=device.get("ID_WWN_WITH_EXTENSION")
+            or device.get("ID_WWN")
+            or _attribute(device, "wwid", "device/wwid"),
+        ),
+        table=PartitionTable(kind=TableKind.NONE),
+        transport=_transport(device),
+        removable=_sysfs_int(device, "removable") == 1,
+        mounts=tuple(surroundings.mounts.get(name, ())),
+        holders=tuple(sorted({*holders, *loops})),
+        roles=tuple(surroundings.roles.get(name, ())),
+    )
+    return _look_inside(bare)
+
+
+def _udev_text(device: pyudev.Device, encoded: str, plain: str) -> str:
+    """udev writes spaces as \\x20 in the encoded form and as underscores in the plain one."""
+    value = device.get(encoded) or ""
+    if value:
+        return value.encode().decode("unicode_escape", errors="replace").strip()
+    return (device.get(plain) or "").replace("_", " ").strip()
+
+
+def _transport(device: pyudev.Device) -> str:
+    path = device.sys_path
+    for part, transport in (
+        ("/usb", "usb"),
+        ("/nvme", "nvme"),
+        ("/mmc", "mmc"),
+        ("/virtio", "virtio"),
+        ("/ata", "ata"),
+    ):
+        if part in path:
+            return transport
+    return device.get("ID_BUS") or ("scsi" if "/host" in path else "")
+
+
+def _look_at_file(path: str, surroundings: _Surroundings) -> Disk:
+    status = Path(path).stat()
+    bare = Disk(
+        path=path,
+        id=DiskId(size=status.st_size, model="disk file", wwn=f"file-{status.st_dev:x}-{status.st_ino:x}"),
+        table=PartitionTable(kind=TableKind.NONE),
+        transport="file",
+        read_only=not os.access(path, os.W_OK),
+        regular_file=True,
+        holders=tuple(surroundings.loops.get(path, ())),
+        mounts=tuple(m for loop in surroundings.loops.get(path, ()) for m in surroundings.mounts.get(loop, ())),
+    )
+    return _look_inside(bare)
+
+
+def _look_inside(disk: Disk) -> Disk:
+    """Fill in what can only be known by reading the disk; what cannot be read becomes the disk's `problem`."""
+    try:
+        fd = open_for_reading(disk.path)
+    except RescueError as error:
+        return replace(disk, problem=error.message)
+    try:
+        if not disk.regular_file:
+            logical, physical = sector_sizes(fd)
+            disk = replace(
+                disk,
+                logical_sector=logical,
+                physical_sector=physical,
+                read_only=is_read_only(fd),
+                id=_sized(disk.id, fd),
+            )
+        else:
+            logical = sfdisk.sector_size_of_file(disk.path)
+            disk = replace(disk, logical_sector=logical, physical_sector=logical)
+        disk = replace(disk, fingerprint=fingerprint(fd), unfinished=_unfinished(fd))
+        table = sfdisk.read_table(disk.path, disk.logical_sector)
+        return replace(disk, table=_with_contents(disk, table), content=_bare_content(disk, table))
+    except RescueError as error:
+        return replace(disk, problem=error.message)
+    finally:
+        os.close(fd)
+
+
+def _sized(identity: DiskId, fd: int) -> DiskId:
+    return replace(identity, size=size_of(fd))
+
+
+def _bare_content(disk: Disk, table: PartitionTable) -> Content:
+    if table.kind is not TableKind.NONE or not disk.size:
+        return Content()
+    return filesystems.probe(disk.path)
+
+
+def _with_contents(disk: Disk, table: PartitionTable) -> PartitionTable:
+    held = {p.number for p in sfdisk.volumes(table)}
+    return replace(
+        table,
+        partitions=tuple(
+            replace(p, content=filesystems.probe(disk.path, p.start, p.size))
+            if p.number in held and p.size and p.end <= disk.size
+            else p
+            for p in table.partitions
+        ),
+    )
+
+
+def _unfinished(fd: int) -> str:
+    return unfinished.parse(read(fd, unfinished.SIZE, 0)) if size_of(fd) >= unfinished.SIZE else ""
+
+
+def fingerprint(fd: int) -> str:
+    """A digest of the first and last MiB of an open disk: it changes where the disk's table or first files do."""
+    size = size_of(fd)
+    head = read(fd, min(_MIB, size), 0)
+    tail = read(fd, min(_MIB, size), max(0, size - _MIB))
+    return blake3(head + tail).hexdigest()
+
+
+def refuse_if_changed(shown: Disk, now: Disk) -> None:
+    """Raise RefusedError (code "disk-changed") unless `now` is the disk that was shown, as it was shown."""
+    hint = "look at the disks again and make a new plan"
+    if not shown.id.same_disk(now.id):
+        what = f"{now.name} is not the disk that was shown: {_called(now.id)}, not {_called(shown.id)}"
+        raise RefusedError(what, code="disk-changed", hint=hint)
+    if shown.fingerprint != now.fingerprint:
+        raise RefusedError(f"{now.name} was written to since the plan was shown", code="disk-changed", hint=hint)
+
+
+def _called(identity: DiskId) -> str:
+    return " ".join(filter(None, (identity.model, identity.serial or identity.wwn, f"{identity.size} bytes")))

@@ -1,0 +1,133 @@
+"""Partition tables through sfdisk's JSON, and where on the disk they lie."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from imaging.blockdev import is_block_device, loop_device, opened, read, size_of
+from imaging.disk import Partition, PartitionRole, PartitionTable, TableKind
+from imaging.errors import BadImageError, IoError
+from imaging.extents import Extents
+from imaging.run import run
+
+GPT_SIGNATURE = b"EFI PART"
+_EXTENDED_TYPES = {"5", "f", "85"}
+_FIRST_LOGICAL = 5
+
+
+def sector_size_of_file(path: str) -> int:
+    """The logical sector size that the table in a disk file was made for: 4096 where a GPT header says so."""
+    with opened(path) as fd:
+        if size_of(fd) >= 4096 + 8 and read(fd, 8, 4096) == GPT_SIGNATURE and read(fd, 8, 512) != GPT_SIGNATURE:
+            return 4096
+    return 512
+
+
+def read_table(path: str, sector: int) -> PartitionTable:
+    """Read the table of a device or disk file of `sector`-byte logical sectors; TableKind.NONE where there is none.
+
+    Raises IoError where sfdisk cannot read the disk, BadImageError where its answer makes no sense or the table is
+    of a kind that is not handled.
+    """
+    if is_block_device(path) or sector == 512:
+        output = _sfdisk(path)
+    elif os.geteuid() == 0:
+        # sfdisk takes a file's sectors for 512 bytes; Debian 12's has no option to say otherwise.
+        with loop_device(path, sector=sector) as loop:
+            output = _sfdisk(loop)
+    else:
+        raise IoError(f"{path}: reading a table of {sector}-byte sectors from a file needs root", code="needs-root")
+    if output is None:
+        return PartitionTable(kind=TableKind.NONE)
+    return parse(output, sector)
+
+
+def _sfdisk(path: str) -> str | None:
+    done = run(["sfdisk", "--json", path], accept=(0, 1))
+    if done.status == 0:
+        return done.stdout
+    if "does not contain a recognized partition table" in done.stderr:
+        return None
+    said = done.stderr.strip().splitlines()
+    raise IoError(f"sfdisk cannot read {path}: {said[-1] if said else 'no reason given'}", code="tool-failed")
+
+
+def parse(output: str, sector: int) -> PartitionTable:
+    """Parse what `sfdisk --json` prints; `sector` is used where it does not say its own."""
+    try:
+        table: Any = msgspec.json.decode(output)["partitiontable"]
+        unit = int(table.get("sectorsize", sector))
+        kind = TableKind(table["label"])
+        entries = tuple(_partition(entry, kind, unit) for entry in table.get("partitions", ()))
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadImageError(
+            f"the partition table is of a kind that is not handled: {error}", code="bad-table"
+        ) from error
+    return PartitionTable(kind=kind, table_id=str(table.get("id", "")), partitions=entries)
+
+
+def _partition(entry: Mapping[str, Any], kind: TableKind, unit: int) -> Partition:
+    node = str(entry["node"])
+    number = int(node[len(node.rstrip("0123456789")) :])
+    code = str(entry["type"]).lower()
+    if kind is TableKind.MBR and number >= _FIRST_LOGICAL:
+        role = PartitionRole.LOGICAL
+    elif kind is TableKind.MBR and code in _EXTENDED_TYPES:
+        role = PartitionRole.EXTENDED
+    else:
+        role = PartitionRole.PRIMARY
+    return Partition(
+        number=number,
+        start=int(entry["start"]) * unit,
+        size=int(entry["size"]) * unit,
+        type=code,
+        role=role,
+        name=str(entry.get("name", "")),
+        uuid=str(entry.get("uuid", "")),
+        bootable=bool(entry.get("bootable", False)),
+    )
+
+
+def volumes(table: PartitionTable) -> Sequence[Partition]:
+    """The partitions that hold data, by their place on the disk: all but the extended one, a mere container."""
+    return sorted((p for p in table.partitions if p.role is not PartitionRole.EXTENDED), key=lambda p: p.start)
+
+
+def table_extents(fd: int, table: PartitionTable, size: int, sector: int) -> Extents:
+    """The sectors that make the table of the disk open at `fd`: MBR, both GPT copies, the EBRs of logical partitions.
+
+    Without a table: the first 128 KiB, where file systems keep what makes them one.
+    """
+    match table.kind:
+        case TableKind.NONE:
+            return Extents([(0, min(size, 128 << 10))])
+        case TableKind.MBR:
+            # The second sector, too: what a GPT that stood there before left behind must not outlive a restore.
+            return Extents([(0, min(size, 2 * sector)), *_ebr_sectors(fd, table, size, sector)])
+        case TableKind.GPT:
+            # UEFI 2.10, 5.3: entries follow the header, 16 KiB at least; the copy ends the disk the other way round.
+            header = read(fd, sector, sector)
+            count, each = int.from_bytes(header[80:84], "little"), int.from_bytes(header[84:88], "little")
+            entries = -(-max(count * each, 16 << 10) // sector) * sector if header[:8] == GPT_SIGNATURE else 16 << 10
+            first = int.from_bytes(header[72:80], "little") * sector if header[:8] == GPT_SIGNATURE else 2 * sector
+            entries = min(entries, 1 << 20)
+            return Extents(
+                [(0, 2 * sector), (first, min(size, first + entries)), (max(0, size - sector - entries), size)]
+            )
+
+
+def _ebr_sectors(fd: int, table: PartitionTable, size: int, sector: int) -> list[tuple[int, int]]:
+    """Follow the chain of extended boot records; each holds the way to the next. A loop in it ends the walk."""
+    outer = next((p for p in table.partitions if p.role is PartitionRole.EXTENDED), None)
+    found: list[tuple[int, int]] = []
+    at = outer.start if outer else 0
+    while outer and 0 < at <= size - sector and (at, at + sector) not in found:
+        found.append((at, at + sector))
+        record = read(fd, 512, at)
+        next_start = int.from_bytes(record[446 + 16 + 8 : 446 + 16 + 12], "little")
+        if record[510:512] != b"\x55\xaa" or record[446 + 16 + 4] not in (0x05, 0x0F, 0x85) or not next_start:
+            break
+        at = outer.start + next_start * sector
+    return found

@@ -1,0 +1,134 @@
+"""Which bytes of a volume hold data.
+
+partclone's domain mode says so for the file systems it knows. What it says is not taken on trust: a map that does not
+parse, is short of the volume, or comes from a file system whose own map may be stale, means that the whole volume
+counts as used. The tail of every volume counts as used: partclone's maps leave out the NTFS backup boot sector.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from imaging.blockdev import loop_device, read
+from imaging.disk import Content
+from imaging.errors import IoError
+from imaging.extents import Extents
+from imaging.filesystems import BTRFS_SUPER, btrfs_system_stripes, doubt
+from imaging.run import find_tool, run
+
+TAIL = 64 << 10
+"""The last bytes of a volume that always count as used."""
+SWAP_HEADER = 64 << 10
+"""A swap header fills one page, and pages have up to 64 KiB."""
+_TOOLS = {
+    "ext2": "partclone.ext2",
+    "ext3": "partclone.ext3",
+    "ext4": "partclone.ext4",
+    "xfs": "partclone.xfs",
+    "btrfs": "partclone.btrfs",
+    "ntfs": "partclone.ntfs",
+    "vfat": "partclone.vfat",
+    "exfat": "partclone.exfat",
+    "f2fs": "partclone.f2fs",
+    "hfsplus": "partclone.hfsp",
+    "minix": "partclone.minix",
+    "nilfs2": "partclone.nilfs2",
+}
+_TIMEOUT = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeMap:
+    """The used bytes of a volume, as offsets from its start; `origin` is "partclone", "header" or "whole"."""
+
+    used: Extents
+    origin: str
+    note: str = ""
+
+
+def volume_map(path: str, fd: int, offset: int, size: int, content: Content) -> VolumeMap:
+    """Find what is used of the volume at `offset` of the disk at `path`, open at `fd`.
+
+    Never fails for want of knowledge: then all of it counts as used and `note` says why.
+    """
+    if content.kind == "swap":
+        head, tail = (0, min(size, SWAP_HEADER)), (max(0, size - TAIL), size)
+        return VolumeMap(used=Extents([head, tail]), origin="header")
+    try:
+        why = _why_not_mapped(fd, offset, content)
+        if why:
+            return _whole(size, why)
+        used = _partclone(path, offset, size, content)
+        if content.kind == "btrfs":
+            used = used.union(_btrfs_extra(read(fd, 4096, offset + BTRFS_SUPER), size))
+    except IoError as error:
+        return _whole(size, error.message)
+    return VolumeMap(used=used.union(Extents([(max(0, size - TAIL), size)])), origin="partclone")
+
+
+def _whole(size: int, note: str) -> VolumeMap:
+    return VolumeMap(used=Extents([(0, size)]), origin="whole", note=note)
+
+
+def _why_not_mapped(fd: int, offset: int, content: Content) -> str:
+    tool = _TOOLS.get(content.kind)
+    if tool is None:
+        return f"{content.kind} is stored whole" if content.kind else "nothing known stands on it"
+    if find_tool(tool) is None:
+        return f"{tool} is not installed"
+    if os.geteuid() != 0:
+        return "reading its map needs root"
+    found = doubt(fd, offset, content)
+    if found:
+        return found.why
+    return ""
+
+
+def _xfs_log_is_clean(loop: str) -> bool:
+    """xfs keeps newer allocations in its log until that is replayed. Source: xfs_logprint(8), -t."""
+    return "<CLEAN>" in run(["xfs_logprint", "-t", loop], timeout=_TIMEOUT).stdout
+
+
+def _partclone(path: str, offset: int, size: int, content: Content) -> Extents:
+    with (
+        tempfile.TemporaryDirectory(prefix="rescue-map-") as folder,
+        loop_device(path, offset=offset, size=size) as loop,
+    ):
+        if content.kind == "xfs" and not _xfs_log_is_clean(loop):
+            raise IoError("it was not unmounted cleanly: its log waits to be replayed", code="dirty")
+        found = Path(folder) / "map"
+        log = Path(folder) / "log"
+        run([_TOOLS[content.kind], "-D", "-s", loop, "-O", found, "-L", log], timeout=_TIMEOUT)
+        return parse_domain(found.read_text(encoding="ascii", errors="replace"), size)
+
+
+def _btrfs_extra(super_block: bytes, size: int) -> Extents:
+    """The system chunks and every copy of the super block (64 KiB, 64 MiB, 256 GiB). Source: fs/btrfs/disk-io.h."""
+    supers = [(at, at + 4096) for at in (64 << 10, 64 << 20, 256 << 30)]
+    return Extents([*btrfs_system_stripes(super_block), *supers]).clipped(0, size)
+
+
+def parse_domain(text: str, size: int) -> Extents:
+    """Parse the map that `partclone -D` writes, of a volume of `size` bytes.
+
+    What lies past the map's end counts as used. Raises IoError (code "bad-map") where a line does not parse, ranges
+    overlap, leave gaps or reach beyond the volume, or nothing is used at all.
+    """
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    used: list[tuple[int, int]] = []
+    at = 0
+    for line in lines[1:]:
+        try:
+            start_word, length_word, mark = line.split()
+            start, length = int(start_word, 16), int(length_word, 16)
+        except ValueError:
+            raise IoError(f"its map does not parse: {line[:60]!r}", code="bad-map") from None
+        if start != at or length <= 0 or mark not in ("+", "?") or start + length > size:
+            raise IoError(f"its map is not whole: {line[:60]!r} after byte {at}", code="bad-map")
+        at = start + length
+        if mark == "+":
+            used.append((start, at))
+    if not used:
+        raise IoError("its map is empty", code="bad-map")
+    return Extents([*used, (at, size)])

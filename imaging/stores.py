@@ -1,0 +1,129 @@
+"""Where chunks lie: a folder in casync's store layout."""
+
+import ctypes
+import os
+from pathlib import Path
+from typing import Protocol
+
+import zstandard
+
+from imaging.chunk import MAX_CHUNK_SIZE, chunk_id
+from imaging.durable import written
+from imaging.errors import BadImageError, IoError
+
+_SUFFIX = ".cacnk"
+_FRAME_SLACK = 1 << 16
+"""zstd's worst case is some KiB more than the data."""
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class ChunkStore(Protocol):
+    """A place for chunks; frames are zstd frames as they lie in the store."""
+
+    def has(self, chunk: bytes) -> bool:
+        """Whether the chunk of this id is there."""
+
+    def get(self, chunk: bytes, size: int) -> bytes:
+        """The frame of a chunk of `size` plain bytes; raises BadImageError where it is missing."""
+
+    def put(self, chunk: bytes, frame: bytes) -> None:
+        """Store a frame; raises IoError."""
+
+    def sync(self) -> None:
+        """Return once all that was put is on the medium; raises IoError."""
+
+
+class LocalStore:
+    """Chunks in a folder: `<first 4 hex>/<64 hex>.cacnk`.
+
+    Chunks are renamed into place without a sync each; `sync` does that once for all. So a chunk that was written just
+    before a crash may have its name and not its data: `distrust_since` makes `has` look into such.
+    """
+
+    def __init__(self, root: Path, distrust_since: float | None = None) -> None:
+        """Take the folder and, after a writer that died, when that one began (seconds since the epoch)."""
+        self._root = root
+        self._distrust_since = distrust_since
+
+    def path(self, chunk: bytes) -> Path:
+        """Where the chunk of this id lies."""
+        name = chunk.hex()
+        return self._root / name[:4] / (name + _SUFFIX)
+
+    def has(self, chunk: bytes) -> bool:
+        """Whether the chunk of this id is there; an empty file, left by a crash, does not count."""
+        path = self.path(chunk)
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise IoError(f"{path} cannot be looked at: {error.strerror}", code="read-failed") from error
+        if status.st_size == 0:
+            return False
+        if self._distrust_since is None or status.st_mtime < self._distrust_since:
+            return True
+        return _is_whole(path.read_bytes(), chunk)
+
+    def get(self, chunk: bytes, size: int) -> bytes:
+        """The frame of a chunk of `size` plain bytes.
+
+        Raises BadImageError where it is missing or far too long, IoError where the medium fails.
+        """
+        path = self.path(chunk)
+        try:
+            with path.open("rb", buffering=0) as file:
+                frame = file.read(size + _FRAME_SLACK)
+        except FileNotFoundError as error:
+            raise BadImageError(f"chunk {chunk.hex()} is missing from the library", code="missing-chunk") from error
+        except OSError as error:
+            raise IoError(f"{path} cannot be read: {error.strerror}", code="read-failed") from error
+        if not frame:
+            raise BadImageError(f"chunk {chunk.hex()} is corrupt: its file is empty", code="corrupt-chunk")
+        return frame
+
+    def put(self, chunk: bytes, frame: bytes) -> None:
+        """Store a frame under a temporary name in the same folder, then rename it; raises IoError."""
+        path = self.path(chunk)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        with written(path):
+            try:
+                file = self._create(temporary)
+                with file:
+                    view = memoryview(frame)
+                    while view:
+                        view = view[os.write(file.fileno(), view) :]
+                temporary.replace(path)
+            except OSError:
+                temporary.unlink(missing_ok=True)
+                raise
+
+    @staticmethod
+    def _create(path: Path):  # type: ignore[no-untyped-def]
+        try:
+            return path.open("wb", buffering=0)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("wb", buffering=0)
+
+    def sync(self) -> None:
+        """One syncfs(2) for all chunks; raises IoError where the medium reports that it lost any."""
+        with written(self._root):
+            self._root.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                if _libc.syncfs(fd):
+                    code = ctypes.get_errno()
+                    raise OSError(code, os.strerror(code))
+            finally:
+                os.close(fd)
+
+
+def _is_whole(frame: bytes, chunk: bytes) -> bool:
+    try:
+        size = zstandard.frame_content_size(frame)
+        if not 0 < size <= MAX_CHUNK_SIZE:
+            return False
+        return chunk_id(zstandard.ZstdDecompressor().decompress(frame, max_output_size=size)) == chunk
+    except zstandard.ZstdError:
+        return False

@@ -1,0 +1,90 @@
+"""The marks that captures at work leave in a library.
+
+A crash can leave chunks that have their name and not their data, and folders of images that never came to be. The mark
+of a writer that died tells the next one since when to look twice, and what to clear away.
+"""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imaging.durable import write_file, written
+from imaging.library import Library
+
+_DEAD_AFTER = 24 * 3600.0
+"""Seconds without a heartbeat after which a writer that cannot be asked is taken for dead."""
+_BEAT = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Other:
+    """The mark of another writer that is not known to be alive."""
+
+    path: Path
+    began: float
+    dead: bool
+
+
+class Writer:
+    """The mark of this capture; use it until `end`."""
+
+    def __init__(self, library: Library, image_id: str) -> None:
+        """Leave the mark, and remove what writers that are dead for certain had begun. Raises IoError."""
+        self._path = library.path / "writers" / f"{image_id}.json"
+        with written(self._path):
+            self._path.parent.mkdir(exist_ok=True)
+        self._others = list(_others(self._path.parent))
+        self._beaten = time.monotonic()
+        mark = {"image": image_id, "began": time.time(), "boot": _boot_id(), "pid": os.getpid()}
+        write_file(self._path, json.dumps(mark).encode())
+        for other in self._others:
+            if other.dead:
+                library.discard(other.path.stem)
+
+    @property
+    def distrust_since(self) -> float | None:
+        """Since when chunks may be broken: when the earliest writer that may have died began. None without one."""
+        return min((other.began for other in self._others), default=None)
+
+    def beat(self) -> None:
+        """Show that this writer lives; called often, does something once a minute."""
+        if time.monotonic() - self._beaten > _BEAT:
+            self._beaten = time.monotonic()
+            with contextlib.suppress(OSError):
+                os.utime(self._path)
+
+    def settle(self) -> None:
+        """Everything distrusted was looked at and is on the medium: the marks of the dead can go."""
+        for other in self._others:
+            if other.dead:
+                other.path.unlink(missing_ok=True)
+
+    def end(self) -> None:
+        """Remove this writer's mark: its chunks are on the medium, or it failed in an orderly way and synced them."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def _others(folder: Path) -> Iterator[_Other]:
+    for path in folder.glob("*.json"):
+        beat = path.stat().st_mtime
+        silent = time.time() - beat > _DEAD_AFTER
+        try:
+            mark: Any = json.loads(path.read_bytes())
+            began, boot, pid = float(mark["began"]), str(mark["boot"]), int(mark["pid"])
+        except (ValueError, KeyError, TypeError):
+            yield _Other(path=path, began=beat - _BEAT, dead=silent)
+            continue
+        if boot != _boot_id():
+            yield _Other(path=path, began=began, dead=silent)
+        elif not Path(f"/proc/{pid}").exists():
+            yield _Other(path=path, began=began, dead=True)

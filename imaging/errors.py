@@ -36,6 +36,9 @@ class RescueError(Exception):
     exit_status = ExitStatus.INTERNAL
     default_code = "internal"
 
+    state = ""
+    """What state a target is left in, in words, where the work had begun."""
+
     def __init__(self, message: str, *, code: str | None = None, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message

@@ -1,0 +1,232 @@
+"""Jobs: a plan that a process of its own carries out, in a folder that anyone may follow.
+
+`<state>/jobs/<id>/` holds plan.json, events.jsonl, log, and a lock that the worker holds while it lives. The
+state folder is `$RESCUE_STATE`, else /run/rescue for root, else the user's runtime folder.
+"""
+
+import fcntl
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from io import FileIO
+from pathlib import Path
+
+from imaging import plan
+from imaging.disk import DiskId
+from imaging.errors import ExitStatus, RefusedError, UsageError, WorkerDiedError
+from imaging.events import AnyEvent, Finished, decode
+from imaging.plan import Plan, RestorePlan
+from imaging.run import spawn_worker
+
+_START_TIME = 20.0
+"""Seconds that a worker may take to begin; a slow stick and a cold cache need some."""
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    DIED = "died"
+
+
+def state_folder() -> Path:
+    """Where jobs lie on this machine."""
+    if os.environ.get("RESCUE_STATE"):
+        return Path(os.environ["RESCUE_STATE"])
+    if os.geteuid() == 0:
+        return Path("/run/rescue")
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/rescue-{os.geteuid()}") / "rescue"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job's folder."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def plan(self) -> Plan:
+        """What it is to do; raises UsageError where that cannot be read."""
+        return read_plan(self.folder)
+
+    @property
+    def started(self) -> float:
+        """When it was submitted, in seconds since the epoch."""
+        return (self.folder / "plan.json").stat().st_mtime
+
+    def read(self, offset: int = 0) -> tuple[list[AnyEvent], int]:
+        """The events from a byte offset on, and the offset to go on from. A line that is not whole yet is left."""
+        try:
+            with (self.folder / "events.jsonl").open("rb") as file:
+                file.seek(offset)
+                data = file.read()
+        except FileNotFoundError:
+            return [], offset
+        whole = data[: data.rfind(b"\n") + 1]
+        found = (decode(line) for line in whole.splitlines())
+        return [event for event in found if event is not None], offset + len(whole)
+
+    def events(self) -> list[AnyEvent]:
+        """All events so far."""
+        return self.read()[0]
+
+    @property
+    def finished(self) -> Finished | None:
+        """The last event, where the job has ended in an orderly way."""
+        found = self.events()
+        return found[-1] if found and isinstance(found[-1], Finished) else None
+
+    @property
+    def state(self) -> JobState:
+        """Where it stands now."""
+        alive = self._locked()
+        finished = self.finished
+        if finished is not None:
+            match finished.status:
+                case ExitStatus.DONE:
+                    return JobState.DONE
+                case ExitStatus.CANCELLED:
+                    return JobState.CANCELLED
+                case _:
+                    return JobState.FAILED
+        if alive:
+            return JobState.RUNNING
+        if not (self.folder / "events.jsonl").exists() and time.time() - self.started < _START_TIME:
+            return JobState.STARTING
+        return JobState.DIED
+
+    def _locked(self) -> bool:
+        try:
+            fd = os.open(self.folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    def cancel(self) -> None:
+        """Ask the worker to stop between two chunks; does nothing where it has ended."""
+        if self._locked():
+            pid = int((self.folder / "lock").read_text(encoding="ascii") or 0)
+            if pid > 0:
+                os.kill(pid, signal.SIGTERM)
+
+    def died(self) -> Finished:
+        """The end of a job whose worker is gone without a word, as an event: what to tell a person."""
+        error = WorkerDiedError("the process that did the work ended without a word: it was killed, or it crashed")
+        state, hint = "", f"the log is {self.folder / 'log'}"
+        if isinstance(self.plan, RestorePlan):
+            names = ", ".join(t.target.name for t in self.plan.targets)
+            state = f"{names} may be only partly restored, and then does not start a computer."
+            hint = "restore the image again: only what is missing will be written"
+        return Finished(
+            time=time.time(), status=error.exit_status, message=error.message, code=error.code, hint=hint, state=state
+        )
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan of a job; raises UsageError where there is none or it cannot be understood."""
+    try:
+        return plan.decode((folder / "plan.json").read_bytes())
+    except OSError as error:
+        raise UsageError(f"{folder} is not a job: {error.strerror}", code="no-such-job") from error
+
+
+def jobs() -> tuple[Job, ...]:
+    """All jobs of this machine since it was started, the newest first."""
+    root = state_folder() / "jobs"
+    found = [Job(path.parent) for path in root.glob("*/plan.json")]
+    return tuple(sorted(found, key=lambda job: (job.started, job.id), reverse=True))
+
+
+def find(job_id: str) -> Job:
+    """The job of this id; raises UsageError where there is none."""
+    folder = state_folder() / "jobs" / job_id
+    if "/" in job_id or not (folder / "plan.json").exists():
+        raise UsageError(f"there is no job {job_id!r}", code="no-such-job", hint="`rescue jobs` lists them")
+    return Job(folder)
+
+
+def submit(what: Plan) -> Job:
+    """Start a worker for a plan, and return once it has begun or is gone.
+
+    Raises RefusedError where another job is at work on one of its disks, IoError where no worker can be started.
+    """
+    root = state_folder() / "jobs"
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _submitting(root):
+        for other in jobs():
+            if other.state in (JobState.RUNNING, JobState.STARTING):
+                _refuse_conflict(what, other)
+        folder = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        folder.mkdir(mode=0o700)
+        (folder / "lock").touch(mode=0o600)
+        (folder / "plan.json").write_bytes(plan.encode(what))
+        job = Job(folder)
+        spawn_worker(folder, folder / "log")
+        deadline = time.monotonic() + _START_TIME
+        while job.state is JobState.STARTING and time.monotonic() < deadline:
+            time.sleep(0.02)
+    return job
+
+
+@contextmanager
+def _submitting(root: Path) -> Iterator[None]:
+    """One front end at a time submits, so that two cannot start conflicting jobs at once."""
+    fd = os.open(root / ".submit", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _refuse_conflict(what: Plan, other: Job) -> None:
+    for identity, path, writes in plan.disks_used(what):
+        for theirs, their_path, they_write in plan.disks_used(other.plan):
+            if (writes or they_write) and _same(identity, path, theirs, their_path):
+                raise RefusedError(
+                    f"job {other.id} is at work on {path}: {other.plan.title}",
+                    code="disk-busy",
+                    hint="wait for its end, or cancel it",
+                )
+
+
+def _same(a: DiskId, a_path: str, b: DiskId, b_path: str) -> bool:
+    return a_path == b_path or (bool(a.wwn or a.serial) and a.same_disk(b))
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[FileIO]:
+    """What a worker does first: take the job's lock, and open its events for appending.
+
+    Raises RefusedError where another worker has the job, or had it: a job is carried out once.
+    """
+    with (folder / "lock").open("r+b", buffering=0) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RefusedError(f"job {folder.name} has a worker already", code="disk-busy") from error
+        if (folder / "events.jsonl").exists():
+            raise RefusedError(f"job {folder.name} was carried out already", code="refused")
+        lock.write(str(os.getpid()).encode())
+        with (folder / "events.jsonl").open("ab", buffering=0) as out:
+            yield out

@@ -1,0 +1,195 @@
+"""From what was found to what is to be done: pure functions that make plans, or refuse."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from imaging import gpt
+from imaging.chunk import DEFAULT_LEVEL
+from imaging.disk import Disk, PartitionRole, Role, TableKind
+from imaging.errors import RefusedError, UsageError
+from imaging.manifest import Image, ImagedDisk
+from imaging.plan import CapturePlan, Plan, RestorePlan, RestoreTarget, VerifyPlan
+
+_ROLE_REASONS = {
+    Role.BOOT_MEDIUM: "this computer was started from it",
+    Role.SYSTEM: "the running system stands on it",
+    Role.LIBRARY: "it holds the image library",
+}
+_RESTORE_RATE = 150e6
+_CAPTURE_RATE = 120e6
+_VERIFY_RATE = 400e6
+"""Bytes of used data a second, of a common disk: an SSD behind SATA or a fast stick. A rough first guess."""
+
+
+def needed_size(source: ImagedDisk) -> int:
+    """The least bytes that a disk must have to take the source: up to its last partition's end and the table's copy."""
+    ends = [p.end for p in source.table.partitions]
+    match source.table.kind:
+        case TableKind.NONE:
+            return source.size
+        case TableKind.MBR:
+            return max(ends, default=1 << 20)
+        case TableKind.GPT:
+            least = max([*ends, 1 << 20]) + gpt.room_at_end(0, source.logical_sector)
+            return min(least, source.size)
+
+
+_OUR_MOUNTS = "/run/rescue/media/"
+"""Media that the live system mounted itself, read-only, to look for images; the worker lets go of them."""
+
+
+def why_not_in_use(disk: Disk, *, read_only_is_fine: bool = False) -> str:
+    """Why the running system's use of a disk forbids to touch it; empty where it does not."""
+    for mount in disk.mounts:
+        if mount.where == "[swap]":
+            return f"it is in use: {mount.source} is swap space"
+        if not (mount.read_only and (read_only_is_fine or mount.where.startswith(_OUR_MOUNTS))):
+            return f"it is in use: {mount.source} is mounted at {mount.where}"
+    if disk.holders:
+        return f"it is in use by {', '.join(disk.holders)}"
+    return ""
+
+
+def why_not_target(disk: Disk, source: ImagedDisk) -> str:
+    """Why `source` cannot be restored onto `disk`, in words; empty where it can."""
+    for role in disk.roles:
+        if not disk.regular_file:
+            return _ROLE_REASONS[role]
+    if not disk.fingerprint:
+        return disk.problem or "it cannot be read"
+    if disk.read_only:
+        return "it is read-only"
+    in_use = why_not_in_use(disk)
+    if in_use:
+        return in_use
+    if disk.logical_sector != source.logical_sector and not disk.regular_file:
+        return f"its sectors have {disk.logical_sector} bytes, those of the image {source.logical_sector}"
+    needed = needed_size(source)
+    if disk.size < needed:
+        return f"it is too small: {needed} bytes are needed, it has {disk.size}"
+    return ""
+
+
+def why_not_source(disk: Disk, library: Path | None = None) -> str:
+    """Why `disk` cannot be captured (into `library`), in words; empty where it can.
+
+    A mounted file system changes while it is read: an image of it may be good for nothing.
+    """
+    if disk.problem or not disk.fingerprint:
+        return disk.problem or "it cannot be read"
+    if disk.unfinished:
+        return f"it is only partly restored (from {disk.unfinished}): restore it first"
+    if not disk.size:
+        return "it has no medium, or no size"
+    if library is not None and disk.regular_file and Path(disk.path).is_relative_to(library):
+        return "it lies in the image library"
+    for role in disk.roles:
+        if role is Role.LIBRARY and not disk.regular_file:
+            return "it holds the image library that it would be captured into"
+    return why_not_in_use(disk, read_only_is_fine=True)
+
+
+def plan_capture(disks: Sequence[Disk], library: Path, label: str = "", level: int = DEFAULT_LEVEL) -> CapturePlan:
+    """Plan to capture disks into a library; raises RefusedError or UsageError."""
+    if not disks:
+        raise UsageError("no disk was given to capture", code="no-disk")
+    if len({disk.path for disk in disks}) != len(disks) or len({disk.name for disk in disks}) != len(disks):
+        raise UsageError("one disk was given twice", code="same-disk-twice")
+    if not 1 <= level <= 19:
+        raise UsageError(f"compression level {level} is not from 1 to 19", code="bad-level")
+    for disk in disks:
+        why = why_not_source(disk, library)
+        if why:
+            raise RefusedError(f"{disk.name} cannot be captured: {why}", code=_code(disk, why), hint=_source_hint(disk))
+    return CapturePlan(library=str(library), disks=tuple(disks), label=label, level=level)
+
+
+def _source_hint(disk: Disk) -> str | None:
+    if disk.mounts or disk.holders:
+        return "unmount it, or start the computer from the recovery stick and capture it there"
+    return None
+
+
+def plan_restore(
+    library: Path, image: Image, targets: Mapping[str, Disk], *, read_back: bool = True, create: bool = False
+) -> RestorePlan:
+    """Plan to restore disks of an image, by their names in it, each onto a whole disk.
+
+    `create` says that the targets are files that do not exist yet. Raises RefusedError or UsageError.
+    """
+    sources = {disk.name: disk for disk in image.disks}
+    unknown = [name for name in targets if name not in sources]
+    if unknown or not targets:
+        names = ", ".join(sources)
+        raise UsageError(
+            f"image {image.id} has no disk {unknown[0] if unknown else ''!r}; it has {names}", code="no-such-disk"
+        )
+    paths = [target.path for target in targets.values()]
+    if len(set(paths)) != len(paths):
+        raise UsageError("two disks cannot be restored onto one", code="same-disk-twice")
+    pairs = []
+    for name, target in targets.items():
+        why = "" if create else why_not_target(target, sources[name])
+        if not why and target.regular_file and Path(target.path).is_relative_to(library):
+            why = "it lies in the image library"
+        if why:
+            raise RefusedError(
+                f"{target.name} cannot be restored onto: {why}", code=_code(target, why), hint=_target_hint(why)
+            )
+        pairs.append(RestoreTarget(source=sources[name], target=target, create=create))
+    return RestorePlan(
+        library=str(library), image=image.id, label=image.label, targets=tuple(pairs), read_back=read_back
+    )
+
+
+def _target_hint(why: str) -> str:
+    if "too small" in why:
+        return "choose a larger disk"
+    if "in use" in why:
+        return "unmount what is on it, or start the computer from the recovery stick"
+    return "choose another disk"
+
+
+def _code(disk: Disk, why: str) -> str:
+    for words, code in (("too small", "target-too-small"), ("in use", "in-use"), ("read-only", "target-read-only")):
+        if words in why:
+            return code
+    return "protected-disk" if disk.roles else "refused"
+
+
+def plan_verify(library: Path, image: Image, *, disk: str = "", against: Disk | None = None) -> VerifyPlan:
+    """Plan to check an image's chunks, or to compare one of its disks (the only one by default) with a disk.
+
+    Raises UsageError or RefusedError.
+    """
+    if against is not None:
+        names = [d.name for d in image.disks]
+        if not disk and len(names) == 1:
+            disk = names[0]
+        if disk not in names:
+            raise UsageError(f"say which disk of the image to compare: {', '.join(names)}", code="no-such-disk")
+        if not against.fingerprint:
+            raise RefusedError(f"{against.name}: {against.problem or 'it cannot be read'}", code="cannot-open")
+    return VerifyPlan(library=str(library), image=image.id, label=image.label, disk=disk, against=against)
+
+
+def confirms(answer: str, target: Disk) -> bool:
+    """Whether what a person typed names the disk that is to be erased: its name or its serial number."""
+    answer = answer.strip()
+    return bool(answer) and answer in (target.name, target.id.serial)
+
+
+def seconds_expected(plan: Plan) -> float:
+    """How long the plan's bytes suggest that it takes, in seconds; a rough guess before anything was measured."""
+    match plan:
+        case CapturePlan():
+            return sum(_guess_used(disk) for disk in plan.disks) / _CAPTURE_RATE
+        case RestorePlan():
+            return sum(t.source.used for t in plan.targets) / _RESTORE_RATE
+        case VerifyPlan():
+            return (plan.against.size if plan.against else 0) / _VERIFY_RATE
+
+
+def _guess_used(disk: Disk) -> int:
+    """Before the maps are read nothing says how full a disk is; half is as good as any guess."""
+    return sum(p.size for p in disk.table.partitions if p.role is not PartitionRole.EXTENDED) // 2 or disk.size // 2

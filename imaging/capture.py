@@ -1,0 +1,284 @@
+"""Capture disks into an image: read what is used, cut it, and store the chunks that the library does not have."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from imaging import chunk, inventory, media, sfdisk
+from imaging.blockdev import opened, read, read_exactly
+from imaging.disk import Disk, Partition, PartitionRole
+from imaging.errors import IoError, RefusedError, RescueError
+from imaging.events import CaptureResult
+from imaging.extents import Extents
+from imaging.index import DigestTable, build
+from imaging.library import DiskFiles, Library
+from imaging.manifest import Image, ImagedDisk, Volume
+from imaging.pipeline import ChunkBuffer, Counter, Reporter, busy_chunks, run_all
+from imaging.plan import CapturePlan
+from imaging.planner import plan_capture
+from imaging.stores import ChunkStore
+from imaging.usedmap import volume_map
+from imaging.writers import Writer
+
+_SCAN = 1 << 20
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """What every step of one capture needs."""
+
+    library: Library
+    store: ChunkStore
+    writer: Writer
+    level: int
+    report: Reporter
+    cancel: threading.Event
+    counts: Counter
+
+
+def capture(plan: CapturePlan, report: Reporter, cancel: threading.Event, tool: str) -> CaptureResult:
+    """Carry out a capture. The image exists only once everything of it is on the medium.
+
+    Raises RefusedError where a disk is not as it was shown, IoError where source or library fails, CancelledError;
+    then no image is listed, and what was stored of it is room that later captures use.
+    """
+    began = time.monotonic()
+    path = Path(plan.library)
+    media.make_writable(path)
+    disks = tuple(inventory.look(disk.path, [path]) for disk in plan.disks)
+    for shown, now in zip(plan.disks, disks, strict=True):
+        inventory.refuse_if_changed(shown, now)
+    plan_capture(disks, path, plan.label, plan.level)
+    library = Library.open_or_create(path)
+    image_id = library.new_id()
+    writer = Writer(library, image_id)
+    job = _Job(
+        library=library,
+        store=library.store(writer.distrust_since),
+        writer=writer,
+        level=plan.level,
+        report=report,
+        cancel=cancel,
+        counts=Counter(),
+    )
+    try:
+        imaged = tuple(_capture_disk(job, image_id, disk) for disk in disks)
+        report.step("Finishing")
+        job.store.sync()
+        image = Image(
+            id=image_id,
+            created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            disks=imaged,
+            label=plan.label,
+            machine=inventory.machine(),
+            tool=tool,
+            stored=job.counts["stored"],
+        )
+        library.commit(image)
+        writer.settle()
+    except BaseException:
+        library.discard(image_id)
+        _end_orderly(job)
+        raise
+    writer.end()
+    return CaptureResult(
+        image=image_id,
+        used=image.used,
+        chunks=job.counts["chunks"],
+        new=job.counts["new"],
+        stored=image.stored,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _end_orderly(job: _Job) -> None:
+    """After a failure the mark may go only if what was stored is on the medium; else a later writer must look twice."""
+    try:
+        job.store.sync()
+    except IoError:
+        return
+    job.writer.end()
+
+
+def _capture_disk(job: _Job, image_id: str, disk: Disk) -> ImagedDisk:
+    with opened(disk.path) as fd:
+        job.report.step(f"Reading what is used on {disk.name}")
+        volumes, used = _survey(job, disk, fd)
+        table = sfdisk.table_extents(fd, disk.table, disk.size, disk.logical_sector)
+        used = used.union(table).union(_before_first(fd, disk))
+        boundaries = [edge for volume in volumes for edge in (volume.start, volume.start + volume.size)]
+        ends = chunk.cuts(disk.size, boundaries)
+        job.report.step(f"Capturing {disk.name}", used.total)
+        files = _store_chunks(job, disk, fd, ends, used)
+        job.report.finish_step()
+        if inventory.fingerprint(fd) != disk.fingerprint:
+            raise IoError(
+                f"{disk.name} was written to while it was captured",
+                code="source-changed",
+                hint="make sure that nothing writes to it, and capture it again",
+            )
+    digests = job.library.write_disk(image_id, disk.name, files)
+    return ImagedDisk(
+        name=disk.name,
+        id=disk.id,
+        logical_sector=disk.logical_sector,
+        physical_sector=disk.physical_sector,
+        table=disk.table,
+        volumes=volumes,
+        table_extents=tuple(table),
+        used=used.total,
+        chunks=len(files.index),
+        index_digest=digests[0],
+        used_digest=digests[1],
+        blake3_digest=digests[2],
+    )
+
+
+def _regions(disk: Disk) -> Sequence[Partition]:
+    """The disk's volumes; the bare disk counts as one, number 0, where there is no table."""
+    found = sfdisk.volumes(disk.table)
+    if found or disk.table.partitions:
+        return found
+    return [Partition(number=0, start=0, size=disk.size, type="", role=PartitionRole.PRIMARY, content=disk.content)]
+
+
+def _survey(job: _Job, disk: Disk, fd: int) -> tuple[tuple[Volume, ...], Extents]:
+    volumes: list[Volume] = []
+    ranges: list[tuple[int, int]] = []
+    for part in _regions(disk):
+        if part.end > disk.size:
+            raise RefusedError(
+                f"{disk.name}: partition {part.number} reaches beyond the end of the disk", code="bad-table"
+            )
+        found = volume_map(disk.path, fd, part.start, part.size, part.content)
+        if found.note:
+            job.report.log(f"Partition {part.number} of {disk.name} counts as wholly used: {found.note}", "warning")
+        placed = found.used.clipped(0, part.size).shifted(part.start)
+        ranges.extend(placed)
+        volumes.append(
+            Volume(
+                number=part.number,
+                start=part.start,
+                size=part.size,
+                used=placed.total,
+                map_origin=found.origin,
+                note=found.note,
+                content=part.content,
+            )
+        )
+    return tuple(volumes), Extents(ranges)
+
+
+def _before_first(fd: int, disk: Disk) -> Extents:
+    """What is not zero before the first partition: boot loaders live there."""
+    first = min((p.start for p in disk.table.partitions), default=0)
+    zeros = bytes(_SCAN)
+    found = []
+    for start in range(0, first, _SCAN):
+        data = read(fd, min(_SCAN, first - start), start)
+        if data == zeros[: len(data)]:
+            continue
+        for at in range(0, len(data), _BLOCK):
+            if data[at : at + _BLOCK] != zeros[: len(data[at : at + _BLOCK])]:
+                found.append((start + at, min(start + at + _BLOCK, first)))
+    return Extents(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Ids and digests of a disk's chunks while they are found."""
+
+    ids: bytearray
+    digests: bytearray
+
+    def set(self, i: int, name: bytes, digest: bytes) -> None:
+        self.ids[chunk.ID_SIZE * i : chunk.ID_SIZE * (i + 1)] = name
+        self.digests[chunk.ID_SIZE * i : chunk.ID_SIZE * (i + 1)] = digest
+
+
+def _store_chunks(job: _Job, disk: Disk, fd: int, ends: Sequence[int], used: Extents) -> DiskFiles:
+    blank = bytes(chunk.ID_SIZE * len(ends))
+    skeleton = build(ends, blank)
+    table = _Table(bytearray(blank), bytearray(blank))
+    known = _known_chunks(job, disk)
+    busy = busy_chunks(skeleton, used)
+    _fill_unused(job, ends, busy, table)
+    started: set[bytes] = set()
+    lock = threading.Lock()
+
+    def make_worker() -> Callable[[int], None]:
+        buffer = ChunkBuffer()
+
+        def work(i: int) -> None:
+            start, size = skeleton.start(i), skeleton.length(i)
+            ranges = [(low - start, high - start) for low, high in used.within(start, start + size)]
+            view = buffer.prepare(size, ranges)
+            for low, high in ranges:
+                read_exactly(fd, view[low:high], start + low)
+            digest = chunk.digest(view)
+            name = known(start, size, digest) or chunk.chunk_id(view)
+            table.set(i, name, digest)
+            with lock:
+                mine = name not in started
+                started.add(name)
+            if mine and not job.store.has(name):
+                frame = chunk.compress(view, job.level)
+                job.store.put(name, frame)
+                job.counts.add("new")
+                job.counts.add("stored", len(frame))
+            if mine:
+                with lock:
+                    started.discard(name)
+            job.counts.add("chunks")
+            job.report.advance(sum(high - low for low, high in ranges), size if mine else 0)
+            job.writer.beat()
+
+        return work
+
+    run_all(busy, make_worker, job.cancel)
+    return DiskFiles(index=build(ends, table.ids), used=used, digests=DigestTable(bytes(table.digests)))
+
+
+def _fill_unused(job: _Job, ends: Sequence[int], busy: Sequence[int], table: _Table) -> None:
+    """Chunks without a used byte are all zero, and need not be read. casync wants their chunk stored, too."""
+    zeros: dict[int, tuple[bytes, bytes]] = {}
+    holding = set(busy)
+    last = 0
+    for i, end in enumerate(ends):
+        if i not in holding:
+            size = end - last
+            if size not in zeros:
+                data = bytes(size)
+                zeros[size] = chunk.chunk_id(data), chunk.digest(data)
+                if not job.store.has(zeros[size][0]):
+                    job.store.put(zeros[size][0], chunk.compress(data, job.level))
+            table.set(i, *zeros[size])
+        last = end
+
+
+def _known_chunks(job: _Job, disk: Disk) -> Callable[[int, int, bytes], bytes | None]:
+    """Look up a chunk's name by its place and BLAKE3 in the newest image of this disk: cheaper than SHA-512/256."""
+    for image in job.library.images().images:
+        for imaged in image.disks:
+            if imaged.id.same_disk(disk.id):
+                try:
+                    files = job.library.files(image, imaged)
+                except RescueError as error:
+                    job.report.log(f"Not compared with image {image.id}: {error.message}", "warning")
+                    continue
+                return _lookup(files)
+    return lambda _start, _size, _digest: None
+
+
+def _lookup(files: DiskFiles) -> Callable[[int, int, bytes], bytes | None]:
+    def find(start: int, size: int, digest: bytes) -> bytes | None:
+        i = files.index.find(start)
+        if i < len(files.index) and files.digests[i] == digest and files.index.length(i) == size:
+            return files.index.id(i)
+        return None
+
+    return find

@@ -1,0 +1,107 @@
+"""What a disk must hold to be equal to a disk of an image: what restore writes and verify compares."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from imaging import gpt
+from imaging.chunk import decompress, digest
+from imaging.disk import TableKind
+from imaging.errors import BadImageError
+from imaging.extents import Extents
+from imaging.index import DigestTable, Index
+from imaging.library import Library
+from imaging.manifest import Image, ImagedDisk
+from imaging.pipeline import ChunkBuffer, busy_chunks
+from imaging.stores import ChunkStore
+
+ReadInto = Callable[[memoryview, int], None]
+"""Fill a buffer from an offset of a disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """One disk of an image, ready to be read. `body` is what is used outside the partition table."""
+
+    disk: ImagedDisk
+    index: Index
+    digests: DigestTable
+    used: Extents
+    table: Extents
+    body: Extents
+    store: ChunkStore
+
+    @classmethod
+    def load(cls, library: Library, image: Image, disk: ImagedDisk) -> "Content":
+        """Read index, used map and digests; raises BadImageError."""
+        files = library.files(image, disk)
+        table = Extents(disk.table_extents).clipped(0, disk.size)
+        return cls(
+            disk=disk,
+            index=files.index,
+            digests=files.digests,
+            used=files.used,
+            table=table,
+            body=files.used.minus(table),
+            store=library.store(),
+        )
+
+    def busy(self) -> Sequence[int]:
+        """The numbers of the chunks that hold anything outside the table."""
+        return busy_chunks(self.index, self.body)
+
+    def plain(self, i: int) -> bytes:
+        """The data of chunk `i`, proved by its BLAKE3; raises BadImageError that names it."""
+        name, size = self.index.id(i), self.index.length(i)
+        data = decompress(self.store.get(name, size), size, name.hex())
+        if digest(data) != self.digests[i]:
+            raise BadImageError(f"chunk {name.hex()} is corrupt: its digest does not match", code="corrupt-chunk")
+        return data
+
+    def ranges(self, i: int) -> list[tuple[int, int]]:
+        """The used bytes of chunk `i` outside the table, as absolute offsets."""
+        return self.body.within(self.index.start(i), self.index.end(i))
+
+    def matches(self, i: int, read: ReadInto, buffer: ChunkBuffer) -> bool:
+        """Whether a disk holds the right bytes where chunk `i` is used. Reads the used bytes alone."""
+        start, size = self.index.start(i), self.index.length(i)
+        ranges = [(low - start, high - start) for low, high in self.ranges(i)]
+        view = buffer.prepare(size, ranges)
+        for low, high in ranges:
+            read(view[low:high], start + low)
+        if not self.table.overlaps(start, start + size):
+            return digest(view) == self.digests[i]
+        data = memoryview(self.plain(i))
+        return all(digest(view[low:high]) == digest(data[low:high]) for low, high in ranges)
+
+    def bytes_at(self, start: int, end: int) -> bytes:
+        """Plain bytes of the disk from the image; for short ranges."""
+        parts = []
+        i = self.index.find(start)
+        while start < end:
+            first = self.index.start(i)
+            part = self.plain(i)[start - first : end - first]
+            parts.append(part)
+            start += len(part)
+            i += 1
+        return b"".join(parts)
+
+    def table_pieces(self, size: int) -> list[tuple[int, bytes]]:
+        """What the partition table must be on a disk of `size` bytes: `(offset, bytes)`, the first sector last.
+
+        A GPT is made anew for a disk of another size. Raises BadImageError where that cannot be done.
+        """
+        sector = self.disk.logical_sector
+        if self.disk.table.kind is TableKind.GPT and size != self.disk.size:
+            header = self.bytes_at(sector, 2 * sector)
+            found = gpt.parse_header(header)
+            at = found.entries_at * sector
+            entries = self.bytes_at(at, at + found.entries_bytes)
+            return gpt.relocate(self.bytes_at(0, sector), header, entries, size=size, sector=sector)
+        pieces: list[tuple[int, bytes]] = []
+        for start, end in reversed(list(self.table)):
+            first = min(sector, end) if start == 0 else start
+            if end > first:
+                pieces.append((first, self.bytes_at(first, end)))
+            if start == 0:
+                pieces.append((0, self.bytes_at(0, first)))
+        return pieces

@@ -1,0 +1,151 @@
+"""Work on many chunks at once, by as many threads as the machine has cores, and the events that tell of it.
+
+The heavy calls (read, write, digest, zstd) release Python's lock, so threads keep all cores busy.
+"""
+
+import os
+import threading
+import time
+from array import array
+from collections.abc import Callable, Sequence
+
+from imaging import events
+from imaging.errors import CancelledError
+from imaging.extents import Extents
+from imaging.index import Index
+
+_EVERY = 0.25
+"""Seconds between two progress events."""
+
+WorkerFactory = Callable[[], Callable[[int], None]]
+"""Called once in each thread; what it returns is called with each item."""
+
+
+class Reporter:
+    """Writes events, from any thread, and keeps progress to a few lines a second."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        """Take the function that appends one encoded event."""
+        self._write = write
+        self._lock = threading.Lock()
+        self._done = self._moved = self._total = 0
+        self._told = 0.0
+
+    def send(self, event: events.AnyEvent) -> None:
+        """Write one event."""
+        with self._lock:
+            self._write(events.encode(event))
+
+    def log(self, message: str, level: str = "info") -> None:
+        """A line for the person who watches."""
+        self.send(events.Log(time=time.time(), message=message, level=level))
+
+    def step(self, name: str, total: int = 0) -> None:
+        """A step begins, with `total` bytes to go through."""
+        with self._lock:
+            self._done = self._moved = 0
+            self._total = total
+            self._told = 0.0
+            self._write(events.encode(events.Step(time=time.time(), name=name, total=total)))
+
+    def advance(self, done: int, moved: int = 0) -> None:
+        """So many more bytes were gone through, and so many of them moved."""
+        with self._lock:
+            self._done += done
+            self._moved += moved
+            now = time.monotonic()
+            if now - self._told >= _EVERY:
+                self._told = now
+                self._progress()
+
+    def finish_step(self) -> None:
+        """Tell the last state of the step."""
+        with self._lock:
+            self._progress()
+
+    def _progress(self) -> None:
+        event = events.Progress(time=time.time(), done=self._done, total=self._total, moved=self._moved)
+        self._write(events.encode(event))
+
+
+def run_all(items: Sequence[int], make_worker: WorkerFactory, cancel: threading.Event) -> None:
+    """Call a worker with every item; the first error stops all threads and is raised here.
+
+    Raises CancelledError where `cancel` was set before the last item was taken.
+    """
+    lock = threading.Lock()
+    position = iter(items)
+    errors: list[BaseException] = []
+
+    def loop() -> None:
+        try:
+            work = make_worker()
+            while not errors and not cancel.is_set():
+                with lock:
+                    item = next(position, None)
+                if item is None:
+                    return
+                work(item)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=loop) for _ in range(max(1, min(os.cpu_count() or 1, len(items))))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    if next(position, None) is not None or (cancel.is_set() and not items):
+        raise CancelledError("stopped because somebody asked")
+
+
+def busy_chunks(index: Index, used: Extents) -> Sequence[int]:
+    """The numbers, rising, of the chunks in which any byte is used."""
+    found = array("Q")
+    following = 0
+    for start, end in used:
+        first = max(following, index.find(start))
+        following = index.find(end - 1) + 1
+        found.extend(range(first, following))
+    return found
+
+
+class ChunkBuffer:
+    """One chunk's plain data, with unused bytes zero; reused for chunk after chunk."""
+
+    def __init__(self) -> None:
+        """Start without memory; `prepare` takes what the chunk needs."""
+        self._memory = bytearray()
+        self._zeros = b""
+
+    def prepare(self, size: int, ranges: Sequence[tuple[int, int]]) -> memoryview:
+        """A view of `size` bytes, zero outside `ranges`, which are offsets in the chunk that will be filled."""
+        if len(self._memory) < size:
+            self._memory = bytearray(size)
+            self._zeros = bytes(size)
+        view = memoryview(self._memory)[:size]
+        zeros = memoryview(self._zeros)
+        at = 0
+        for start, end in ranges:
+            view[at:start] = zeros[: start - at]
+            at = end
+        view[at:] = zeros[: size - at]
+        return view
+
+
+class Counter:
+    """Counts that several threads add to."""
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        self._lock = threading.Lock()
+        self._counts: dict[str, int] = {}
+
+    def add(self, name: str, by: int = 1) -> None:
+        """Add to one count."""
+        with self._lock:
+            self._counts[name] = self._counts.get(name, 0) + by
+
+    def __getitem__(self, name: str) -> int:
+        return self._counts.get(name, 0)

@@ -1,0 +1,108 @@
+"""The process that carries out one plan: `python -m imaging.worker JOB`.
+
+It holds the job's lock while it lives, appends events to the job's folder, and stops between two chunks on SIGTERM.
+"""
+
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+from imaging import __version__, events, jobs
+from imaging.capture import capture
+from imaging.errors import ExitStatus, RescueError
+from imaging.events import CaptureResult, Finished, RestoreResult, Result, VerifyResult
+from imaging.pipeline import Reporter
+from imaging.plan import CapturePlan, Plan, RestorePlan, VerifyPlan
+from imaging.restore import restore
+from imaging.verify import verify
+
+
+def main(argv: list[str]) -> int:
+    """Carry out the job in the folder `argv[1]`; returns its exit status."""
+    folder = Path(argv[1])
+    with jobs.claimed(folder) as out:
+        report = Reporter(out.write)
+        cancel = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: cancel.set())
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        finished = carry_out(folder, report, cancel)
+        report.send(finished)
+    return finished.status
+
+
+def carry_out(folder: Path, report: Reporter, cancel: threading.Event) -> Finished:
+    """Read the plan and do it; every error becomes the last event, and a traceback goes to the log alone."""
+    try:
+        plan = jobs.read_plan(folder)
+        report.send(events.Started(time=time.time(), job=folder.name, kind=kind(plan), title=plan.title))
+        return _finished(_do(plan, report, cancel))
+    except RescueError as error:
+        if error.__cause__ is not None:
+            traceback.print_exc()
+        return Finished(
+            time=time.time(),
+            status=error.exit_status,
+            message=error.message,
+            code=error.code,
+            hint=error.hint or "",
+            state=error.state,
+        )
+    except Exception as error:
+        traceback.print_exc()
+        return Finished(
+            time=time.time(),
+            status=ExitStatus.INTERNAL,
+            message=f"an error in Rescue itself: {type(error).__name__}: {error}",
+            code="internal",
+            hint=f"the log {folder / 'log'} says where",
+        )
+
+
+def kind(plan: Plan) -> str:
+    """The plan's kind, as events name it."""
+    match plan:
+        case CapturePlan():
+            return "capture"
+        case RestorePlan():
+            return "restore"
+        case VerifyPlan():
+            return "verify"
+
+
+def _do(plan: Plan, report: Reporter, cancel: threading.Event) -> Result:
+    match plan:
+        case CapturePlan():
+            return capture(plan, report, cancel, f"rescue {__version__}")
+        case RestorePlan():
+            return restore(plan, report, cancel)
+        case VerifyPlan():
+            return verify(plan, report, cancel)
+
+
+def _finished(result: Result) -> Finished:
+    status, message, code, hint = ExitStatus.DONE, "", "", ""
+    match result:
+        case CaptureResult():
+            message = f"Image {result.image} was captured."
+        case RestoreResult(written=0):
+            message = "The disk held everything already: no chunk was written."
+        case RestoreResult():
+            message = f"Image {result.image} was restored" + (", read back and verified." if result.read_back else ".")
+        case VerifyResult(bad=bad) if bad:
+            status, code = ExitStatus.BAD_IMAGE, "corrupt-chunk"
+            message = f"{len(bad)} of {result.chunks} chunks are corrupt or missing."
+            hint = "this image cannot be restored in full: keep other images, and check the disk that holds the library"
+        case VerifyResult(differing=differing) if differing:
+            status, code = ExitStatus.DIFFERS, "differs"
+            message = f"The disk differs from the image in {differing} places."
+        case VerifyResult():
+            message = "Everything is right."
+    return Finished(time=time.time(), status=status, message=message, code=code, hint=hint, result=result)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

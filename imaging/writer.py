@@ -1,0 +1,108 @@
+"""The only module that opens a disk for writing."""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from imaging.blockdev import read_exactly, size_of
+from imaging.durable import written
+from imaging.errors import IoError, RefusedError
+from imaging.run import find_tool, run
+
+_BLKRRPART = 0x125F
+_BLKFLSBUF = 0x1261
+_SETTLE = 30.0
+
+
+class Target:
+    """A disk or disk file held exclusively for writing."""
+
+    def __init__(self, fd: int, path: str, *, regular_file: bool) -> None:
+        """Use `opened`."""
+        self._fd = fd
+        self._regular_file = regular_file
+        self.path = path
+        self.size = size_of(fd)
+
+    def read(self, buffer: memoryview, offset: int) -> None:
+        """Fill `buffer` from `offset`; raises IoError."""
+        read_exactly(self._fd, buffer, offset)
+
+    def write(self, data: memoryview | bytes, offset: int) -> None:
+        """Write all of `data` at `offset`; raises IoError at the first failure."""
+        view = memoryview(data)
+        with written(self.path):
+            while view:
+                count = os.pwrite(self._fd, view, offset)
+                view, offset = view[count:], offset + count
+
+    def sync(self) -> None:
+        """Return once everything written is on the medium; raises IoError where any of it was lost."""
+        with written(self.path):
+            os.fsync(self._fd)
+
+    def forget_cached(self) -> None:
+        """Let the next reads come from the medium, not from memory; everything must be synced."""
+        if not self._regular_file:
+            with suppress(OSError):
+                fcntl.ioctl(self._fd, _BLKFLSBUF)
+        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def reread_table(self) -> None:
+        """Let the kernel and udev see the new partition table."""
+        if self._regular_file:
+            return
+        with suppress(OSError):  # loop devices without partition scanning refuse; nothing uses the old table: O_EXCL
+            fcntl.ioctl(self._fd, _BLKRRPART)
+
+    def fileno(self) -> int:
+        """The open descriptor, for looking at the disk without opening it again."""
+        return self._fd
+
+
+@contextmanager
+def opened(path: str, *, regular_file: bool, create_size: int = 0) -> Iterator[Target]:
+    """Open a disk exclusively (O_EXCL, so a mounted or held one is refused), or a file under a lock.
+
+    With `create_size` the file must not exist; it is made, sparse, of that many bytes. Raises RefusedError or IoError.
+    """
+    fd = _open(path, regular_file=regular_file, create=bool(create_size))
+    try:
+        if regular_file:
+            _lock(fd, path)
+        if create_size:
+            with written(path):
+                os.ftruncate(fd, create_size)
+        yield Target(fd, path, regular_file=regular_file)
+    finally:
+        os.close(fd)
+    if not regular_file and find_tool("udevadm") and Path("/run/udev/control").exists():
+        run(["udevadm", "settle", f"--timeout={_SETTLE:.0f}"], accept=(0, 1), timeout=_SETTLE + 5)
+
+
+def _open(path: str, *, regular_file: bool, create: bool) -> int:
+    flags = os.O_RDWR | os.O_CLOEXEC
+    if create:
+        flags |= os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    elif not regular_file:
+        flags |= os.O_EXCL
+    try:
+        return os.open(path, flags, 0o600)
+    except FileExistsError as error:
+        raise RefusedError(f"{path} was made since the plan was shown", code="disk-changed") from error
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise RefusedError(f"{path} is in use", code="in-use", hint="unmount what is on it") from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise RefusedError(f"{path} cannot be written: {error.strerror}", code="target-read-only") from error
+        raise IoError(f"{path} cannot be opened: {error.strerror}", code="cannot-open") from error
+
+
+def _lock(fd: int, path: str) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise RefusedError(f"{path} is in use by another job", code="in-use") from error

@@ -126,7 +126,7 @@ def partition_rows(partitions: Iterable[Partition]) -> list[list[str]]:
             str(partition.number),
             format_size(partition.size),
             content_words(partition.content) or TYPES.get(partition.type.lower(), "unknown content"),
-            clean(partition.name),
+            f"({clean(partition.name)})" if partition.name not in ("", partition.content.label) else "",
         ]
         for partition in partitions
         if partition.role is not PartitionRole.EXTENDED
@@ -351,7 +351,7 @@ def restore_figures(result: RestoreResult) -> list[str]:
         lines.append("Checked: everything written was read back and is right")
     elif result.written:
         lines.append("Not checked: what was written was not read back")
-    return [*lines, pace(result.written_bytes, result.seconds)]
+    return [*lines, pace(0 if result.skipped else result.written_bytes, result.seconds)]
 
 
 def verify_figures(result: VerifyResult) -> list[str]:

@@ -1,0 +1,120 @@
+"""What the screens ask of the machine: an interface, so that they can be driven without one.
+
+The real thing is rescue.engine. Everything may raise RescueError; what is slow says so.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from imaging.disk import Disk
+from imaging.events import AnyEvent, Finished
+from imaging.manifest import Image, ImagedDisk, Machine
+from imaging.plan import CapturePlan, Plan, RestorePlan
+from rescue.report import Damaged
+
+LIVE_STATES = frozenset({"starting", "running"})
+"""States of a job that still goes on."""
+
+DIED = "died"
+"""The state of a job whose worker is gone without having reported an end."""
+
+
+class Listing(Protocol):
+    """What a library holds."""
+
+    @property
+    def images(self) -> Sequence[Image]:
+        """Newest first."""
+
+    @property
+    def damaged(self) -> Sequence[Damaged]:
+        """Images that cannot be used."""
+
+
+class Job(Protocol):
+    """One job, whoever started it."""
+
+    @property
+    def id(self) -> str:
+        """Its folder's name."""
+
+    @property
+    def plan(self) -> Plan:
+        """What it does."""
+
+    @property
+    def state(self) -> str:
+        """starting, running, done, failed, cancelled or died."""
+
+    @property
+    def started(self) -> float:
+        """Seconds since the epoch."""
+
+    @property
+    def finished(self) -> Finished | None:
+        """How it ended, if it said so."""
+
+    def died(self) -> Finished:
+        """The end to show where its worker is gone without having reported one."""
+
+    def cancel(self) -> None:
+        """Ask it to stop between two chunks."""
+
+    def read(self, offset: int) -> tuple[list[AnyEvent], int]:
+        """Events since a byte offset, and the offset to go on from."""
+
+
+class Backend(Protocol):
+    """The machine, its disks, its libraries and its jobs."""
+
+    def machine(self) -> Machine:
+        """This computer."""
+
+    def disks(self, libraries: Iterable[Path] = ()) -> Sequence[Disk]:
+        """All disks; takes up to seconds."""
+
+    def libraries(self) -> Sequence[Path]:
+        """Libraries on attached media."""
+
+    def candidates(self) -> Sequence[Path]:
+        """Folders in which a library could be made."""
+
+    def images(self, library_path: Path) -> Listing:
+        """What a library holds."""
+
+    def plan_capture(self, disks: Sequence[Disk], library: Path, label: str) -> CapturePlan:
+        """Raises RefusedError."""
+
+    def plan_restore(self, library: Path, image: Image, targets: Mapping[str, Disk]) -> RestorePlan:
+        """Raises RefusedError; `targets` by the names of the image's disks."""
+
+    def why_not_target(self, disk: Disk, source: ImagedDisk) -> str:
+        """Empty where the disk can be chosen."""
+
+    def why_not_source(self, disk: Disk, library: Path | None = None) -> str:
+        """Empty where the disk can be chosen."""
+
+    def confirms(self, answer: str, target: Disk) -> bool:
+        """Whether what was typed names the target."""
+
+    def seconds_expected(self, plan: Plan) -> float:
+        """A rough forecast."""
+
+    def submit(self, plan: Plan) -> Job:
+        """Start a job."""
+
+    def jobs(self) -> Sequence[Job]:
+        """Newest first."""
+
+    def state_folder(self) -> Path:
+        """Where jobs lie, and where a report of an error in the screens can be written."""
+
+    def shell(self) -> None:
+        """A root shell on this terminal; comes back when it ends."""
+
+    def reboot(self) -> None:
+        """Restart the computer."""
+
+    def power_off(self) -> None:
+        """Switch the computer off."""

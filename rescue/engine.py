@@ -1,0 +1,95 @@
+"""The backend that is real: this machine, through imaging."""
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from imaging import inventory, jobs, library, media, planner, run
+from imaging.disk import Disk
+from imaging.manifest import Image, ImagedDisk, Machine
+from imaging.plan import CapturePlan, Plan, RestorePlan
+from rescue.backend import Backend, Job, Listing
+
+
+class Engine:
+    """Asks imaging; called from several threads at once."""
+
+    def __init__(self) -> None:
+        self._mounting = threading.Lock()
+
+    def machine(self) -> Machine:
+        """This computer."""
+        return inventory.machine()
+
+    def disks(self, libraries: Iterable[Path] = ()) -> Sequence[Disk]:
+        """All disks; takes up to seconds."""
+        return inventory.scan(libraries)
+
+    def libraries(self) -> Sequence[Path]:
+        """Libraries on attached media, which the live system has to mount first."""
+        if media.on_live_system():
+            with self._mounting:
+                media.attach(inventory.scan())
+        return library.discover()
+
+    def candidates(self) -> Sequence[Path]:
+        """Folders in which a library could be made."""
+        return library.candidates()
+
+    def images(self, library_path: Path) -> Listing:
+        """What a library holds."""
+        return library.Library.open(library_path).images()
+
+    def plan_capture(self, disks: Sequence[Disk], library: Path, label: str) -> CapturePlan:
+        """Raises RefusedError."""
+        return planner.plan_capture(disks, library, label)
+
+    def plan_restore(self, library: Path, image: Image, targets: Mapping[str, Disk]) -> RestorePlan:
+        """Raises RefusedError."""
+        return planner.plan_restore(library, image, targets)
+
+    def why_not_target(self, disk: Disk, source: ImagedDisk) -> str:
+        """Empty where the disk can be chosen."""
+        return planner.why_not_target(disk, source)
+
+    def why_not_source(self, disk: Disk, library: Path | None = None) -> str:
+        """Empty where the disk can be chosen."""
+        return planner.why_not_source(disk, library)
+
+    def confirms(self, answer: str, target: Disk) -> bool:
+        """Whether what was typed names the target."""
+        return planner.confirms(answer, target)
+
+    def seconds_expected(self, plan: Plan) -> float:
+        """A rough forecast."""
+        return planner.seconds_expected(plan)
+
+    def submit(self, plan: Plan) -> Job:
+        """Start a job; takes up to seconds."""
+        return jobs.submit(plan)
+
+    def jobs(self) -> Sequence[Job]:
+        """Newest first."""
+        return jobs.jobs()
+
+    def state_folder(self) -> Path:
+        """Where jobs lie, and where a report of an error in the screens can be written."""
+        return jobs.state_folder()
+
+    def shell(self) -> None:
+        """A root shell on this terminal; comes back when it ends."""
+        print("\nType exit to come back to Rescue.\n")
+        run.shell()
+
+    def reboot(self) -> None:
+        """Restart the computer."""
+        run.reboot()
+
+    def power_off(self) -> None:
+        """Switch the computer off."""
+        run.power_off()
+
+
+def engine() -> Backend:
+    """The real backend, as the interface that the screens know."""
+    return Engine()

@@ -1,0 +1,230 @@
+"""Back up this computer: which disks, where to, then what will be done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.widgets import Input, OptionList, Static
+
+from imaging.disk import Disk
+from rescue.formats import clean, format_size, plural
+from rescue.report import plan_lines
+from rescue.screens.base import AskText, RescueScreen, text
+from rescue.screens.targets import disk_choice, usable_first
+from rescue.widgets.act import Act, Acts
+from rescue.widgets.choices import Checks, Choice, Choices
+
+
+class SourcesScreen(RescueScreen):
+    """The disks of this computer: which are to be saved?"""
+
+    HEADING = "Back up this computer - choose the disks"
+    KEYS = "Space mark   Enter go on   l look again   Esc back   F1 or ? help"
+    ABOUT = """
+Mark each disk that is to be saved with the space bar, then press Enter.
+Only the parts that hold data are saved. Nothing on these disks is changed.
+
+Disks that cannot be saved are shown with the reason.
+
+  Space   mark the disk under the cursor, or take the mark away
+  Enter   go on with the marked disks, or with the one under the cursor
+          where none is marked
+  l       look for disks again"""
+    BINDINGS: ClassVar[list[BindingType]] = [("l,f5", "again")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.disks: dict[str, Disk] = {}
+        self.known: tuple[Path, ...] = ()
+
+    def body(self) -> ComposeResult:
+        """The list, and how many are marked."""
+        yield text(" Which disks shall be saved?", id="question")
+        yield text(" Looking at the disks ..", id="status")
+        yield Checks(id="disks")
+
+    def on_mount(self) -> None:
+        """Start to look."""
+        self.query_one(Checks).focus()
+        self.action_again()
+
+    def action_again(self) -> None:
+        """l: look again."""
+
+        def ask() -> tuple[Sequence[Path], Sequence[Disk]]:
+            libraries = self.backend.libraries()
+            return libraries, self.backend.disks(libraries)
+
+        self.look(ask, self.show_disks)
+
+    def show_disks(self, found: tuple[Sequence[Path], Sequence[Disk]]) -> None:
+        """Fill the list; where only one disk can be saved it is marked."""
+        libraries, disks = found
+        first = not self.disks
+        self.known = tuple(libraries)
+        self.disks = {disk.path: disk for disk in disks}
+        choices = usable_first([disk_choice(disk, self.backend.why_not_source(disk)) for disk in disks])
+        checks = self.query_one(Checks)
+        checks.show(choices)
+        usable = [choice.key for choice in choices if not choice.why_not]
+        if first and len(usable) == 1:
+            checks.mark(usable[0])
+        self.show_status()
+
+    def show_status(self) -> None:
+        """How much is marked."""
+        marked = [self.disks[key] for key in self.query_one(Checks).marked]
+        if not any(option for option in self.query_one(Checks).options if not option.disabled):
+            self.say("status", " There is no disk here that can be saved.")
+        elif marked:
+            size = format_size(sum(disk.size for disk in marked))
+            self.say("status", f" Marked: {plural(len(marked), 'disk')}, {size}. Press Enter to go on.")
+        else:
+            self.say("status", " Press Space to mark a disk.")
+
+    def on_checks_marked(self) -> None:
+        """A mark has come or gone."""
+        self.show_status()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Enter: on with the marked disks, or with this one."""
+        keys = self.query_one(Checks).marked or [event.option_id or ""]
+        disks = tuple(self.disks[key] for key in keys if key in self.disks)
+        if disks:
+            self.app.push_screen(DestinationScreen(disks))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where an image can go."""
+
+    libraries: tuple[Path, ...]
+    folders: tuple[Path, ...]
+
+
+class DestinationScreen(RescueScreen):
+    """Libraries, folders where one could be made, or a path that is typed."""
+
+    HEADING = "Back up this computer - choose where to"
+    KEYS = "Enter choose   l look again   Esc back   F1 or ? help"
+    ABOUT = """
+An image is kept in a library: a folder on another disk, a stick or a
+share. Choose a library that is there, a folder in which a new one is
+made, or type a folder's path.
+
+The library may not stand on a disk that is being saved.
+
+  l       look again, after you have plugged in a medium"""
+    BINDINGS: ClassVar[list[BindingType]] = [("l,f5", "again")]
+    TYPED = "type"
+
+    def __init__(self, disks: tuple[Disk, ...]) -> None:
+        super().__init__()
+        self.disks = disks
+
+    def body(self) -> ComposeResult:
+        """The list."""
+        yield text(" Where shall the image be kept?", id="question")
+        yield text(" Looking for libraries ..", id="status")
+        yield Choices(id="places")
+
+    def on_mount(self) -> None:
+        """Start to look."""
+        self.query_one(Choices).focus()
+        self.action_again()
+
+    def action_again(self) -> None:
+        """l: look again."""
+
+        def ask() -> Places:
+            libraries = tuple(self.backend.libraries())
+            return Places(
+                libraries=libraries, folders=tuple(path for path in self.backend.candidates() if path not in libraries)
+            )
+
+        self.look(ask, self.show_places)
+
+    def show_places(self, places: Places) -> None:
+        """Fill the list."""
+        choices = [
+            Choice(key=str(path), lines=(f" {clean(str(path))}", "     a library that is there already"))
+            for path in places.libraries
+        ]
+        choices += [
+            Choice(key=str(path), lines=(f" {clean(str(path))}", "     a new library is made in this folder"))
+            for path in places.folders
+        ]
+        choices.append(Choice(key=self.TYPED, lines=(" Another folder ..", "     type its path")))
+        self.query_one(Choices).show(choices)
+        nothing = not (places.libraries or places.folders)
+        self.say("status", " No writable disk or stick was found: plug one in and press l." if nothing else "")
+        self.query_one("#status").display = nothing
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """A place was chosen."""
+        if event.option_id != self.TYPED:
+            self.use(event.option_id)
+            return
+        self.app.push_screen(AskText("In which folder shall the image be kept? Type its full path."), self.use)
+
+    def use(self, folder: str | None) -> None:
+        """On to the plan, unless the planner refuses."""
+        if not folder:
+            return
+        with self.telling():
+            self.backend.plan_capture(self.disks, Path(folder), "")
+            self.app.push_screen(BackupPlanScreen(self.disks, Path(folder)))
+
+
+class BackupPlanScreen(RescueScreen):
+    """What will be saved and where to, and a label for it."""
+
+    HEADING = "Back up this computer - ready to start"
+    KEYS = "Type a label, then Enter   PgUp/PgDn scroll   Esc back   F1 help"
+    ABOUT = """
+This is what will be done. Nothing on the disks that are saved is changed.
+
+The label is what you will know the image by, such as "before the update".
+It may stay empty.
+
+Enter in the field goes to the Start button; Enter there starts the backup.
+It goes on even if this screen is closed."""
+
+    def __init__(self, disks: tuple[Disk, ...], library: Path) -> None:
+        super().__init__()
+        self.disks = disks
+        self.library = library
+
+    def body(self) -> ComposeResult:
+        """The plan, the label, the buttons."""
+        with VerticalScroll(id="plan", can_focus=False):
+            yield text("", id="lines")
+        with Horizontal(classes="confirm"):
+            yield Static(Content("Label: ["), classes="ask", markup=False)
+            yield Input(compact=True, id="label")
+            yield Static(Content("]"), classes="end", markup=False)
+        yield Acts(Act("Back", id="back"), Act("Start the backup", id="start"))
+
+    def on_mount(self) -> None:
+        """The label's field has the focus."""
+        plan = self.backend.plan_capture(self.disks, self.library, "")
+        self.say("lines", "\n".join(plan_lines(plan, self.backend.seconds_expected(plan))))
+        self.query_one(Input).focus()
+
+    def on_input_submitted(self) -> None:
+        """Enter in the field: to the button."""
+        self.query_one("#start", Act).focus()
+
+    def on_act_pressed(self, event: Act.Pressed) -> None:
+        """Back, or go."""
+        if event.act.id == "back":
+            self.dismiss()
+            return
+        with self.telling():
+            label = self.query_one(Input).value.strip()
+            self.submit(self.backend.plan_capture(self.disks, self.library, label))

@@ -1,0 +1,298 @@
+"""What each command does: look, plan, show, confirm, submit, follow."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from imaging import inventory, planner
+from imaging import jobs as jobs_
+from imaging.disk import Disk, DiskId, PartitionTable, TableKind
+from imaging.errors import BadImageError, ExitStatus, RefusedError, RescueError, UsageError
+from imaging.jobs import Job
+from imaging.library import DamagedImage, Library, discover
+from imaging.manifest import Image
+from imaging.plan import Plan, RestorePlan
+from rescue import follow, report
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def report_error(error: RescueError, *, json: bool) -> int:
+    """Say what went wrong: to standard error for a person, as an object on standard output for `--json`."""
+    if json:
+        _print_json(
+            {
+                "error": {
+                    "code": error.code,
+                    "message": error.message,
+                    "hint": error.hint,
+                    "status": int(error.exit_status),
+                }
+            }
+        )
+    else:
+        print(f"rescue: {report.clean(error.message)}", file=sys.stderr)
+        if error.hint:
+            print(f"What to do: {report.clean(error.hint)}", file=sys.stderr)
+    return error.exit_status
+
+
+def disks(options: Namespace) -> int:
+    """`rescue disks`."""
+    found = inventory.scan(_known_libraries(options))
+    if options.json:
+        _print_json({"disks": found})
+    else:
+        _print_lines(report.disks_table(found))
+    return ExitStatus.DONE
+
+
+def _known_libraries(options: Namespace) -> list[Path]:
+    return [options.library.resolve()] if options.library else [path.resolve() for path in discover()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An image and the library that holds it."""
+
+    library: Library
+    image: Image
+
+
+def _libraries(options: Namespace) -> list[Library]:
+    """The library that was given, or all that are attached; raises BadImageError where there is none."""
+    paths = _known_libraries(options)
+    if not paths:
+        raise BadImageError(
+            "no image library was found on the media that are attached",
+            code="not-a-library",
+            hint="give its folder with --library DIR",
+        )
+    return [Library.open(path) for path in paths]
+
+
+def _find(options: Namespace) -> _Found:
+    """The image that was named, in whichever library; the error of the last one where none has it."""
+    error: RescueError | None = None
+    for library in _libraries(options):
+        try:
+            return _Found(library, library.image(options.image))
+        except BadImageError as found:
+            if error is None or found.code != "no-such-image":
+                error = found
+    assert error is not None
+    raise error
+
+
+def images(options: Namespace) -> int:
+    """`rescue images`."""
+    good: list[tuple[str, Image]] = []
+    damaged: list[tuple[str, DamagedImage]] = []
+    for library in _libraries(options):
+        listing = library.images()
+        good.extend((str(library.path), image) for image in listing.images)
+        damaged.extend((str(library.path), image) for image in listing.damaged)
+    if options.json:
+        _print_json(
+            {
+                "images": [{"library": path, **msgspec.to_builtins(image)} for path, image in good],
+                "damaged": [{"library": path, **msgspec.to_builtins(image)} for path, image in damaged],
+            }
+        )
+    else:
+        _print_lines(report.images_table([image for _, image in good], [image for _, image in damaged]))
+    return ExitStatus.DONE
+
+
+def show(options: Namespace) -> int:
+    """`rescue show IMAGE`."""
+    found = _find(options)
+    if options.json:
+        _print_json({"library": str(found.library.path), "image": found.image})
+    else:
+        _print_lines(report.image_lines(found.image))
+    return ExitStatus.DONE
+
+
+def capture(options: Namespace) -> int:
+    """`rescue capture DISK...`."""
+    library = _library_to_write(options)
+    found = [inventory.look(_device(disk), [library]) for disk in options.disks]
+    plan = planner.plan_capture(found, library, options.label, options.level)
+    if not options.json:
+        _print_lines(report.plan_lines(plan, planner.seconds_expected(plan)))
+    return _carry_out(plan, options)
+
+
+def _library_to_write(options: Namespace) -> Path:
+    paths = _known_libraries(options)
+    if len(paths) == 1:
+        return paths[0]
+    if not paths:
+        raise UsageError("no image library is attached", code="no-library", hint="give a folder for it: --library DIR")
+    raise UsageError(
+        f"several libraries are attached: {', '.join(map(str, paths))}",
+        code="no-library",
+        hint="choose with --library DIR",
+    )
+
+
+def _device(name: str) -> str:
+    """A path; the kernel's bare name of a disk (`sda`) is one, too, where there is no file of that name."""
+    if "/" not in name and not Path(name).exists() and Path("/dev", name).exists():
+        return f"/dev/{name}"
+    return name
+
+
+def restore(options: Namespace) -> int:
+    """`rescue restore IMAGE TARGET...`."""
+    found = _find(options)
+    pairs = _targets(options, found)
+    create = [name for name, (_, new) in pairs.items() if new]
+    if create and len(create) != len(pairs):
+        raise UsageError("give either disks that exist or new files, not both", code="usage")
+    plan = planner.plan_restore(
+        found.library.path,
+        found.image,
+        {name: target for name, (target, _) in pairs.items()},
+        read_back=not options.no_read_back,
+        create=bool(create),
+    )
+    if options.plan and options.json:
+        _print_json(plan)
+    elif not options.json:
+        _print_lines(report.plan_lines(plan, planner.seconds_expected(plan)))
+        sys.stdout.flush()
+    if options.plan:
+        return ExitStatus.DONE
+    _confirm(plan, options)
+    return _carry_out(plan, options)
+
+
+def _targets(options: Namespace, found: _Found) -> Mapping[str, tuple[Disk, bool]]:
+    """For each disk of the image that is restored: the target, and whether it is a new file."""
+    names = [disk.name for disk in found.image.disks]
+    pairs: dict[str, tuple[Disk, bool]] = {}
+    for word in options.targets:
+        name, equals, path = word.partition("=")
+        if not (equals and name in names):
+            if len(names) != 1 or len(options.targets) != 1:
+                raise UsageError(
+                    f"this image has {len(names)} disks ({', '.join(names)}): say which goes where, as NAME=TARGET",
+                    code="usage",
+                )
+            name, path = names[0], word
+        if name in pairs:
+            raise UsageError(f"disk {name} was given two targets", code="usage")
+        pairs[name] = _look_at_target(path, found, name)
+    return pairs
+
+
+def _look_at_target(path: str, found: _Found, name: str) -> tuple[Disk, bool]:
+    real = Path(_device(path)).resolve()
+    if not real.exists() and real.parent.is_dir() and not real.is_relative_to("/dev"):
+        size = next(disk.size for disk in found.image.disks if disk.name == name)
+        new = Disk(
+            path=str(real),
+            id=DiskId(size=size, model="disk file"),
+            table=PartitionTable(kind=TableKind.NONE),
+            transport="file",
+            regular_file=True,
+        )
+        return new, True
+    return inventory.look(str(real), [found.library.path]), False
+
+
+def _confirm(plan: RestorePlan, options: Namespace) -> None:
+    """Have each disk that will be erased named; raises RefusedError where one is not."""
+    doomed = [pair.target for pair in plan.targets if not pair.create]
+    unused = list(options.erase)
+    for target in (pair.target for pair in plan.targets):
+        match = next((word for word in unused if planner.confirms(word, target)), None)
+        if match is not None:
+            unused.remove(match)
+            doomed = [disk for disk in doomed if disk is not target]
+    if unused:
+        raise RefusedError(
+            f"--erase {unused[0]} names none of the targets: {', '.join(p.target.name for p in plan.targets)}",
+            code="not-confirmed",
+            hint="check which disk is meant: nothing was written",
+        )
+    for target in doomed:
+        if not sys.stdin.isatty():
+            raise RefusedError(
+                f"erasing {target.name} was not confirmed",
+                code="not-confirmed",
+                hint=f"without a terminal, --erase {target.name} stands for typing the name",
+            )
+        answer = input(f"Type {target.name} to erase it, anything else to stop: ")
+        if not planner.confirms(answer, target):
+            raise RefusedError(f"{target.name} was not confirmed: nothing was written", code="not-confirmed")
+
+
+def verify(options: Namespace) -> int:
+    """`rescue verify IMAGE`."""
+    found = _find(options)
+    against = inventory.look(_device(options.against)) if options.against else None
+    plan = planner.plan_verify(found.library.path, found.image, disk=options.disk, against=against)
+    return _carry_out(plan, options)
+
+
+def _carry_out(plan: Plan, options: Namespace) -> int:
+    job = jobs_.submit(plan)
+    return follow.follow(job, json=options.json, interrupt_cancels=True)
+
+
+def jobs(options: Namespace) -> int:
+    """`rescue jobs`."""
+    found = jobs_.jobs()
+    if options.json:
+        _print_json({"jobs": [_job_value(job) for job in found]})
+        return ExitStatus.DONE
+    for job in found:
+        print(f"{job.id}  {job.state:<9}  {report.clean(job.plan.title)}")
+    if not found:
+        print("There are no jobs.")
+    return ExitStatus.DONE
+
+
+def _job_value(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "state": job.state,
+        "started": job.started,
+        "title": job.plan.title,
+        "plan": job.plan,
+        "finished": job.finished,
+    }
+
+
+def watch(options: Namespace) -> int:
+    """`rescue watch JOB`."""
+    return follow.follow(jobs_.find(options.job), json=options.json, interrupt_cancels=False)
+
+
+def cancel(options: Namespace) -> int:
+    """`rescue cancel JOB`: done once the job has ended, however it ended."""
+    job = jobs_.find(options.job)
+    if job.state not in (jobs_.JobState.RUNNING, jobs_.JobState.STARTING):
+        raise UsageError(f"job {job.id} has ended already: {job.state}", code="job-ended")
+    job.cancel()
+    finished = follow.wait(job)
+    if options.json:
+        _print_json(finished)
+    else:
+        _print_lines(report.result_lines(finished))
+    return ExitStatus.DONE if finished.status == ExitStatus.CANCELLED else finished.status

@@ -1,0 +1,63 @@
+"""Builders of disk files: tables of any kind, file systems with real files in them, without the kernel's partitions."""
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MIB = 1 << 20
+
+
+def run(*argv: object, text: str | None = None) -> str:
+    """Run a tool; its output, or an AssertionError with all it said."""
+    words = [str(word) for word in argv]
+    path = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+    done = subprocess.run(words, input=text, capture_output=True, text=True, env=path, check=False)
+    if done.returncode:
+        raise AssertionError(f"{words}: status {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def blank(path: Path, size: int, fill: int = 0) -> Path:
+    """A disk file of `size` bytes: sparse, or filled with one byte value."""
+    with path.open("wb") as file:
+        if fill:
+            block = bytes([fill]) * MIB
+            for at in range(0, size, MIB):
+                file.write(block[: min(MIB, size - at)])
+        file.truncate(size)
+    return path
+
+
+def partition(path: Path, script: str, sector: int = 512) -> Path:
+    """Write a table with an sfdisk script; 4096-byte sectors go through a loop device, which needs root."""
+    if sector == 512:
+        run("sfdisk", "--quiet", path, text=script)
+    else:
+        with looped(path, sector=sector) as loop:
+            run("sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", loop, text=script)
+    return path
+
+
+@contextmanager
+def looped(path: Path, offset: int = 0, size: int = 0, sector: int = 512) -> Iterator[str]:
+    """A loop device over a range of a file, for the tests' own writing; needs root."""
+    argv = ["losetup", "--find", "--show", f"--offset={offset}", f"--sector-size={sector}"]
+    if size:
+        argv.append(f"--sizelimit={size}")
+    loop = run(*argv, path).strip()
+    try:
+        yield loop
+    finally:
+        run("losetup", "--detach", loop)
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every regular file below a folder, by its path in it."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found

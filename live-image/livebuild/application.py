@@ -1,4 +1,5 @@
-"""The upper layer of the live system: this project's packages and the wheels they need. Rebuilt in seconds."""
+"""The upper layer of the live system: this project's packages, the wheels they need, and how systemd runs
+them. Rebuilt in seconds."""
 
 import shutil
 import sys
@@ -7,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .cache import Cache, digest_of
-from .lists import CHECKOUT, LIVE_IMAGE
+from .lists import CHECKOUT, LIVE_IMAGE, read_list
 from .process import BuildError, run
 from .root import Root
 
 LOCK = LIVE_IMAGE / "requirements.lock"
+SYSTEM = LIVE_IMAGE / "system"
 PACKAGES = ("imaging", "rescue")
 COMPRESSION = ["-comp", "zstd", "-Xcompression-level", "9", "-b", "128K"]
 
@@ -47,6 +49,7 @@ def application_layer(cache: Cache, root: Root) -> Application:
         root.folder.name,
         (CHECKOUT / "pyproject.toml"),
         *(CHECKOUT / package for package in PACKAGES),
+        SYSTEM,
         LIVE_IMAGE / "livebuild/application.py",
     )
 
@@ -63,10 +66,18 @@ def application_layer(cache: Cache, root: Root) -> Application:
         launcher = tree / "usr/bin/rescue"
         launcher.parent.mkdir(parents=True)
         launcher.write_text(LAUNCHER)
+        launcher.chmod(0o755)
+        shutil.copytree(SYSTEM / "overlay", tree, dirs_exist_ok=True)
+        for link, points_to in system_links().items():
+            path = tree / link
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(points_to)
         for package in PACKAGES:
             _compile(root, site / package, f"{target}/{package}")
         for path in [tree, *tree.rglob("*")]:
-            path.chmod(0o755 if path.is_dir() or path == launcher else 0o644)
+            # A checkout's modes depend on the umask of whoever made it.
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
         run(
             ["mksquashfs", tree, folder / "app.squashfs", "-quiet", "-no-progress", "-all-root"]
             + ["-all-time", "0", "-mkfs-time", "0", *COMPRESSION]
@@ -74,6 +85,29 @@ def application_layer(cache: Cache, root: Root) -> Application:
         shutil.rmtree(tree)
 
     return Application(cache.entry("app", key, make))
+
+
+# Units started at boot, beside the menus that rescue-console-generator starts: target -> units.
+STARTED = {
+    "sysinit.target": ("rescue-images.service",),
+    "multi-user.target": ("rescue-shell@tty2.service",),
+}
+
+
+def system_links() -> dict[str, str]:
+    """The symbolic links that say what systemd and udev do and leave: path in the tree -> where it points."""
+    links = {"etc/systemd/system/default.target": "/usr/lib/systemd/system/multi-user.target"}
+    for name, folder in (
+        ("masked-units.txt", "etc/systemd/system"),
+        ("masked-generators.txt", "etc/systemd/system-generators"),
+        ("masked-udev-rules.txt", "etc/udev/rules.d"),
+    ):
+        links |= {f"{folder}/{masked}": "/dev/null" for masked in read_list(SYSTEM / name)}
+    for target, units in STARTED.items():
+        for unit in units:
+            template = f"{unit.partition('@')[0]}@.service" if "@" in unit else unit
+            links[f"etc/systemd/system/{target}.wants/{unit}"] = f"/etc/systemd/system/{template}"
+    return links
 
 
 def _wheels(cache: Cache, root: Root) -> Path:

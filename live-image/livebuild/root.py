@@ -17,9 +17,6 @@ from .process import BuildError, run, start, step
 SOURCES = LIVE_IMAGE / "root"
 LISTS = (
     "customize",
-    "masked-units.txt",
-    "masked-generators.txt",
-    "masked-udev-rules.txt",
     "dropped-modules.txt",
     "dropped-paths.txt",
 )
@@ -78,7 +75,6 @@ def live_root(cache: Cache, *, again: bool = False) -> Root:
         ARCHITECTURE,
         " ".join(packages),
         " ".join(COMPRESSION),
-        SOURCES / "overlay",
         *(SOURCES / name for name in LISTS),
         # How the tree is made counts as well.
         *(LIVE_IMAGE / "livebuild" / name for name in ("root.py", "debian.py")),
@@ -87,9 +83,6 @@ def live_root(cache: Cache, *, again: bool = False) -> Root:
     def make(folder: Path) -> None:
         tar = folder / "root.tar"
         files = {BUILD_FOLDER + "/" + name: SOURCES / name for name in LISTS}
-        overlay = SOURCES / "overlay"
-        # The tar holds each folder's children, so that modes of /etc and /usr stay the packages'.
-        files |= {str(path.relative_to(overlay)): path for path in sorted(overlay.rglob("*")) if path.is_file()}
         with step("installing Debian packages"):
             make_tree(tar, packages, files=files, customize=f"/{BUILD_FOLDER}/customize")
         _extract(tar, folder)

@@ -1,0 +1,1 @@
+"""Boots the stick, and what it restored, in QEMU."""

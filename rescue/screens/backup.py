@@ -204,7 +204,7 @@ It goes on even if this screen is closed."""
         """The plan, the label, the buttons."""
         with VerticalScroll(id="plan", can_focus=False):
             yield text("", id="lines")
-        with Horizontal(classes="confirm"):
+        with Horizontal(classes="confirm", id="naming"):
             yield Static(Content("Label: ["), classes="ask", markup=False)
             yield Input(compact=True, id="label")
             yield Static(Content("]"), classes="end", markup=False)

@@ -142,8 +142,7 @@ A damaged image is named with what is wrong with it, and cannot be chosen."""
         status = self.status(shelf)
         self.say("status", status)
         self.query_one("#status").display = bool(status)
-        if not shelf.found:
-            self.say("about", "")
+        self.query_one("#details").display = bool(shelf.found)
 
     def status(self, shelf: Shelf) -> str:
         """What there is to say of the libraries; empty where the list says it all."""

@@ -47,13 +47,12 @@ result says what state it left behind."""
         yield Choices(id="jobs")
 
     def on_mount(self) -> None:
-        """Fill the list, and keep it fresh."""
+        """Keep the list fresh."""
         self.query_one(Choices).focus()
-        self.action_again()
         self.set_interval(1.0, self.action_again)
 
     def on_screen_resume(self) -> None:
-        """Come back from a job."""
+        """Shown for the first time, or again after a job."""
         self.action_again()
 
     def action_again(self) -> None:

@@ -58,10 +58,9 @@ A job that runs goes on whatever you do here; r shows it again."""
         tasks.show([Choice(key=key, lines=(f" {n}  {name:<24}{what}",)) for n, (key, name, what) in rows])
         tasks.focus()
         self.set_interval(1.0, self.watch_jobs)
-        self.on_screen_resume()
 
     def on_screen_resume(self) -> None:
-        """Look again: media may have been plugged in."""
+        """Shown for the first time or again: media may have been plugged in meanwhile."""
         self.watch_jobs()
         self.look(partial(survey, self), self.show_survey)
 

@@ -14,7 +14,6 @@ from textual.strip import Strip
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-REASON_INDENT = " " * 5
 REVERSE = Style(reverse=True)
 
 
@@ -29,6 +28,8 @@ class Choice:
 
 class Choices(OptionList):
     """Choices of one or more lines; those that cannot be chosen stay visible, with the reason."""
+
+    REASON_INDENT = 5
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, markup=False, compact=True)
@@ -48,7 +49,8 @@ class Choices(OptionList):
         if choice.why_not:
             width = max(40, (self.size.width or 80) - 2)
             reason = f"cannot be chosen: {choice.why_not}"
-            lines += textwrap.wrap(reason, width, initial_indent=REASON_INDENT, subsequent_indent=REASON_INDENT)
+            indent = " " * self.REASON_INDENT
+            lines += textwrap.wrap(reason, width, initial_indent=indent, subsequent_indent=indent)
         return Option(Content("\n".join(lines)), id=choice.key, disabled=bool(choice.why_not))
 
     def render_line(self, y: int) -> Strip:
@@ -82,6 +84,7 @@ class Checks(Choices):
     """Choices of which several can be taken: the space bar marks, Enter goes on."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("space", "mark")]
+    REASON_INDENT = 9
 
     class Marked(Message):
         """The marks have changed."""

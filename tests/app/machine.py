@@ -176,7 +176,7 @@ class FakeJob:
     state: str = "running"
     started: float = 1000.0
     events: list[AnyEvent] = field(default_factory=list)
-    cancelled: bool = False
+    calls: list[str] = field(default_factory=list)
 
     @property
     def finished(self) -> Finished | None:
@@ -190,7 +190,7 @@ class FakeJob:
 
     def cancel(self) -> None:
         """Only noted."""
-        self.cancelled = True
+        self.calls.append("cancel")
 
     def read(self, offset: int) -> tuple[list[AnyEvent], int]:
         """The offset counts events."""

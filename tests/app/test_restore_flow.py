@@ -1,0 +1,285 @@
+"""Restore: image, target, plan, the name typed, progress and result."""
+
+import pytest
+
+from imaging.errors import RefusedError
+from imaging.plan import RestorePlan
+from rescue.screens.menu import MenuScreen
+from tests.app.conftest import Sit
+from tests.app.machine import (
+    DIED,
+    FAILED,
+    GB,
+    LIBRARY,
+    RESTORED,
+    SDA,
+    SDB,
+    FakeBackend,
+    FakeDamaged,
+    FakeJob,
+    FakeListing,
+    make_disk,
+    make_image,
+    make_imaged_disk,
+    running_job,
+)
+
+
+def submitted(backend: FakeBackend) -> RestorePlan:
+    """The only plan that was submitted."""
+    (plan,) = backend.submitted
+    assert isinstance(plan, RestorePlan)
+    return plan
+
+
+async def test_images_stand_newest_first_with_details_of_the_one_under_the_cursor(sit_down: Sit) -> None:
+    old = make_image("old", created="2024-01-01T00:00:00Z", label="old one")
+    backend = FakeBackend(listing=FakeListing(images=(old, make_image())))
+    async with sit_down(backend) as person:
+        screen = await person.press("1")
+        assert screen.index("clean install") < screen.index("old one")
+        assert "2026-11-20 10:15 clean install this computer sda 256.0 GB 25.6 GB" in person.words
+        assert "Image       20261120T101500-office" in screen
+        assert "Label       old one" in await person.press("down")
+
+
+async def test_a_damaged_image_is_shown_with_its_problem_and_cannot_be_chosen(sit_down: Sit) -> None:
+    listing = FakeListing(damaged=(FakeDamaged(id="bad-1", problem="the manifest is cut short"),))
+    async with sit_down(FakeBackend(listing=listing)) as person:
+        await person.press("1")
+        assert "DAMAGED bad-1 cannot be chosen: the manifest is cut short" in person.words
+        await person.press("down", "enter")
+        assert "choose an image" in person.screen
+
+
+async def test_without_a_library_the_screen_says_what_to_do(sit_down: Sit) -> None:
+    backend = FakeBackend(found_libraries=())
+    async with sit_down(backend) as person:
+        assert "No image library was found." in await person.press("1")
+        backend.found_libraries = (LIBRARY,)
+        assert "clean install" in await person.press("l")
+
+
+async def test_a_folder_can_be_named_in_which_to_look(sit_down: Sit) -> None:
+    async with sit_down(FakeBackend(found_libraries=())) as person:
+        await person.press("1", "o")
+        await person.type(str(LIBRARY))
+        assert "clean install" in await person.press("enter")
+
+
+async def test_a_folder_that_is_no_library_is_told_beside_the_others(sit_down: Sit) -> None:
+    async with sit_down(FakeBackend()) as person:
+        await person.press("1", "o")
+        await person.type("/nowhere")
+        screen = await person.press("enter")
+        assert "Cannot be read: /nowhere: /nowhere is not an image library" in screen
+        assert "clean install" in screen
+
+
+async def test_disks_that_cannot_be_chosen_come_last_with_the_reason(sit_down: Sit) -> None:
+    async with sit_down(FakeBackend()) as person:
+        screen = await person.press("1", "enter")
+        assert "sda  Samsung SSD 870  serial S5Y1NX0R  500.0 GB  sata" in screen
+        assert 'ext4 "debian"' in screen
+        assert screen.index("WD-77") < screen.index("4C53")
+        assert "cannot be chosen: this computer was started from it" in screen
+        assert "cannot be chosen: it is in use: /dev/sdd2 is mounted at /srv/data" in screen
+
+
+async def test_the_cursor_never_reaches_a_disk_that_cannot_be_chosen(sit_down: Sit) -> None:
+    async with sit_down(FakeBackend()) as person:
+        await person.press("1", "enter", "end", "enter")
+        assert "ERASED : sdb" in person.screen
+
+
+async def test_where_no_disk_fits_the_screen_says_so(sit_down: Sit) -> None:
+    small = make_disk("sde", size=8 * GB)
+    async with sit_down(FakeBackend(found_disks=(small,))) as person:
+        screen = await person.press("1", "enter")
+        assert "There is no disk that this can be restored to." in screen
+        assert "too small" in screen
+        assert "choose the disk" in await person.press("enter")
+
+
+async def test_the_plan_shows_what_is_erased_and_the_focus_is_in_the_empty_field(sit_down: Sit) -> None:
+    backend = FakeBackend()
+    async with sit_down(backend) as person:
+        screen = await person.press("1", "enter", "enter")
+        assert "ERASED : sda  Samsung SSD 870  serial S5Y1NX0R  500.0 GB  sata" in screen
+        assert 'ext4 "debian"  (root)' in screen
+        assert "WRITTEN: disk sda of the image" in screen
+        assert "Time: about 4 min" in screen
+        assert "To erase it, type sda or S5Y1NX0R" in screen
+        await person.press("enter", "enter", "tab", "enter")
+        assert backend.submitted == []
+
+
+async def test_a_wrong_name_erases_nothing(sit_down: Sit) -> None:
+    backend = FakeBackend()
+    async with sit_down(backend) as person:
+        await person.press("1", "enter", "enter")
+        await person.type("sdb")
+        screen = await person.press("enter")
+        assert "That is not the name of this disk. Nothing was written." in screen
+        assert "[ Restore ]" not in screen
+        await person.press("enter", "enter")
+        assert backend.submitted == []
+
+
+@pytest.mark.parametrize("answer", ["sda", "S5Y1NX0R"])
+async def test_the_name_or_the_serial_number_starts_the_restore(sit_down: Sit, answer: str) -> None:
+    backend = FakeBackend()
+    async with sit_down(backend) as person:
+        await person.press("1", "enter", "enter")
+        screen = await person.type(answer)
+        assert "[ Restore ]" in screen
+        assert backend.submitted == []
+        await person.press("enter")
+        assert person.focus == "restore"
+        assert backend.submitted == []
+        screen = await person.press("enter")
+        plan = submitted(backend)
+        assert plan.library == str(LIBRARY)
+        assert plan.image == "20261120T101500-office"
+        assert [(pair.source.name, pair.target) for pair in plan.targets] == [("sda", SDA)]
+        assert "Restore clean install to sda" in screen
+        assert person.focus == "leave"
+
+
+async def test_a_name_that_is_changed_again_takes_the_button_away(sit_down: Sit) -> None:
+    async with sit_down(FakeBackend()) as person:
+        await person.press("1", "enter", "enter")
+        await person.type("sda")
+        assert "[ Restore ]" not in await person.press("backspace")
+
+
+async def test_an_image_of_two_disks_asks_for_two_targets_and_two_names(sit_down: Sit) -> None:
+    image = make_image(disks=(make_imaged_disk("sda"), make_imaged_disk("nvme0n1", size=400 * GB)))
+    backend = FakeBackend(listing=FakeListing(images=(image,)))
+    async with sit_down(backend) as person:
+        screen = await person.press("1", "enter")
+        assert "sda 256.0 GB, CT256M550, disk 1 of 2" in screen
+        screen = await person.press("enter")
+        assert "nvme0n1 400.0 GB, CT256M550, disk 2 of 2" in screen
+        assert "already chosen for disk sda of the image" in screen
+        screen = await person.press("enter")
+        assert screen.count("To erase it, type") == 2
+        await person.type("sda")
+        await person.press("enter")
+        assert backend.submitted == []
+        assert person.app.screen.query_one("#restore").disabled
+        await person.type("WD-77")
+        await person.press("enter", "enter")
+        pairs = submitted(backend).targets
+        assert [(pair.source.name, pair.target) for pair in pairs] == [("sda", SDA), ("nvme0n1", SDB)]
+
+
+async def test_a_refusal_is_shown_with_its_hint(sit_down: Sit) -> None:
+    backend = FakeBackend(refusal=RefusedError("sda is in use", hint="unmount it"))
+    async with sit_down(backend) as person:
+        await person.press("1", "enter", "enter")
+        assert "sda is in use What to do: unmount it" in person.words
+        assert "choose the disk" in await person.press("escape")
+
+
+async def test_a_job_that_cannot_be_started_is_told_and_the_plan_stays(sit_down: Sit) -> None:
+    class Busy(FakeBackend):
+        def submit(self, plan: object) -> FakeJob:  # noqa: ARG002
+            raise RefusedError("job 7 is at work on /dev/sda", hint="wait for its end, or cancel it")
+
+    async with sit_down(Busy()) as person:
+        await person.press("1", "enter", "enter")
+        await person.type("sda")
+        await person.press("enter", "enter")
+        assert "job 7 is at work on /dev/sda What to do: wait for its end" in person.words
+        assert "read this before you go on" in await person.press("enter")
+
+
+async def test_progress_goes_on_to_the_result_with_the_next_step(sit_down: Sit) -> None:
+    job = running_job()
+    async with sit_down(FakeBackend(known_jobs=[job])) as person:
+        screen = await person.press("r")
+        assert "Now       Restoring sda" in screen
+        assert "about 1 min left" in screen
+        assert "█" in screen
+        job.end(RESTORED)
+        person.app.screen.poll()  # type: ignore[attr-defined]
+        await person.settle()
+        for words in (
+            "DONE",
+            "5,000 held the right bytes already",
+            "read back and is right",
+            "Next: remove the stick and restart the computer.",
+            "[ Restart ]",
+        ):
+            assert words in person.screen
+        assert person.focus == "home"
+        await person.press("right", "enter")
+        assert "Restart the computer?" in person.words
+
+
+async def test_esc_from_progress_leaves_the_job_running(sit_down: Sit) -> None:
+    job = running_job()
+    async with sit_down(FakeBackend(known_jobs=[job])) as person:
+        await person.press("r", "escape")
+        assert isinstance(person.app.screen, MenuScreen)
+        assert "Press r to watch it" in person.screen
+        assert job.calls == []
+
+
+async def test_cancel_asks_first_and_says_what_it_leaves_behind(sit_down: Sit) -> None:
+    job = running_job()
+    async with sit_down(FakeBackend(known_jobs=[job])) as person:
+        await person.press("r", "c")
+        assert "sda holds half a system and cannot be used until a restore has run to its end" in person.words
+        assert person.focus == "no"
+        await person.press("enter")
+        assert job.calls == []
+        await person.press("c", "right", "enter")
+        assert job.calls == ["cancel"]
+        assert "stopping .." in person.screen
+
+
+async def test_a_job_that_ends_while_cancel_is_asked_shows_its_result(sit_down: Sit) -> None:
+    job = running_job()
+    async with sit_down(FakeBackend(known_jobs=[job])) as person:
+        await person.press("r")
+        progress = person.app.screen
+        await person.press("c")
+        job.end(RESTORED)
+        progress.poll()  # type: ignore[attr-defined]
+        await person.settle()
+        progress.poll()  # type: ignore[attr-defined]
+        await person.settle()
+        assert "DONE" in person.screen
+        assert job.calls == []
+
+
+async def test_a_failure_shows_what_happened_the_state_and_what_to_do(sit_down: Sit) -> None:
+    job = running_job()
+    job.end(FAILED, "failed")
+    async with sit_down(FakeBackend(known_jobs=[job])) as person:
+        screen = await person.press("3", "enter")
+        for line in ("FAILED", FAILED.message, f"State: {FAILED.state}", f"What to do: {FAILED.hint}"):
+            assert line in screen
+        assert "[ Restart ]" not in screen
+
+
+async def test_a_worker_that_died_is_shown_as_failed_with_the_state_of_the_disk(sit_down: Sit) -> None:
+    job = running_job()
+    async with sit_down(FakeBackend(known_jobs=[job])) as person:
+        await person.press("r")
+        job.state = "died"
+        person.app.screen.poll()  # type: ignore[attr-defined]
+        await person.settle()
+        assert "FAILED" in person.screen
+        assert f"State: {DIED.state}" in person.screen
+        assert "restore the image again" in person.screen
+
+
+async def test_a_label_with_markup_and_escapes_is_shown_as_it_is(sit_down: Sit) -> None:
+    image = make_image(label="[red]x[/] \x1b[2J")
+    async with sit_down(FakeBackend(listing=FakeListing(images=(image,)))) as person:
+        screen = await person.press("1")
+        assert "[red]x[/] ?[2J" in screen
+        assert "[red]x[/] ?[2J" in await person.press("enter", "enter")

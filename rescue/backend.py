@@ -74,6 +74,9 @@ class Backend(Protocol):
     def disks(self, libraries: Iterable[Path] = ()) -> Sequence[Disk]:
         """All disks; takes up to seconds."""
 
+    def disk_file(self, path: str, libraries: Iterable[Path] = ()) -> Disk:
+        """A regular file that stands in a disk's place, or a disk by its path; raises UsageError, RefusedError."""
+
     def libraries(self) -> Sequence[Path]:
         """Libraries on attached media."""
 

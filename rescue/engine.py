@@ -25,6 +25,10 @@ class Engine:
         """All disks; takes up to seconds."""
         return inventory.scan(libraries)
 
+    def disk_file(self, path: str, libraries: Iterable[Path] = ()) -> Disk:
+        """A regular file that stands in a disk's place, or a disk by its path."""
+        return inventory.look(path, libraries)
+
     def libraries(self) -> Sequence[Path]:
         """Libraries on attached media, which the live system has to mount first."""
         if media.on_live_system():

@@ -77,7 +77,7 @@ TYPES = {
 }
 """Words for GPT partition types that a person can do something with (UEFI specification, systemd's gpt.h)."""
 
-WHERE_FROM = {"header": "header only", "whole": "all of it"}
+WHERE_FROM = {"header": "only its header is stored", "whole": "stored whole"}
 """How a volume's used bytes were found, where that was not by its own map."""
 
 
@@ -111,7 +111,8 @@ def identity(identity: DiskId, *, regular_file: bool = False) -> str:
 
 def disk_title(disk: Disk) -> str:
     """One line: name, model, serial number, size, how it is attached."""
-    return joined(clean(disk.name), identity(disk.id, regular_file=disk.regular_file), clean(disk.transport))
+    transport = "" if disk.regular_file else clean(disk.transport)
+    return joined(clean(disk.name), identity(disk.id, regular_file=disk.regular_file), transport)
 
 
 def content_words(content: Content) -> str:
@@ -215,17 +216,23 @@ def images_table(images: Sequence[Image], damaged: Sequence[Damaged] = ()) -> li
 def volume_row(volume: Volume) -> list[str]:
     """One volume of an imaged disk."""
     what = content_words(volume.content) or "unknown content"
-    origin = WHERE_FROM.get(volume.map_origin, "")
-    note = joined(origin, clean(volume.note), by=": ")
     number = str(volume.number) if volume.number else "-"
-    return [number, format_size(volume.size), what, f"{format_size(volume.used)} stored", note]
+    return [number, format_size(volume.size), what, f"{format_size(volume.used)} stored"]
+
+
+def volume_note(volume: Volume) -> list[str]:
+    """How its used bytes were found, where that is worth a line."""
+    words = joined(WHERE_FROM.get(volume.map_origin, ""), clean(volume.note), by=": ")
+    return [f"{INDENT}{INDENT}({words})"] if words else []
 
 
 def imaged_disk_lines(disk: ImagedDisk) -> list[str]:
     """One disk of an image with its volumes."""
     lines = [joined(clean(disk.name), identity(disk.id)) + f", {format_size(disk.used)} used"]
-    rows = [volume_row(volume) for volume in disk.volumes]
-    return lines + [INDENT + line for line in columns(rows, right=frozenset({0, 1, 3}))]
+    rows = columns([volume_row(volume) for volume in disk.volumes], right=frozenset({0, 1, 3}))
+    for volume, row in zip(disk.volumes, rows, strict=True):
+        lines += [INDENT + row, *volume_note(volume)]
+    return lines
 
 
 def image_lines(image: Image) -> list[str]:
@@ -333,7 +340,6 @@ def capture_figures(result: CaptureResult) -> list[str]:
     """A capture's figures."""
     known = result.chunks - result.new
     return [
-        f"Image: {clean(result.image)}",
         f"Data: {format_size(result.used)} in {plural(result.chunks, 'chunk')}",
         f"New to the library: {plural(result.new, 'chunk')}, {format_size(result.stored)} compressed; "
         f"{known:,} were there already",

@@ -15,7 +15,7 @@ from imaging.disk import Disk
 from rescue.formats import clean, format_size, plural
 from rescue.report import plan_lines
 from rescue.screens.base import AskText, RescueScreen, text
-from rescue.screens.targets import disk_choice, usable_first
+from rescue.screens.targets import ASK_FOR_FILE, all_disks, disk_choice, usable_first
 from rescue.widgets.act import Act, Acts
 from rescue.widgets.choices import Checks, Choice, Choices
 
@@ -24,7 +24,7 @@ class SourcesScreen(RescueScreen):
     """The disks of this computer: which are to be saved?"""
 
     HEADING = "Back up this computer - choose the disks"
-    KEYS = "Space mark   Enter go on   l look again   Esc back   F1 or ? help"
+    KEYS = "Space mark   Enter go on   l look again   o disk file   Esc back   F1 help"
     ABOUT = """
 Mark each disk that is to be saved with the space bar, then press Enter.
 Only the parts that hold data are saved. Nothing on these disks is changed.
@@ -34,13 +34,14 @@ Disks that cannot be saved are shown with the reason.
   Space   mark the disk under the cursor, or take the mark away
   Enter   go on with the marked disks, or with the one under the cursor
           where none is marked
-  l       look for disks again"""
-    BINDINGS: ClassVar[list[BindingType]] = [("l,f5", "again")]
+  l       look for disks again
+  o       name a file that stands for a disk, such as a virtual machine's"""
+    BINDINGS: ClassVar[list[BindingType]] = [("l,f5", "again"), ("o", "other")]
 
     def __init__(self) -> None:
         super().__init__()
         self.disks: dict[str, Disk] = {}
-        self.known: tuple[Path, ...] = ()
+        self.files: list[str] = []
 
     def body(self) -> ComposeResult:
         """The list, and how many are marked."""
@@ -56,17 +57,24 @@ Disks that cannot be saved are shown with the reason.
     def action_again(self) -> None:
         """l: look again."""
 
-        def ask() -> tuple[Sequence[Path], Sequence[Disk]]:
-            libraries = self.backend.libraries()
-            return libraries, self.backend.disks(libraries)
+        def ask() -> list[Disk]:
+            return all_disks(self.backend, self.backend.libraries(), self.files)
 
         self.look(ask, self.show_disks)
 
-    def show_disks(self, found: tuple[Sequence[Path], Sequence[Disk]]) -> None:
+    def action_other(self) -> None:
+        """o: a disk file."""
+
+        def use(answer: str | None) -> None:
+            if answer:
+                self.files.append(answer)
+                self.action_again()
+
+        self.app.push_screen(AskText(ASK_FOR_FILE), use)
+
+    def show_disks(self, disks: Sequence[Disk]) -> None:
         """Fill the list; where only one disk can be saved it is marked."""
-        libraries, disks = found
         first = not self.disks
-        self.known = tuple(libraries)
         self.disks = {disk.path: disk for disk in disks}
         choices = usable_first([disk_choice(disk, self.backend.why_not_source(disk)) for disk in disks])
         checks = self.query_one(Checks)
@@ -152,8 +160,7 @@ The library may not stand on a disk that is being saved.
     def show_places(self, places: Places) -> None:
         """Fill the list."""
         choices = [
-            Choice(key=str(path), lines=(f" {clean(str(path))}", "     a library that is there already"))
-            for path in places.libraries
+            Choice(key=str(path), lines=(f" {clean(str(path))}", "     an image library")) for path in places.libraries
         ]
         choices += [
             Choice(key=str(path), lines=(f" {clean(str(path))}", "     a new library is made in this folder"))

@@ -53,7 +53,8 @@ def gather(backend: Backend, libraries: Sequence[Path]) -> Shelf:
         try:
             listing = backend.images(library)
         except RescueError as error:
-            problems.append(f"{clean(str(library))}: {clean(error.message)}")
+            named = "" if str(library) in error.message else f"{library}: "
+            problems.append(clean(named + error.message))
             continue
         found += [Found(library=library, image=image) for image in listing.images]
         damaged += listing.damaged

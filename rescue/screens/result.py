@@ -34,7 +34,9 @@ def next_step(plan: Plan, finished: Finished) -> str:
     if finished.status != ExitStatus.DONE:
         return ""
     match plan:
-        case RestorePlan():
+        case RestorePlan(targets=targets):
+            if all(pair.target.regular_file for pair in targets):
+                return ""
             return "Next: remove the stick and restart the computer."
         case CapturePlan():
             return "Next: keep the medium with the library in a safe place."

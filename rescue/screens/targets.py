@@ -10,10 +10,12 @@ from textual.binding import BindingType
 from textual.widgets import OptionList
 
 from imaging.disk import Disk
+from imaging.errors import RescueError
 from imaging.manifest import Image, ImagedDisk
+from rescue.backend import Backend
 from rescue.formats import clean, format_size, joined
 from rescue.report import content_lines, disk_title, image_title, use_lines
-from rescue.screens.base import RescueScreen, text
+from rescue.screens.base import AskText, RescueScreen, text
 from rescue.screens.restore import RestorePlanScreen
 from rescue.widgets.choices import Choice, Choices
 
@@ -40,6 +42,21 @@ class Restore:
         return replace(self, targets={**self.targets, source.name: target})
 
 
+ASK_FOR_FILE = "Which file stands for a disk? Type its full path."
+
+
+def all_disks(backend: Backend, libraries: Sequence[Path], files: list[str]) -> list[Disk]:
+    """The disks of this computer, and the files that were named; one that is none is forgotten with an error."""
+    found = list(backend.disks(libraries))
+    for path in list(files):
+        try:
+            found.append(backend.disk_file(path, libraries))
+        except RescueError:
+            files.remove(path)
+            raise
+    return found
+
+
 def disk_choice(disk: Disk, why_not: str) -> Choice:
     """A disk as a list shows it: what it is, and what is on it."""
     about = [*use_lines(disk), *content_lines(disk)]
@@ -59,7 +76,7 @@ class TargetScreen(RescueScreen):
     """The disks of this computer: which one is to be overwritten?"""
 
     HEADING = "Restore - choose the disk to write to"
-    KEYS = "Enter choose   l look again   Esc back   F1 or ? help"
+    KEYS = "Enter choose   l look again   o disk file   Esc back   F1 or ? help"
     ABOUT = """
 Each entry is a disk of this computer with what is on it now. The one
 that you choose will be ERASED, but not yet: the next screen shows what
@@ -68,13 +85,15 @@ is lost, and asks you to type the disk's name.
 Disks that cannot be chosen are shown with the reason.
 
   Enter   choose the disk under the cursor
-  l       look for disks again, after you have plugged one in"""
-    BINDINGS: ClassVar[list[BindingType]] = [("l,f5", "again")]
+  l       look for disks again, after you have plugged one in
+  o       name a file that stands for a disk, such as a virtual machine's"""
+    BINDINGS: ClassVar[list[BindingType]] = [("l,f5", "again"), ("o", "other")]
 
     def __init__(self, order: Restore) -> None:
         super().__init__()
         self.order = order
         self.disks: dict[str, Disk] = {}
+        self.files: list[str] = []
 
     def body(self) -> ComposeResult:
         """Which disk of the image, then the disks of the computer."""
@@ -102,7 +121,17 @@ Disks that cannot be chosen are shown with the reason.
 
     def action_again(self) -> None:
         """l: look again."""
-        self.look(lambda: self.backend.disks(self.order.libraries), self.show_disks)
+        self.look(lambda: all_disks(self.backend, self.order.libraries, self.files), self.show_disks)
+
+    def action_other(self) -> None:
+        """o: a disk file."""
+
+        def use(answer: str | None) -> None:
+            if answer:
+                self.files.append(answer)
+                self.action_again()
+
+        self.app.push_screen(AskText(ASK_FOR_FILE), use)
 
     def show_disks(self, disks: Sequence[Disk]) -> None:
         """Fill the list."""

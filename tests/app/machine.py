@@ -1,12 +1,12 @@
 """A computer that exists only in memory: disks, images and jobs for the tests of the screens."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from imaging import planner
 from imaging.disk import Content, Disk, DiskId, Mount, Partition, PartitionTable, Role, TableKind
-from imaging.errors import BadImageError, RescueError
+from imaging.errors import BadImageError, RescueError, UsageError
 from imaging.events import (
     AnyEvent,
     CaptureResult,
@@ -279,6 +279,12 @@ class FakeBackend:
     def disks(self, libraries: Iterable[Path] = ()) -> Sequence[Disk]:  # noqa: ARG002
         """All disks."""
         return self.found_disks
+
+    def disk_file(self, path: str, libraries: Iterable[Path] = ()) -> Disk:  # noqa: ARG002
+        """Every path that ends in .img is a disk file."""
+        if not path.endswith(".img"):
+            raise UsageError(f"{path}: there is no such disk or file")
+        return replace(make_disk("disk.img", model="", serial=path, regular_file=True), path=path)
 
     def libraries(self) -> Sequence[Path]:
         """Libraries."""

@@ -61,7 +61,7 @@ async def test_a_new_library_can_be_made_in_a_folder_of_a_medium(sit_down: Sit) 
     backend = FakeBackend()
     async with sit_down(backend) as person:
         screen = await person.press("2", "enter")
-        assert "a library that is there already" in screen
+        assert "an image library" in screen
         assert "a new library is made in this folder" in screen
         screen = await person.press("down", "enter")
         assert "in the library /media/usbdisk" in screen

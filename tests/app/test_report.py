@@ -78,7 +78,7 @@ def test_a_disk_without_partitions_says_what_it_holds() -> None:
 
 
 def test_a_file_in_the_place_of_a_disk_is_called_a_file() -> None:
-    disk = m.make_disk("disk.img", model="", serial="/tmp/disk.img", regular_file=True, transport="")
+    disk = m.make_disk("disk.img", model="", serial="/tmp/disk.img", regular_file=True, transport="file")
     assert report.disk_title(disk) == "disk.img  file  500.0 GB"
 
 
@@ -102,7 +102,7 @@ def test_an_image_in_full_shows_each_volume_and_why_all_of_it_is_stored() -> Non
     odd = replace(disk.volumes[1], map_origin="whole", note="the file system is dirty")
     lines = report.image_lines(m.make_image(disks=(replace(disk, volumes=(disk.volumes[0], odd)),)))
     assert lines[0].split() == ["Image", "20261120T101500-office"]
-    assert "all of it: the file system is dirty" in lines[-1]
+    assert "(stored whole: the file system is dirty)" in lines[-1]
     assert "2026-11-20 10:15 UTC" in "\n".join(lines)
 
 

@@ -72,7 +72,7 @@ async def test_a_folder_that_is_no_library_is_told_beside_the_others(sit_down: S
         await person.press("1", "o")
         await person.type("/nowhere")
         screen = await person.press("enter")
-        assert "Cannot be read: /nowhere: /nowhere is not an image library" in screen
+        assert "Cannot be read: /nowhere is not an image library" in screen
         assert "clean install" in screen
 
 
@@ -90,6 +90,28 @@ async def test_the_cursor_never_reaches_a_disk_that_cannot_be_chosen(sit_down: S
     async with sit_down(FakeBackend()) as person:
         await person.press("1", "enter", "end", "enter")
         assert "ERASED : sdb" in person.screen
+
+
+async def test_a_file_that_stands_for_a_disk_can_be_named(sit_down: Sit) -> None:
+    backend = FakeBackend(found_disks=())
+    async with sit_down(backend) as person:
+        await person.press("1", "enter", "o")
+        await person.type("/vm/disk.img")
+        await person.press("enter", "enter")
+        assert "To erase it, type disk.img: [" in person.screen
+        await person.type("disk.img")
+        await person.press("enter", "enter")
+        assert submitted(backend).targets[0].target.path == "/vm/disk.img"
+
+
+async def test_a_file_that_is_not_there_is_told_and_forgotten(sit_down: Sit) -> None:
+    async with sit_down(FakeBackend()) as person:
+        await person.press("1", "enter", "o")
+        await person.type("/vm/none")
+        await person.press("enter")
+        assert "/vm/none: there is no such disk or file" in person.words
+        await person.press("enter")
+        assert "S5Y1NX0R" in await person.press("l")
 
 
 async def test_where_no_disk_fits_the_screen_says_so(sit_down: Sit) -> None:

@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from imaging.errors import RescueError
-from rescue.backend import LIVE_STATES, Backend, Job
+from rescue.backend import Backend, Job
 from rescue.feed import left_behind
 from rescue.formats import clean
 from rescue.screens.backup import SourcesScreen
@@ -105,9 +105,9 @@ class RescueApp(Host):
         self.push_screen(Question(question + self.warning(), yes=verb, no="go back"), answered)
 
     def warning(self) -> str:
-        """What a job that runs would lose; empty where none does."""
+        """What a running job would lose; empty where none does."""
         try:
-            live = [job for job in self.backend.jobs() if job.state in LIVE_STATES]
+            live = self.states.live(self.backend.jobs())
         except RescueError:
             return ""
         lines = [f"{clean(job.plan.title)}\n{left_behind(job.plan)}" for job in live]

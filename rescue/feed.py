@@ -117,6 +117,26 @@ class Feed:
         return joined(f"{format_duration(self.last - self.began)} so far", left, by=", ")
 
 
+class States:
+    """Where jobs stand. How a job ended never changes, and to find it out again costs reading all that it said."""
+
+    def __init__(self) -> None:
+        self._ended: dict[str, str] = {}
+
+    def of(self, job: Job) -> str:
+        """Where a job stands now."""
+        if job.id in self._ended:
+            return self._ended[job.id]
+        state = str(job.state)
+        if state not in LIVE_STATES:
+            self._ended[job.id] = state
+        return state
+
+    def live(self, jobs: Iterable[Job]) -> list[Job]:
+        """Those that still go on."""
+        return [job for job in jobs if self.of(job) in LIVE_STATES]
+
+
 def left_behind(plan: Plan) -> str:
     """What a job leaves behind that stops in the middle, in words."""
     match plan:

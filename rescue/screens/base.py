@@ -15,6 +15,7 @@ from textual.widgets import Input, Static
 from imaging.errors import RescueError
 from imaging.plan import Plan
 from rescue.backend import Backend, Job
+from rescue.feed import States
 from rescue.formats import clean
 from rescue.widgets.act import Act, Acts
 from rescue.widgets.band import Band
@@ -40,6 +41,7 @@ class Host(App[int]):
     def __init__(self, backend: Backend) -> None:
         super().__init__()
         self.backend = backend
+        self.states = States()
 
     def follow(self, job: Job) -> None:
         """Show a job over the main menu: its progress, or its result."""

@@ -7,6 +7,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.widgets import OptionList
 
+from imaging.errors import RescueError
 from rescue.backend import DIED, Job
 from rescue.feed import Feed
 from rescue.formats import clean, shortened
@@ -63,13 +64,13 @@ result says what state it left behind."""
     def show_jobs(self, jobs: Sequence[Job]) -> None:
         """Fill the list."""
         self.jobs = {job.id: job for job in jobs}
-        now = [(job.id, job.state) for job in jobs]
+        now = [(job.id, self.host.states.of(job)) for job in jobs]
         self.query_one("#status").display = not jobs
         self.say("status", "" if jobs else " There were no jobs since the computer was started.")
         if now == self.shown:
             return
         self.shown = now
-        self.query_one(Choices).show([job_choice(job) for job in jobs])
+        self.query_one(Choices).show([job_choice(job, state) for job, (_, state) in zip(jobs, now, strict=True)])
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Show the job."""
@@ -78,10 +79,14 @@ result says what state it left behind."""
             self.host.follow(job)
 
 
-def job_choice(job: Job) -> Choice:
+def job_choice(job: Job, state: str) -> Choice:
     """A job as the list shows it; what went wrong stands out without colour."""
-    state = job.state.upper() if job.state in ("failed", DIED) else job.state
-    return Choice(key=job.id, lines=(job_row(state, clock(job.started), clean(job.plan.title)),))
+    loud = state.upper() if state in ("failed", DIED) else state
+    try:
+        title = job.plan.title
+    except RescueError as error:
+        return Choice(key=job.id, lines=(job_row(loud, clock(job.started), job.id),), why_not=clean(error.message))
+    return Choice(key=job.id, lines=(job_row(loud, clock(job.started), clean(title)),))
 
 
 def feed_of(job: Job) -> Feed:

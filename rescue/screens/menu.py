@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.widgets import OptionList, Static
 
 from imaging.manifest import Machine
-from rescue.backend import LIVE_STATES, Job
+from rescue.backend import Job
 from rescue.feed import Feed
 from rescue.formats import clean, joined, plural
 from rescue.report import machine_line
@@ -76,7 +76,7 @@ A job that runs goes on whatever you do here; r shows it again."""
         if self.app.screen is not self:
             return
         with self.telling():
-            live = [job for job in self.backend.jobs() if job.state in LIVE_STATES]
+            live = self.host.states.live(self.backend.jobs())
             self.follow_newest(live)
         self.say("running", self.running_line(len(live)))
         self.query_one("#running", Static).set_class(bool(live), "busy")

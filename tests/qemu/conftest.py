@@ -1,0 +1,70 @@
+"""What the QEMU tests boot: a sample machine, a stick that carries its image. Built once, kept in the build's cache."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from .machine import CHECKOUT
+
+LIVE_IMAGE = CHECKOUT / "live-image"
+LABEL = "Factory image"
+
+# What must be on PATH to build and boot; live-image/setup installs all of it.
+TOOLS = ("qemu-system-x86_64", "mmdebstrap", "mksquashfs", "mcopy", "mkfs.vfat", "sfdisk", "mke2fs", "depmod", "zstd")
+OVMF = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
+
+# Where the tests run as root they are inside the build's own sandbox rules; else user namespaces are needed.
+NAMESPACES = Path("/proc/sys/user/max_user_namespaces")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The sample machine's disk and the mark inside it."""
+
+    disk: Path
+    marker: str
+
+
+def run(*argv: str | Path) -> None:
+    """Run a command of the project; what it says is shown when it fails."""
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"{argv[0]} failed with status {done.returncode}:\n{done.stdout}{done.stderr}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def builds() -> None:
+    """Skip, saying why, where this machine cannot build or boot."""
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    missing = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
+    if not OVMF.exists():
+        missing.append(str(OVMF))
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}; run live-image/setup")
+    if os.geteuid() != 0 and int(NAMESPACES.read_text()) == 0:
+        pytest.skip("building a Debian tree needs root or user namespaces, and this machine grants neither")
+
+
+@pytest.fixture(scope="session")
+def sample(builds: None, tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """A small Debian on a disk of its own."""
+    disk = tmp_path_factory.mktemp("sample") / "sample.img"
+    run(LIVE_IMAGE / "sample-machine", "--output", disk)
+    marker = disk.with_name(disk.name + ".marker").read_text().strip()
+    assert marker
+    return Sample(disk=disk, marker=marker)
+
+
+@pytest.fixture(scope="session")
+def stick(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stick, with an image of the sample machine in its library."""
+    folder = tmp_path_factory.mktemp("stick")
+    library = folder / "library"
+    run(CHECKOUT / ".venv/bin/rescue", "capture", sample.disk, "--library", library, "--label", LABEL)
+    run(LIVE_IMAGE / "build", "--output", folder / "stick.img", "--library", library)
+    shutil.rmtree(library)
+    return folder / "stick.img"

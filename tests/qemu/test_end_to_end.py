@@ -1,0 +1,97 @@
+"""The whole path in QEMU: boot the stick, restore through the menu over the serial line, boot what was restored."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from .conftest import LABEL, Sample
+from .machine import Machine, started
+from .terminal import ENTER, RIGHT
+
+SERIAL_NUMBER = "RESCUE-TEST"
+# The first disk's serial number, as the machine reports it.
+DISK_SERIAL = SERIAL_NUMBER + "-1"
+
+# Emulation on a busy two-core machine is slow; these bound a hang, they are not what it takes.
+BOOT, STEP, RESTORE, LOGIN = 420.0, 120.0, 900.0, 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A firmware, and what the disk is attached to."""
+
+    firmware: str
+    bus: str
+
+    def __str__(self) -> str:
+        return f"{self.firmware}-{self.bus}"
+
+
+CASES = [Case(firmware="bios", bus="sata"), Case(firmware="uefi", bus="nvme")]
+
+
+def restore_through_the_menu(machine: Machine) -> None:
+    """From the main menu to a restored disk and a machine that is off."""
+    terminal = machine.terminal
+    terminal.wait_for("Restore an image", timeout=BOOT)
+    # The stick's own library was found without a question.
+    terminal.wait_for("/run/rescue/images/rescue-library", timeout=STEP)
+    machine.screenshot("menu")
+    terminal.press("1")
+    terminal.wait_for("choose an image", timeout=STEP)
+    terminal.wait_for(LABEL, timeout=STEP)
+    terminal.press(ENTER)
+    terminal.wait_for("choose the disk to write to", timeout=STEP)
+    # The machine has one more disk, the stick; that one is shown but cannot be chosen.
+    terminal.wait_for(DISK_SERIAL, timeout=STEP)
+    terminal.press(ENTER)
+    terminal.wait_for("read this before you go on", timeout=STEP)
+    terminal.wait_for("To erase it, type", timeout=STEP)
+    terminal.type(DISK_SERIAL)
+    terminal.wait_for("[ Restore ]", timeout=STEP)
+    terminal.press(ENTER)
+    terminal.look(2.0)
+    terminal.press(ENTER)
+    terminal.wait_for("A job is running", "A job has ended", timeout=STEP)
+    terminal.wait_for("A job has ended", timeout=RESTORE)
+    terminal.wait_for("DONE", timeout=STEP)
+    machine.screenshot("result")
+    terminal.press(ENTER)
+    terminal.wait_for("Restore an image", timeout=STEP)
+    terminal.press("6")
+    terminal.wait_for("Switch the computer off?", timeout=STEP)
+    # The focus starts on the harmless answer.
+    terminal.press(RIGHT, ENTER)
+    machine.wait_for_power_off()
+
+
+def read_the_marker(machine: Machine, marker: str) -> None:
+    """Log in on the restored machine's serial console and compare the mark."""
+    terminal = machine.terminal
+    terminal.wait_for("sample login:", timeout=BOOT)
+    terminal.press("root", ENTER)
+    terminal.wait_for("Password:", timeout=LOGIN)
+    terminal.press("rescue", ENTER)
+    terminal.wait_for("root@sample:~#", timeout=LOGIN)
+    terminal.press("clear; cat /etc/rescue-marker", ENTER)
+    terminal.wait_for(marker, timeout=STEP)
+    # No unit failed: swap and the EFI system partition were restored as well as the root.
+    terminal.press("clear; systemctl is-system-running --wait; swapon --noheadings --show=TYPE", ENTER)
+    terminal.wait_for("running partition", timeout=STEP)
+    terminal.press("systemctl poweroff", ENTER)
+    machine.wait_for_power_off()
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_blank_disk_restored_from_the_stick_boots(case: Case, stick: Path, sample: Sample, tmp_path: Path) -> None:
+    disk = tmp_path / "target.img"
+    with disk.open("wb") as file:
+        # Larger than the image's disk, as a replacement disk would be.
+        file.truncate(sample.disk.stat().st_size + (256 << 20))
+    common = {"firmware": case.firmware, "bus": case.bus, "serial_number": SERIAL_NUMBER}
+    with started(tmp_path / "stick", stick=stick, disk=disk, **common) as machine:
+        restore_through_the_menu(machine)
+    with started(tmp_path / "restored", disk=disk, **common) as machine:
+        read_the_marker(machine, sample.marker)

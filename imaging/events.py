@@ -114,5 +114,5 @@ def decode(line: bytes) -> AnyEvent | None:
     """Parse one line; None where it is of an unknown kind or was cut short by a crash."""
     try:
         return _decoder.decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -109,11 +109,11 @@ def decode(data: bytes, size: int, name: str) -> Index:
     head = _HEAD.unpack_from(data)
     if head[:2] != (48, _INDEX_MAGIC) or head[6:] != (_OPEN_SIZE, _TABLE_MAGIC):
         raise bad("its header is not that of an index")
-    flags, _, _, longest = head[2:6]
+    flags, shortest, average, longest = head[2:6]
     if not flags & _SHA512_256:
         raise bad("its chunks are not named by SHA-512/256")
-    if not 1 <= longest <= MAX_CHUNK_SIZE:
-        raise bad(f"chunks of up to {longest} bytes are not allowed")
+    if not 1 <= shortest <= average <= longest <= MAX_CHUNK_SIZE:
+        raise bad(f"chunks of {shortest} to {longest} bytes, {average} on average, are not allowed")
     count = (len(data) - _HEAD.size - _TAIL.size) // _ITEM
     if _TAIL.unpack_from(data, len(data) - _TAIL.size) != (0, 0, 48, 16 + _ITEM * count + 40, _TAIL_MAGIC):
         raise bad("its tail does not close the table")

@@ -98,7 +98,7 @@ class Library:
                     hint="use a newer version of Rescue",
                 )
             info = msgspec.convert(document, LibraryInfo)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadImageError(f"{name} is damaged: {error}", code="not-a-library") from error
         if info.digest != "sha512-256":
             raise BadImageError(

@@ -11,8 +11,12 @@ from blake3 import blake3
 
 from imaging.disk import Content, DiskId, PartitionTable, Size
 from imaging.errors import BadImageError
+from imaging.extents import Extents
 
 FORMAT = 1
+_SECTOR_SIZES = tuple(512 << i for i in range(8))
+_MOST_TABLE = 16 << 20
+"""Bytes that no partition table exceeds: restore holds all of it in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +114,7 @@ def decode(data: bytes, name: str) -> Image:
 
     try:
         document: Any = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise bad(f"the manifest is cut short or damaged: {error}") from error
     if not isinstance(document, dict) or "format" not in document:
         raise bad("this is not an image's manifest")
@@ -127,11 +131,24 @@ def decode(data: bytes, name: str) -> Image:
     except msgspec.ValidationError as error:
         raise bad(f"the manifest is not valid: {error}") from error
     for disk in image.disks:
-        if disk.name in ("", ".", "..") or "/" in disk.name or "\0" in disk.name:
-            raise bad(f"{disk.name!r} cannot be a disk's name")
+        why = _why_not_valid(disk)
+        if why:
+            raise bad(why)
     if len({disk.name for disk in image.disks}) != len(image.disks):
         raise bad("two disks bear one name")
     return image
+
+
+def _why_not_valid(disk: ImagedDisk) -> str:
+    """A manifest's digest proves that it is whole, not that whoever wrote it meant well."""
+    if disk.name in ("", ".", "..") or "/" in disk.name or "\0" in disk.name:
+        return f"{disk.name!r} cannot be a disk's name"
+    if disk.logical_sector not in _SECTOR_SIZES:
+        return f"{disk.name}: no disk has sectors of {disk.logical_sector} bytes"
+    table = Extents(disk.table_extents)
+    if tuple(table) != disk.table_extents or table.end > disk.size or table.total > _MOST_TABLE:
+        return f"{disk.name}: the partition table overlaps itself, lies beyond the disk or is too large"
+    return ""
 
 
 def _digest(value: object) -> str:

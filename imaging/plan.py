@@ -84,7 +84,7 @@ def decode(data: bytes) -> Plan:
     """Parse a plan; raises UsageError where it is not one, or of another version."""
     try:
         plan = _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"this is not a plan: {error}", code="bad-plan") from error
     if plan.version != VERSION:
         raise UsageError(f"plan version {plan.version} is not known to this program", code="bad-plan")

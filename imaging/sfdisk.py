@@ -15,6 +15,9 @@ from imaging.run import run
 GPT_SIGNATURE = b"EFI PART"
 _EXTENDED_TYPES = {"5", "f", "85"}
 _FIRST_LOGICAL = 5
+_MOST_LOGICAL = 1024
+"""Extended boot records that are followed; Linux stops at 256 partitions."""
+_MOST_BYTES = 2**63 - 1
 
 
 def sector_size_of_file(path: str) -> int:
@@ -61,7 +64,7 @@ def parse(output: str, sector: int) -> PartitionTable:
         unit = int(table.get("sectorsize", sector))
         kind = TableKind(table["label"])
         entries = tuple(_partition(entry, kind, unit) for entry in table.get("partitions", ()))
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise BadImageError(
             f"the partition table is of a kind that is not handled: {error}", code="bad-table"
         ) from error
@@ -78,10 +81,13 @@ def _partition(entry: Mapping[str, Any], kind: TableKind, unit: int) -> Partitio
         role = PartitionRole.EXTENDED
     else:
         role = PartitionRole.PRIMARY
+    start, size = int(entry["start"]) * unit, int(entry["size"]) * unit
+    if start < 0 or size < 0 or start + size > _MOST_BYTES:
+        raise ValueError(f"partition {number} starts at byte {start} and has {size}")
     return Partition(
         number=number,
-        start=int(entry["start"]) * unit,
-        size=int(entry["size"]) * unit,
+        start=start,
+        size=size,
         type=code,
         role=role,
         name=str(entry.get("name", "")),
@@ -123,7 +129,7 @@ def _ebr_sectors(fd: int, table: PartitionTable, size: int, sector: int) -> list
     outer = next((p for p in table.partitions if p.role is PartitionRole.EXTENDED), None)
     found: list[tuple[int, int]] = []
     at = outer.start if outer else 0
-    while outer and 0 < at <= size - sector and (at, at + sector) not in found:
+    while outer and 0 < at <= size - sector and (at, at + sector) not in found and len(found) < _MOST_LOGICAL:
         found.append((at, at + sector))
         record = read(fd, 512, at)
         next_start = int.from_bytes(record[446 + 16 + 8 : 446 + 16 + 12], "little")

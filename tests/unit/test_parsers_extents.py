@@ -1,0 +1,129 @@
+"""Sets of byte ranges and the used map: laws of sets, round trips, and damage that is always refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imaging import extents
+from imaging.errors import BadImageError, IoError
+from imaging.extents import Extents
+from imaging.usedmap import parse_domain
+from tests.faults import forge
+
+SIZE = 60
+RANGES = st.lists(st.tuples(st.integers(0, SIZE), st.integers(0, SIZE)), max_size=8)
+
+
+def _bytes_of(ranges: Extents | list[tuple[int, int]]) -> set[int]:
+    return {at for start, end in ranges for at in range(start, end)}
+
+
+@given(RANGES, RANGES, st.integers(0, SIZE), st.integers(0, SIZE))
+def test_extents_behave_as_sets_of_bytes(
+    a: list[tuple[int, int]], b: list[tuple[int, int]], low: int, high: int
+) -> None:
+    left, right = Extents(a), Extents(b)
+    mine, theirs, window = _bytes_of(a), _bytes_of(b), set(range(low, high))
+    assert _bytes_of(left) == mine
+    assert left.total == len(mine)
+    assert left.end == max(mine, default=-1) + 1
+    assert _bytes_of(left.union(right)) == mine | theirs
+    assert _bytes_of(left.minus(right)) == mine - theirs
+    assert _bytes_of(left.within(low, high)) == mine & window
+    assert left.overlaps(low, high) == bool(mine & window)
+    assert all(end < start for (_, end), (start, _) in zip(left, list(left)[1:], strict=False))
+
+
+@given(RANGES)
+def test_a_used_map_comes_back_and_no_flipped_bit_passes(ranges: list[tuple[int, int]]) -> None:
+    encoded = extents.encode(Extents(ranges), SIZE)
+    assert extents.decode(encoded, SIZE, "disk.used") == Extents(ranges)
+    for at in range(0, len(encoded), 7):
+        damaged = bytearray(encoded)
+        damaged[at] ^= 1 << (at % 8)
+        with pytest.raises(BadImageError, match=r"disk\.used") as caught:
+            extents.decode(bytes(damaged), SIZE, "disk.used")
+        assert caught.value.code == "bad-used-map"
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_make_the_used_map_parser_fail_otherwise(data: bytes) -> None:
+    with pytest.raises(BadImageError):
+        extents.decode(data, SIZE, "disk.used")
+
+
+@given(st.integers(0, 100), st.binary(max_size=9))
+def test_a_used_map_cut_short_or_longer_is_refused(length: int, more: bytes) -> None:
+    encoded = extents.encode(Extents([(0, 5), (9, 12)]), SIZE)
+    for data in (encoded[: min(length, len(encoded) - 1)], encoded + b"x" + more):
+        with pytest.raises(BadImageError):
+            extents.decode(data, SIZE, "disk.used")
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        [(0, SIZE + 1)],
+        [(SIZE, SIZE + 5)],
+        [(0, (1 << 64) - 1)],
+        [(5, 5)],
+        [(6, 5)],
+        [(0, 5), (3, 9)],
+        [(0, 5), (5, 9)],
+        [(9, 12), (0, 5)],
+    ],
+)
+def test_forged_ranges_are_refused(ranges: list[tuple[int, int]]) -> None:
+    with pytest.raises(BadImageError, match="overlap, are out of order or lie beyond"):
+        extents.decode(forge.used_map(ranges, SIZE), SIZE, "disk.used")
+
+
+def test_a_used_map_of_another_disk_or_version_is_refused() -> None:
+    with pytest.raises(BadImageError, match="of a disk of 61 bytes, not 60"):
+        extents.decode(forge.used_map([], 61), SIZE, "disk.used")
+    newer = bytearray(forge.used_map([], SIZE))
+    newer[8] = 2
+    with pytest.raises(BadImageError, match="version 2 is not known"):
+        extents.decode(bytes(newer), SIZE, "disk.used")
+
+
+WORDS = st.one_of(st.from_regex(r"0x[0-9a-f]{1,18}", fullmatch=True), st.sampled_from(["+", "?", "-", "-0x1", "1_0"]))
+
+
+@given(st.lists(st.lists(WORDS, max_size=4).map(" ".join), max_size=6).map("\n".join), st.integers(0, 1 << 40))
+def test_no_text_makes_the_domain_parser_fail_otherwise(text: str, size: int) -> None:
+    try:
+        used = parse_domain(text, size)
+    except IoError as error:
+        assert error.code == "bad-map"
+    else:
+        assert used.end <= size
+
+
+@given(st.text(max_size=200), st.integers(0, 1 << 40))
+def test_no_letters_make_the_domain_parser_fail_otherwise(text: str, size: int) -> None:
+    with pytest.raises(IoError):
+        parse_domain(text, size)
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.booleans()), min_size=1, max_size=9), st.integers(0, 20))
+def test_a_map_that_is_whole_means_what_it_says(pieces: list[tuple[int, bool]], tail: int) -> None:
+    lines, used, at = ["# Mapfile", "0x00000000 ?"], set(), 0
+    for length, taken in pieces:
+        lines.append(f"0x{at:08x}  0x{length:08x}  {'+' if taken else '?'}")
+        used |= set(range(at, at + length)) if taken else set()
+        at += length
+    text = "\n".join(lines)
+    if not used:
+        with pytest.raises(IoError, match="empty"):
+            parse_domain(text, at + tail)
+    else:
+        assert _bytes_of(parse_domain(text, at + tail)) == used | set(range(at, at + tail))
+
+
+@pytest.mark.parametrize(
+    "line", ["0x10 0x10 +", "0x0 0x0 +", "0x0 0x41 +", "0x0 0x10 *", "0x0 0x10", "zero 0x10 +", "0x0 -0x10 +"]
+)
+def test_a_map_with_gaps_or_beyond_the_volume_is_refused(line: str) -> None:
+    with pytest.raises(IoError, match="its map"):
+        parse_domain(f"0x0 ?\n{line}\n", 0x40)

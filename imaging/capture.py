@@ -66,6 +66,7 @@ def capture(plan: CapturePlan, report: Reporter, cancel: threading.Event, tool: 
         counts=Counter(),
     )
     try:
+        _heal(job)
         imaged = tuple(_capture_disk(job, image_id, disk) for disk in disks)
         report.step("Finishing")
         job.store.sync()
@@ -79,7 +80,6 @@ def capture(plan: CapturePlan, report: Reporter, cancel: threading.Event, tool: 
             stored=job.counts["stored"],
         )
         library.commit(image)
-        writer.settle()
     except BaseException:
         library.discard(image_id)
         _end_orderly(job)
@@ -93,6 +93,24 @@ def capture(plan: CapturePlan, report: Reporter, cancel: threading.Event, tool: 
         stored=image.stored,
         seconds=time.monotonic() - began,
     )
+
+
+def _heal(job: _Job) -> None:
+    """Remove what a writer that died left half-written, whichever disk it was of: each name is taken for a chunk."""
+    since = job.writer.died_since
+    if since is None:
+        return
+    job.report.step("Checking what a capture that died has left")
+    suspects = job.store.named_since(since)
+
+    def work(i: int) -> None:
+        if job.store.drop_unless_whole(suspects[i]):
+            job.report.log(f"Removed chunk {suspects[i].hex()}, which was not whole", "warning")
+        job.writer.beat()
+
+    run_all(range(len(suspects)), lambda: work, job.cancel)
+    job.store.sync()
+    job.writer.settle()
 
 
 def _end_orderly(job: _Job) -> None:

@@ -5,6 +5,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +28,8 @@ FORMAT = 1
 FOLDER = "rescue-library"
 """The folder that holds a library at the root of a medium."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_STRANGER_IS_DEAD_AFTER = 24 * 3600.0
-"""Seconds without a heartbeat after which a writer on another machine is taken for dead."""
+_OURS_TO_BE = re.compile(r"lost\+found|\.library\.json\.\d+\.tmp")
+"""What may stand in a folder that becomes a library: a first capture that was killed leaves such a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,9 +192,15 @@ class Library:
     def commit(self, image: Image) -> None:
         """Write the manifest: from here on, the image exists."""
         folder = self.path / "images" / image.id
-        write_file(folder / "manifest.json", manifest.encode(image))
-        with written(folder):
-            sync_folder(folder.parent)
+        try:
+            write_file(folder / "manifest.json", manifest.encode(image))
+            with written(folder):
+                sync_folder(folder.parent)
+        except IoError:
+            # A capture that fails must not leave an image that the next start of the machine may not find.
+            with suppress(OSError):
+                (folder / "manifest.json").unlink(missing_ok=True)
+            raise
 
     def discard(self, image_id: str) -> None:
         """Remove the folder of a capture that did not end; one with a manifest is never touched."""
@@ -222,7 +229,7 @@ def _read(name: Path) -> bytes:
 def refuse_to_create(path: Path) -> None:
     """Raise RefusedError unless a library can be made in the folder: it is absent or empty."""
     try:
-        others = [entry.name for entry in path.iterdir() if entry.name != "lost+found"]
+        others = [entry.name for entry in path.iterdir() if not _OURS_TO_BE.fullmatch(entry.name)]
     except FileNotFoundError:
         return
     except OSError as error:

@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +34,12 @@ class ChunkStore(Protocol):
     def sync(self) -> None:
         """Return once all that was put is on the medium; raises IoError."""
 
+    def named_since(self, when: float) -> Sequence[bytes]:
+        """The ids of the chunks that were stored since `when` (seconds since the epoch); raises IoError."""
+
+    def drop_unless_whole(self, chunk: bytes) -> bool:
+        """Remove a chunk that does not hold what its name says; whether it was removed. Raises IoError."""
+
 
 class LocalStore:
     """Chunks in a folder: `<first 4 hex>/<64 hex>.cacnk`.
@@ -44,6 +52,8 @@ class LocalStore:
         """Take the folder and, after a writer that died, when that one began (seconds since the epoch)."""
         self._root = root
         self._distrust_since = distrust_since
+        # Two machines that started alike, with one library on a share, have like process ids.
+        self._mark = f"{os.getpid()}-{secrets.token_hex(4)}"
 
     def path(self, chunk: bytes) -> Path:
         """Where the chunk of this id lies."""
@@ -63,7 +73,7 @@ class LocalStore:
             return False
         if self._distrust_since is None or status.st_mtime < self._distrust_since:
             return True
-        return _is_whole(path.read_bytes(), chunk)
+        return _is_whole(path, chunk)
 
     def get(self, chunk: bytes, size: int) -> bytes:
         """The frame of a chunk of `size` plain bytes.
@@ -75,6 +85,12 @@ class LocalStore:
             with path.open("rb", buffering=0) as file:
                 frame = file.read(size + _FRAME_SLACK)
         except FileNotFoundError as error:
+            if not self._root.is_dir():
+                raise IoError(
+                    f"{self._root} is gone: the library's disk is no longer there",
+                    code="library-gone",
+                    hint="attach the disk that holds the library again, and start anew",
+                ) from error
             raise BadImageError(f"chunk {chunk.hex()} is missing from the library", code="missing-chunk") from error
         except OSError as error:
             raise IoError(f"{path} cannot be read: {error.strerror}", code="read-failed") from error
@@ -85,7 +101,7 @@ class LocalStore:
     def put(self, chunk: bytes, frame: bytes) -> None:
         """Store a frame under a temporary name in the same folder, then rename it; raises IoError."""
         path = self.path(chunk)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = path.with_name(f".{path.name}.{self._mark}.tmp")
         with written(path):
             try:
                 file = self._create(temporary)
@@ -97,6 +113,28 @@ class LocalStore:
             except OSError:
                 temporary.unlink(missing_ok=True)
                 raise
+
+    def named_since(self, when: float) -> Sequence[bytes]:
+        """The ids of the chunks that were stored since `when`. A folder's own time says if to look into it."""
+        found: list[bytes] = []
+        try:
+            for folder in self._root.iterdir():
+                if folder.stat().st_mtime >= when:
+                    found.extend(_id_of(path) for path in folder.glob(f"*{_SUFFIX}") if path.stat().st_mtime >= when)
+        except FileNotFoundError:
+            return found
+        except OSError as error:
+            raise IoError(f"{self._root} cannot be read: {error.strerror}", code="read-failed") from error
+        return [chunk for chunk in found if chunk]
+
+    def drop_unless_whole(self, chunk: bytes) -> bool:
+        """Remove a chunk that does not hold what its name says; whether it was removed. Raises IoError."""
+        path = self.path(chunk)
+        if _is_whole(path, chunk):
+            return False
+        with written(path):
+            path.unlink(missing_ok=True)
+        return True
 
     @staticmethod
     def _create(path: Path):  # type: ignore[no-untyped-def]
@@ -119,11 +157,22 @@ class LocalStore:
                 os.close(fd)
 
 
-def _is_whole(frame: bytes, chunk: bytes) -> bool:
+def _id_of(path: Path) -> bytes:
+    """The id that a file's name states; empty where it states none."""
     try:
+        return bytes.fromhex(path.stem)
+    except ValueError:
+        return b""
+
+
+def _is_whole(path: Path, chunk: bytes) -> bool:
+    """Whether a file holds the chunk; one that cannot be read does not: storing it anew mends that, too."""
+    try:
+        frame = path.read_bytes()
         size = zstandard.frame_content_size(frame)
         if not 0 < size <= MAX_CHUNK_SIZE:
             return False
-        return chunk_id(zstandard.ZstdDecompressor().decompress(frame, max_output_size=size)) == chunk
-    except zstandard.ZstdError:
+        data = zstandard.ZstdDecompressor().decompress(frame, max_output_size=size, allow_extra_data=False)
+    except (OSError, zstandard.ZstdError):
         return False
+    return chunk_id(data) == chunk

@@ -64,6 +64,8 @@ def volume_map(path: str, fd: int, offset: int, size: int, content: Content) -> 
             used = used.union(_btrfs_extra(read(fd, 4096, offset + BTRFS_SUPER), size))
     except IoError as error:
         return _whole(size, error.message)
+    except OSError as error:
+        return _whole(size, f"its map cannot be kept: {error.strerror}")
     return VolumeMap(used=used.union(Extents([(max(0, size - TAIL), size)])), origin="partclone")
 
 

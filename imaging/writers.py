@@ -19,6 +19,8 @@ from imaging.library import Library
 _DEAD_AFTER = 24 * 3600.0
 """Seconds without a heartbeat after which a writer that cannot be asked is taken for dead."""
 _BEAT = 60.0
+_SLACK = 60.0
+"""Seconds by which a file's time may be early: FAT counts in twos, and a share has a clock of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +50,13 @@ class Writer:
 
     @property
     def distrust_since(self) -> float | None:
-        """Since when chunks may be broken: when the earliest writer that may have died began. None without one."""
-        return min((other.began for other in self._others), default=None)
+        """Since when chunks may be broken because a writer may have died that cannot be asked. None without one."""
+        return min((other.began for other in self._others if not other.dead), default=None)
+
+    @property
+    def died_since(self) -> float | None:
+        """Since when chunks may be broken because a writer has died for certain. None without one."""
+        return min((other.began for other in self._others if other.dead), default=None)
 
     def beat(self) -> None:
         """Show that this writer lives; called often, does something once a minute."""
@@ -59,10 +66,11 @@ class Writer:
                 os.utime(self._path)
 
     def settle(self) -> None:
-        """Everything distrusted was looked at and is on the medium: the marks of the dead can go."""
+        """All that was stored since `died_since` is whole and on the medium: the marks of the dead can go."""
         for other in self._others:
             if other.dead:
-                other.path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    other.path.unlink(missing_ok=True)
 
     def end(self) -> None:
         """Remove this writer's mark: its chunks are on the medium, or it failed in an orderly way and synced them."""
@@ -71,18 +79,22 @@ class Writer:
 
 
 def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    """Where process ids mean the same: this start of the machine, and this container on it."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
 
 
 def _others(folder: Path) -> Iterator[_Other]:
     for path in folder.glob("*.json"):
-        beat = path.stat().st_mtime
-        silent = time.time() - beat > _DEAD_AFTER
         try:
+            beat = path.stat().st_mtime
+            silent = time.time() - beat > _DEAD_AFTER
             mark: Any = json.loads(path.read_bytes())
-            began, boot, pid = float(mark["began"]), str(mark["boot"]), int(mark["pid"])
+            began, boot, pid = float(mark["began"]) - _SLACK, str(mark["boot"]), int(mark["pid"])
+        except FileNotFoundError:
+            continue  # that writer has just ended
         except (ValueError, KeyError, TypeError):
-            yield _Other(path=path, began=beat - _BEAT, dead=silent)
+            yield _Other(path=path, began=beat - _BEAT - _SLACK, dead=silent)
             continue
         if boot != _boot_id():
             yield _Other(path=path, began=began, dead=silent)

@@ -10,7 +10,7 @@ import secrets
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from io import FileIO
@@ -18,11 +18,14 @@ from pathlib import Path
 
 from imaging import plan
 from imaging.disk import DiskId
+from imaging.durable import write_file, written
 from imaging.errors import ExitStatus, RefusedError, UsageError, WorkerDiedError
 from imaging.events import AnyEvent, Finished, decode
 from imaging.plan import Plan, RestorePlan
 from imaging.run import spawn_worker
 
+_CLAIM_TIME = 5.0
+"""Seconds in which a worker tries to get its lock: whoever asks if it lives holds it for a moment."""
 _START_TIME = 20.0
 """Seconds that a worker may take to begin; a slow stick and a cold cache need some."""
 
@@ -93,6 +96,8 @@ class Job:
     @property
     def state(self) -> JobState:
         """Where it stands now."""
+        # In this order, for a worker may begin or end between two looks: its events come only once it has the lock.
+        begun = (self.folder / "events.jsonl").exists()
         alive = self._locked()
         finished = self.finished
         if finished is not None:
@@ -105,7 +110,7 @@ class Job:
                     return JobState.FAILED
         if alive:
             return JobState.RUNNING
-        if not (self.folder / "events.jsonl").exists() and time.time() - self.started < _START_TIME:
+        if not begun and time.time() - self.started < _START_TIME:
             return JobState.STARTING
         return JobState.DIED
 
@@ -123,11 +128,19 @@ class Job:
         return False
 
     def cancel(self) -> None:
-        """Ask the worker to stop between two chunks; does nothing where it has ended."""
+        """Ask the worker to stop between two chunks, also one that has yet to begin; nothing where it has ended."""
+        with suppress(OSError):
+            (self.folder / "cancel").touch(mode=0o600)
         if self._locked():
             pid = int((self.folder / "lock").read_text(encoding="ascii") or 0)
             if pid > 0:
-                os.kill(pid, signal.SIGTERM)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked for its end."""
+        return (self.folder / "cancel").exists()
 
     def died(self) -> Finished:
         """The end of a job whose worker is gone without a word, as an event: what to tell a person."""
@@ -171,20 +184,26 @@ def submit(what: Plan) -> Job:
     Raises RefusedError where another job is at work on one of its disks, IoError where no worker can be started.
     """
     root = state_folder() / "jobs"
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with written(root):
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _submitting(root):
         for other in jobs():
             if other.state in (JobState.RUNNING, JobState.STARTING):
                 _refuse_conflict(what, other)
         folder = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-        folder.mkdir(mode=0o700)
-        (folder / "lock").touch(mode=0o600)
-        (folder / "plan.json").write_bytes(plan.encode(what))
+        with written(folder):
+            folder.mkdir(mode=0o700)
+            (folder / "lock").touch(mode=0o600)
+        write_file(folder / "plan.json", plan.encode(what))
         job = Job(folder)
-        spawn_worker(folder, folder / "log")
-        deadline = time.monotonic() + _START_TIME
-        while job.state is JobState.STARTING and time.monotonic() < deadline:
-            time.sleep(0.02)
+        try:
+            spawn_worker(folder, folder / "log")
+            deadline = time.monotonic() + _START_TIME
+            while job.state is JobState.STARTING and time.monotonic() < deadline:
+                time.sleep(0.02)
+        except KeyboardInterrupt:
+            # Ctrl+C must not leave a worker behind that nobody knows of: the caller follows it to its end.
+            job.cancel()
     return job
 
 
@@ -214,6 +233,18 @@ def _same(a: DiskId, a_path: str, b: DiskId, b_path: str) -> bool:
     return a_path == b_path or (bool(a.wwn or a.serial) and a.same_disk(b))
 
 
+def _lock(lock: FileIO, name: str) -> None:
+    deadline = time.monotonic() + _CLAIM_TIME
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise RefusedError(f"job {name} has a worker already", code="disk-busy") from error
+        time.sleep(0.01)
+
+
 @contextmanager
 def claimed(folder: Path) -> Iterator[FileIO]:
     """What a worker does first: take the job's lock, and open its events for appending.
@@ -221,10 +252,7 @@ def claimed(folder: Path) -> Iterator[FileIO]:
     Raises RefusedError where another worker has the job, or had it: a job is carried out once.
     """
     with (folder / "lock").open("r+b", buffering=0) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RefusedError(f"job {folder.name} has a worker already", code="disk-busy") from error
+        _lock(lock, folder.name)
         if (folder / "events.jsonl").exists():
             raise RefusedError(f"job {folder.name} was carried out already", code="refused")
         lock.write(str(os.getpid()).encode())

@@ -23,12 +23,14 @@ from imaging.verify import verify
 def main(argv: list[str]) -> int:
     """Carry out the job in the folder `argv[1]`; returns its exit status."""
     folder = Path(argv[1])
+    cancel = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: cancel.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with jobs.claimed(folder) as out:
+        if jobs.Job(folder).cancelled:
+            cancel.set()
         report = Reporter(out.write)
-        cancel = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: cancel.set())
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         finished = carry_out(folder, report, cancel)
         report.send(finished)
     return finished.status

@@ -3,28 +3,32 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from imaging import chunk, inventory, media, sfdisk
 from imaging.blockdev import opened, read, read_exactly
-from imaging.disk import Disk, Partition, PartitionRole
-from imaging.errors import IoError, RefusedError, RescueError
+from imaging.disk import Disk, Partition, PartitionRole, TableKind
+from imaging.errors import IoError, RefusedError
 from imaging.events import CaptureResult
 from imaging.extents import Extents
-from imaging.index import DigestTable, build
+from imaging.index import DigestTable, Index, blank
 from imaging.library import DiskFiles, Library
 from imaging.manifest import Image, ImagedDisk, Volume
 from imaging.pipeline import ChunkBuffer, Counter, Reporter, busy_chunks, run_all
 from imaging.plan import CapturePlan
 from imaging.planner import plan_capture
+from imaging.previous import newest_capture
 from imaging.stores import ChunkStore
 from imaging.usedmap import volume_map
 from imaging.writers import Writer
 
 _SCAN = 1 << 20
 _BLOCK = 4096
+_MAPS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,37 +161,43 @@ def _capture_disk(job: _Job, image_id: str, disk: Disk) -> ImagedDisk:
 
 
 def _regions(disk: Disk) -> Sequence[Partition]:
-    """The disk's volumes; the bare disk counts as one, number 0, where there is no table."""
-    found = sfdisk.volumes(disk.table)
-    if found or disk.table.partitions:
-        return found
+    """The disk's volumes; the bare disk counts as one, number 0, where there is no table.
+
+    So it does with an empty MBR: a boot sector of something unknown looks just like that.
+    """
+    if disk.table.kind is TableKind.GPT or disk.table.partitions:
+        return sfdisk.volumes(disk.table)
     return [Partition(number=0, start=0, size=disk.size, type="", role=PartitionRole.PRIMARY, content=disk.content)]
 
 
 def _survey(job: _Job, disk: Disk, fd: int) -> tuple[tuple[Volume, ...], Extents]:
-    volumes: list[Volume] = []
-    ranges: list[tuple[int, int]] = []
-    for part in _regions(disk):
+    regions = _regions(disk)
+    for part in regions:
         if part.end > disk.size:
             raise RefusedError(
                 f"{disk.name}: partition {part.number} reaches beyond the end of the disk", code="bad-table"
             )
-        found = volume_map(disk.path, fd, part.start, part.size, part.content)
-        if found.note:
-            job.report.log(f"Partition {part.number} of {disk.name} counts as wholly used: {found.note}", "warning")
-        placed = found.used.clipped(0, part.size).shifted(part.start)
-        ranges.extend(placed)
-        volumes.append(
-            Volume(
-                number=part.number,
-                start=part.start,
-                size=part.size,
-                used=placed.total,
-                map_origin=found.origin,
-                note=found.note,
-                content=part.content,
+    volumes: list[Volume] = []
+    ranges: list[tuple[int, int]] = []
+    # Side by side, because partclone spends two seconds a volume asleep.
+    with ThreadPoolExecutor(_MAPS_AT_ONCE) as pool:
+        maps = pool.map(lambda part: volume_map(disk.path, fd, part.start, part.size, part.content), regions)
+        for part, found in zip(regions, maps, strict=True):
+            if found.note:
+                job.report.log(f"Partition {part.number} of {disk.name} counts as wholly used: {found.note}", "warning")
+            placed = found.used.clipped(0, part.size).shifted(part.start)
+            ranges.extend(placed)
+            volumes.append(
+                Volume(
+                    number=part.number,
+                    start=part.start,
+                    size=part.size,
+                    used=placed.total,
+                    map_origin=found.origin,
+                    note=found.note,
+                    content=part.content,
+                )
             )
-        )
     return tuple(volumes), Extents(ranges)
 
 
@@ -206,97 +216,85 @@ def _before_first(fd: int, disk: Disk) -> Extents:
     return Extents(found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """Ids and digests of a disk's chunks while they are found."""
-
-    ids: bytearray
-    digests: bytearray
-
-    def set(self, i: int, name: bytes, digest: bytes) -> None:
-        self.ids[chunk.ID_SIZE * i : chunk.ID_SIZE * (i + 1)] = name
-        self.digests[chunk.ID_SIZE * i : chunk.ID_SIZE * (i + 1)] = digest
-
-
 def _store_chunks(job: _Job, disk: Disk, fd: int, ends: Sequence[int], used: Extents) -> DiskFiles:
-    blank = bytes(chunk.ID_SIZE * len(ends))
-    skeleton = build(ends, blank)
-    table = _Table(bytearray(blank), bytearray(blank))
-    known = _known_chunks(job, disk)
-    busy = busy_chunks(skeleton, used)
-    _fill_unused(job, ends, busy, table)
-    started: set[bytes] = set()
-    lock = threading.Lock()
+    previous = newest_capture(job.library, disk.id, job.report)
+    index, digests = blank(ends), DigestTable.blank(len(ends))
+    busy = busy_chunks(index, used)
+    _fill_unused(job, index, digests, busy)
+    at_work = _AtWork()
 
     def make_worker() -> Callable[[int], None]:
         buffer = ChunkBuffer()
 
         def work(i: int) -> None:
-            start, size = skeleton.start(i), skeleton.length(i)
+            start, size = index.start(i), index.length(i)
             ranges = [(low - start, high - start) for low, high in used.within(start, start + size)]
             view = buffer.prepare(size, ranges)
             for low, high in ranges:
                 read_exactly(fd, view[low:high], start + low)
             digest = chunk.digest(view)
-            name = known(start, size, digest) or chunk.chunk_id(view)
-            table.set(i, name, digest)
-            with lock:
-                mine = name not in started
-                started.add(name)
-            if mine and not job.store.has(name):
-                frame = chunk.compress(view, job.level)
-                job.store.put(name, frame)
-                job.counts.add("new")
-                job.counts.add("stored", len(frame))
-            if mine:
-                with lock:
-                    started.discard(name)
+            name = previous.name_of(i, start, size, digest) or chunk.chunk_id(view)
+            index.name(i, name)
+            digests.set(i, digest)
+            stored = _store(job, at_work, name, view)
             job.counts.add("chunks")
-            job.report.advance(sum(high - low for low, high in ranges), size if mine else 0)
+            job.report.advance(sum(high - low for low, high in ranges), size if stored else 0)
             job.writer.beat()
 
         return work
 
-    run_all(busy, make_worker, job.cancel)
-    return DiskFiles(index=build(ends, table.ids), used=used, digests=DigestTable(bytes(table.digests)))
+    with previous:
+        run_all(busy, make_worker, job.cancel)
+    return DiskFiles(index=index, used=used, digests=digests)
 
 
-def _fill_unused(job: _Job, ends: Sequence[int], busy: Sequence[int], table: _Table) -> None:
+class _AtWork:
+    """The names of chunks that some thread is compressing, so that equal chunks are compressed once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._names: set[bytes] = set()
+
+    def take(self, name: bytes) -> bool:
+        """Whether this thread is the one to do it."""
+        with self._lock:
+            if name in self._names:
+                return False
+            self._names.add(name)
+            return True
+
+    def done(self, name: bytes) -> None:
+        with self._lock:
+            self._names.discard(name)
+
+
+def _store(job: _Job, at_work: _AtWork, name: bytes, data: memoryview) -> bool:
+    """Store a chunk that the library does not have; whether it had to be."""
+    if not at_work.take(name):
+        return False
+    if job.store.has(name):
+        at_work.done(name)
+        return False
+    frame = chunk.compress(data, job.level)
+    job.store.put(name, frame)
+    at_work.done(name)
+    job.counts.add("new")
+    job.counts.add("stored", len(frame))
+    return True
+
+
+def _fill_unused(job: _Job, index: Index, digests: DigestTable, busy: Sequence[int]) -> None:
     """Chunks without a used byte are all zero, and need not be read. casync wants their chunk stored, too."""
     zeros: dict[int, tuple[bytes, bytes]] = {}
-    holding = set(busy)
-    last = 0
-    for i, end in enumerate(ends):
-        if i not in holding:
-            size = end - last
+    following = 0
+    for stop in chain(busy, (len(index),)):
+        for i in range(following, stop):
+            size = index.length(i)
             if size not in zeros:
                 data = bytes(size)
                 zeros[size] = chunk.chunk_id(data), chunk.digest(data)
                 if not job.store.has(zeros[size][0]):
                     job.store.put(zeros[size][0], chunk.compress(data, job.level))
-            table.set(i, *zeros[size])
-        last = end
-
-
-def _known_chunks(job: _Job, disk: Disk) -> Callable[[int, int, bytes], bytes | None]:
-    """Look up a chunk's name by its place and BLAKE3 in the newest image of this disk: cheaper than SHA-512/256."""
-    for image in job.library.images().images:
-        for imaged in image.disks:
-            if imaged.id.same_disk(disk.id):
-                try:
-                    files = job.library.files(image, imaged)
-                except RescueError as error:
-                    job.report.log(f"Not compared with image {image.id}: {error.message}", "warning")
-                    continue
-                return _lookup(files)
-    return lambda _start, _size, _digest: None
-
-
-def _lookup(files: DiskFiles) -> Callable[[int, int, bytes], bytes | None]:
-    def find(start: int, size: int, digest: bytes) -> bytes | None:
-        i = files.index.find(start)
-        if i < len(files.index) and files.digests[i] == digest and files.index.length(i) == size:
-            return files.index.id(i)
-        return None
-
-    return find
+            index.name(i, zeros[size][0])
+            digests.set(i, zeros[size][1])
+        following = stop + 1

@@ -6,7 +6,8 @@ BLAKE3, which is several times as fast. On disk it is exactly one zstd frame.
 
 import hashlib
 import threading
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Sequence
 
 import zstandard
 from blake3 import blake3
@@ -69,12 +70,12 @@ def _corrupt(name: str, why: str) -> BadImageError:
     return BadImageError(f"chunk {name} is corrupt: {why}", code="corrupt-chunk")
 
 
-def cuts(size: int, starts: Iterable[int], chunk_size: int = CHUNK_SIZE) -> list[int]:
+def cuts(size: int, starts: Iterable[int], chunk_size: int = CHUNK_SIZE) -> Sequence[int]:
     """Where the chunks of a disk of `size` bytes end, strictly rising, the last being `size`.
 
     Cuts start anew at each of `starts` (each region's first byte), so that a moved partition keeps its chunks.
     """
-    ends: list[int] = []
+    ends = array("Q")
     at = 0
     for stop in [*sorted({s for s in starts if 0 < s < size}), size]:
         ends.extend(range(at + chunk_size, stop, chunk_size))

@@ -5,10 +5,11 @@ Format: https://github.com/systemd/casync, src/caformat.h; facts tried against c
 
 import struct
 from collections.abc import Sequence
+from itertools import chain
 
 from blake3 import blake3
 
-from imaging.chunk import CHUNK_SIZE, ID_SIZE, MAX_CHUNK_SIZE, Buffer
+from imaging.chunk import CHUNK_SIZE, ID_SIZE, MAX_CHUNK_SIZE
 from imaging.errors import BadImageError
 
 _INDEX_MAGIC = 0x96824D9C7B129FF9
@@ -20,8 +21,8 @@ _FLAGS = 0xB000000000000000
 _SHA512_256 = 1 << 61
 _HEAD = struct.Struct("<8Q")
 _TAIL = struct.Struct("<5Q")
-_ENTRY = struct.Struct("<Q32s")
-_ITEM = _ENTRY.size
+_END = struct.Struct("<Q")
+_ITEM = _END.size + ID_SIZE
 
 _DIGESTS = struct.Struct("<8sIIQ")
 _DIGESTS_MAGIC = b"RSCUB3TB"
@@ -37,7 +38,7 @@ class Index:
     __slots__ = ("_count", "_data")
 
     def __init__(self, data: bytes | bytearray) -> None:
-        """Take the whole encoded index; `decode` is what checks one that comes from outside."""
+        """Take the whole encoded index; `decode` checks one that comes from outside, `blank` makes one to be filled."""
         self._data = data
         self._count = (len(data) - _HEAD.size - _TAIL.size) // _ITEM
 
@@ -72,6 +73,13 @@ class Index:
         at = _HEAD.size + _ITEM * i + 8
         return bytes(self._data[at : at + ID_SIZE])
 
+    def name(self, i: int, chunk: bytes) -> None:
+        """Give chunk `i` its id, in an index that `blank` made."""
+        if not isinstance(self._data, bytearray):
+            raise TypeError("this index is not being made")
+        at = _HEAD.size + _ITEM * i + 8
+        self._data[at : at + ID_SIZE] = chunk
+
     def find(self, offset: int) -> int:
         """The number of the chunk that covers the byte at `offset`; the count of chunks where none does."""
         low, high = 0, self._count
@@ -84,13 +92,13 @@ class Index:
         return low
 
 
-def build(ends: Sequence[int], ids: Buffer) -> Index:
-    """Render in casync's format from cumulative end offsets, strictly rising, and the 32-byte ids joined."""
-    longest = max((end - start for start, end in zip([0, *ends], ends, strict=False)), default=1)
+def blank(ends: Sequence[int]) -> Index:
+    """An index in casync's format of chunks that end at `ends`, strictly rising; `name` has to give each its id."""
+    longest = max((end - start for start, end in zip(chain((0,), ends), ends, strict=False)), default=1)
     data = bytearray(_HEAD.size + _ITEM * len(ends) + _TAIL.size)
     _HEAD.pack_into(data, 0, 48, _INDEX_MAGIC, _FLAGS, 1, min(CHUNK_SIZE, longest), longest, _OPEN_SIZE, _TABLE_MAGIC)
     for i, end in enumerate(ends):
-        _ENTRY.pack_into(data, _HEAD.size + _ITEM * i, end, ids[ID_SIZE * i : ID_SIZE * (i + 1)])
+        _END.pack_into(data, _HEAD.size + _ITEM * i, end)
     _TAIL.pack_into(data, len(data) - _TAIL.size, 0, 0, 48, 16 + _ITEM * len(ends) + 40, _TAIL_MAGIC)
     return Index(data)
 
@@ -128,24 +136,44 @@ def decode(data: bytes, size: int, name: str) -> Index:
 
 
 class DigestTable:
-    """The BLAKE3 digest of each chunk of an index, in its order."""
+    """The BLAKE3 digest of each chunk of an index, in its order: a view of the encoded form.
 
-    __slots__ = ("_digests",)
+    Layout, little-endian: magic `RSCUB3TB`, u32 version, u32 zero, u64 count; the digests; BLAKE3 of all that.
+    """
 
-    def __init__(self, digests: bytes) -> None:
-        """Take the 32-byte digests joined."""
-        self._digests = digests
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes | bytearray) -> None:
+        """Take the whole encoded table; `decode_digests` checks one that comes from outside."""
+        self._data = data
+
+    @classmethod
+    def blank(cls, count: int) -> "DigestTable":
+        """A table for so many chunks, to be filled by `set`."""
+        data = bytearray(_DIGESTS.size + ID_SIZE * (count + 1))
+        _DIGESTS.pack_into(data, 0, _DIGESTS_MAGIC, _DIGESTS_VERSION, 0, count)
+        return cls(data)
 
     def __len__(self) -> int:
-        return len(self._digests) // ID_SIZE
+        return (len(self._data) - _DIGESTS.size) // ID_SIZE - 1
 
     def __getitem__(self, i: int) -> bytes:
-        return self._digests[ID_SIZE * i : ID_SIZE * (i + 1)]
+        at = _DIGESTS.size + ID_SIZE * i
+        return bytes(self._data[at : at + ID_SIZE])
 
-    def encode(self) -> bytes:
-        """Render: magic `RSCUB3TB`, u32 version, u32 zero, u64 count (little-endian), digests, BLAKE3 of all that."""
-        body = _DIGESTS.pack(_DIGESTS_MAGIC, _DIGESTS_VERSION, 0, len(self)) + self._digests
-        return body + blake3(body).digest()
+    def set(self, i: int, digest: bytes) -> None:
+        """Give chunk `i` its digest, in a table that `blank` made."""
+        if not isinstance(self._data, bytearray):
+            raise TypeError("this table is not being made")
+        at = _DIGESTS.size + ID_SIZE * i
+        self._data[at : at + ID_SIZE] = digest
+
+    @property
+    def encoded(self) -> bytes | bytearray:
+        """The file; one that was being made is closed with its own digest."""
+        if isinstance(self._data, bytearray):
+            self._data[-ID_SIZE:] = blake3(memoryview(self._data)[:-ID_SIZE]).digest()
+        return self._data
 
 
 def decode_digests(data: bytes, count: int, name: str) -> DigestTable:
@@ -163,6 +191,6 @@ def decode_digests(data: bytes, count: int, name: str) -> DigestTable:
         raise bad(f"digest table version {version} is not known to this program")
     if stated != count or len(data) != _DIGESTS.size + ID_SIZE * (count + 1):
         raise bad(f"the digest table is of {stated} chunks and {len(data)} bytes, the index of {count} chunks")
-    if blake3(data[:-ID_SIZE]).digest() != data[-ID_SIZE:]:
+    if blake3(memoryview(data)[:-ID_SIZE]).digest() != data[-ID_SIZE:]:
         raise bad("the digest table is damaged: its digest does not match")
-    return DigestTable(data[_DIGESTS.size : -ID_SIZE])
+    return DigestTable(data)

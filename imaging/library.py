@@ -157,7 +157,7 @@ class Library:
         """Index, used map and digest table of a disk; raises BadImageError where they are not those of the manifest."""
 
         def read(suffix: str, digest: str) -> tuple[bytes, str]:
-            name = self.path / "images" / image.id / f"{disk.name}.{suffix}"
+            name = self.file(image.id, disk.name, suffix)
             data = _read(name)
             if blake3(data).hexdigest() != digest:
                 raise BadImageError(
@@ -169,6 +169,10 @@ class Library:
         used = extents.decode(*_with_size(read("used", disk.used_digest), disk.size))
         digests = index.decode_digests(*_with_size(read("blake3", disk.blake3_digest), len(chunks)))
         return DiskFiles(index=chunks, used=used, digests=digests)
+
+    def file(self, image_id: str, disk: str, suffix: str) -> Path:
+        """Where the index ("caibx"), used map ("used") or digest table ("blake3") of an image's disk lies."""
+        return self.path / "images" / image_id / f"{disk}.{suffix}"
 
     def store(self, distrust_since: float | None = None) -> LocalStore:
         """Where the chunks lie."""
@@ -182,7 +186,7 @@ class Library:
         parts = {
             "caibx": files.index.encoded,
             "used": extents.encode(files.used, files.index.size),
-            "blake3": files.digests.encode(),
+            "blake3": files.digests.encoded,
         }
         for suffix, data in parts.items():
             write_file(folder / f"{name}.{suffix}", data)

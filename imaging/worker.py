@@ -3,6 +3,7 @@
 It holds the job's lock while it lives, appends events to the job's folder, and stops between two chunks on SIGTERM.
 """
 
+import resource
 import signal
 import sys
 import threading
@@ -33,6 +34,8 @@ def main(argv: list[str]) -> int:
         report = Reporter(out.write)
         finished = carry_out(folder, report, cancel)
         report.send(finished)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"status {finished.status}; peak memory {peak} KiB", file=sys.stderr)
     return finished.status
 
 

@@ -9,7 +9,7 @@ processes; ours are given both ways: the whole command, and the job alone as it 
 import argparse
 import os
 import platform
-import resource
+import re
 import shutil
 import statistics
 import subprocess
@@ -166,8 +166,9 @@ class Bench:
                 f"| {theirs.median / mine.median:.2f} ({theirs.median / mine.job_median:.2f}) |"
             )
         ratio = size / self.peer.stat().st_size
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        lines += ["", f"Image size against the peer's: {ratio:.3f}. Largest process of all: {peak:.0f} MiB resident."]
+        logs = (self.work / "state" / "jobs").glob("*/log")
+        peak = max(int(found[1]) for log in logs if (found := re.search(r"peak memory (\d+) KiB", log.read_text())))
+        lines += ["", f"Image size against the peer's: {ratio:.3f}. The worker took {peak / 1024:.0f} MiB at most."]
         return "\n".join(lines)
 
 

@@ -4,8 +4,10 @@ On the live system nothing else mounts disks. Media are mounted read-only and wi
 nothing is written to them; only a capture that was confirmed makes the one it needs writable.
 """
 
+import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from imaging.disk import Disk, Mount, Partition, Role
@@ -57,6 +59,35 @@ def attach(disks: Iterable[Disk]) -> None:
     """
     if not on_live_system() or os.geteuid() != 0:
         return
+    with _lock(fcntl.LOCK_EX) as alone:
+        if alone:
+            _attach(disks)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """While a job takes disks for itself, no screen mounts anything to look for images on it."""
+    if on_live_system() and os.geteuid() == 0:
+        with _lock(fcntl.LOCK_SH, wait=True):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def _lock(kind: int, *, wait: bool = False) -> Iterator[bool]:
+    ROOT.mkdir(parents=True, exist_ok=True)
+    fd = os.open(ROOT / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, kind | (0 if wait else fcntl.LOCK_NB))
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(fd)
+
+
+def _attach(disks: Iterable[Disk]) -> None:
     for disk in disks:
         if Role.BOOT_MEDIUM in disk.roles or disk.holders:
             continue

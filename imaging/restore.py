@@ -40,10 +40,11 @@ def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Res
         if sources.get(pair.source.name) != pair.source:
             raise RefusedError(f"image {image.id} is not the one that was shown", code="image-changed")
     contents = [Content.load(library, image, pair.source) for pair in plan.targets]
-    refuse_unless_as_shown(plan, image)
     counts = Counter()
-    for pair, content in zip(plan.targets, contents, strict=True):
-        _Restore(plan, pair, content, report, cancel, counts).run()
+    with media.undisturbed():
+        refuse_unless_as_shown(plan, image)
+        for pair, content in zip(plan.targets, contents, strict=True):
+            _Restore(plan, pair, content, report, cancel, counts).run()
     return RestoreResult(
         image=image.id,
         compared=counts["compared"],

@@ -129,6 +129,16 @@ class RescueApp(Host):
             self.push_screen(Notice("A shell cannot be opened on this kind of terminal."))
         self.refresh(layout=True)
 
+    def action_help_quit(self) -> None:
+        """Ctrl+C, and q in the menu: leave, if that is what was meant."""
+
+        def answered(agreed: bool | None) -> None:
+            if agreed:
+                self.exit(0)
+
+        if not isinstance(self.screen, Question):
+            self.push_screen(Question("Leave Rescue? A job that runs goes on.", yes="leave", no="stay"), answered)
+
     def action_repaint(self) -> None:
         """Ctrl+L: draw everything anew."""
         self.refresh(repaint=True, layout=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from imaging import inventory, jobs, library, media, planner, run
 from imaging.disk import Disk
 from imaging.manifest import Image, ImagedDisk, Machine
-from imaging.plan import CapturePlan, Plan, RestorePlan
-from rescue.backend import Backend, Job, Listing
+from imaging.plan import CapturePlan, Plan, RestorePlan, disks_used
+from rescue.backend import LIVE_STATES, Backend, Job, Listing
 
 
 class Engine:
@@ -33,8 +33,14 @@ class Engine:
         """Libraries on attached media, which the live system has to mount first."""
         if media.on_live_system():
             with self._mounting:
-                media.attach(inventory.scan())
+                self._attach_media()
         return library.discover()
+
+    def _attach_media(self) -> None:
+        """Mount what may hold images, but for disks that a job is at work on: a mount would take them from it."""
+        live = [job for job in jobs.jobs() if job.state in LIVE_STATES]
+        taken = {path for job in live for _, path, _ in disks_used(job.plan)}
+        media.attach([disk for disk in inventory.scan() if disk.path not in taken])
 
     def candidates(self) -> Sequence[Path]:
         """Folders in which a library could be made."""

@@ -95,6 +95,7 @@ Each line is an image: a saved state of a computer's disks. The newest
 stands first. Below the list you see what the one under the cursor holds.
 
   Enter   choose the image; nothing is written yet
+  Tab     to the details, where the arrow keys scroll, and back
   l       look for libraries again, after you have plugged in a medium
   o       look in another folder
 
@@ -111,11 +112,12 @@ A damaged image is named with what is wrong with it, and cannot be chosen."""
         yield text(row(HEADINGS), id="columns")
         yield text(" Looking for images ..", id="status")
         yield Choices(id="images")
-        with VerticalScroll(id="details", can_focus=False):
+        with VerticalScroll(id="details"):
             yield text("", id="about")
 
     def on_mount(self) -> None:
         """Start to look."""
+        self.query_one("#details").border_title = "Details"
         self.query_one(Choices).focus()
         self.action_again()
 

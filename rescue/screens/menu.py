@@ -31,14 +31,18 @@ class MenuScreen(RescueScreen):
     """The screen that everything starts from and comes back to."""
 
     HEADING = "Rescue"
-    KEYS = "1-6 or Enter choose   r show the running job   F1 or ? help"
+    KEYS = "1-6 or Enter choose   r show the running job   q leave   F1 or ? help"
     ABOUT = """
 Press a task's number, or move the cursor to it and press Enter.
 Nothing is changed on any disk before you have seen what will be
 erased and have typed that disk's name.
 
 A job that runs goes on whatever you do here; r shows it again."""
-    BINDINGS: ClassVar[list[BindingType]] = [("r", "reattach"), ("f2", "task('shell')")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("r", "reattach"),
+        ("f2", "task('shell')"),
+        ("q", "app.help_quit"),
+    ]
 
     def __init__(self) -> None:
         super().__init__()

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from imaging import inventory, media, plan
 from imaging.errors import RescueError
 from rescue.engine import engine
+from tests.app.machine import SDA, SDB, restore_plan
 
 
 def test_jobs_lie_in_the_state_folder(state: Path) -> None:
@@ -16,6 +18,21 @@ def test_jobs_lie_in_the_state_folder(state: Path) -> None:
 def test_a_named_library_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESCUE_LIBRARY", str(tmp_path))
     assert tmp_path in engine().libraries()
+
+
+def test_a_disk_that_a_job_works_on_is_never_mounted(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = state / "jobs" / "1"
+    folder.mkdir(parents=True)
+    (folder / "plan.json").write_bytes(plan.encode(restore_plan(SDA)))
+    attached: list[str] = []
+    monkeypatch.setenv("RESCUE_LIVE", "1")
+    monkeypatch.setattr(inventory, "scan", lambda: (SDA, SDB))
+    monkeypatch.setattr(media, "attach", lambda disks: attached.extend(disk.path for disk in disks))
+    monkeypatch.setenv("RESCUE_LIBRARY", str(tmp_path))
+    engine().libraries()
+    assert attached == ["/dev/sdb"]
 
 
 def test_a_folder_that_is_no_library_is_refused(tmp_path: Path) -> None:

@@ -104,6 +104,18 @@ async def test_no_warning_where_all_jobs_have_ended(sit_down: Sit) -> None:
         assert "A JOB IS RUNNING" not in person.words
 
 
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+async def test_leaving_asks_first(sit_down: Sit, key: str) -> None:
+    async with sit_down(FakeBackend()) as person:
+        await person.press(key)
+        assert "Leave Rescue? A job that runs goes on." in person.words
+        assert person.focus == "no"
+        await person.press("enter")
+        assert isinstance(person.app.screen, MenuScreen)
+        await person.press(key, "y")
+        assert person.app.return_code == 0
+
+
 async def test_what_fails_is_told_in_words(sit_down: Sit) -> None:
     class Broken(FakeBackend):
         def power_off(self) -> None:

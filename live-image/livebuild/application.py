@@ -79,8 +79,14 @@ def application_layer(cache: Cache, root: Root) -> Application:
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
         run(
-            ["mksquashfs", tree, folder / "app.squashfs", "-quiet", "-no-progress", "-all-root"]
-            + ["-all-time", "0", "-mkfs-time", "0", *COMPRESSION]
+            [
+                "mksquashfs",
+                tree,
+                folder / "app.squashfs",
+                *("-quiet", "-no-progress", "-all-root"),
+                *("-all-time", "0", "-mkfs-time", "0"),
+                *COMPRESSION,
+            ]
         )
         shutil.rmtree(tree)
 

@@ -12,9 +12,10 @@ PACKAGES = ["grub-pc-bin", "grub-common", "grub-efi-amd64-signed", "shim-signed"
 
 # What a BIOS boot needs inside GRUB's core, since it must find its folder and speak on both consoles without it.
 BIOS_MODULES = (
-    "biosdisk part_gpt part_msdos fat ext2 normal configfile linux search search_fs_uuid search_fs_file search_label "
-    "serial terminal echo test sleep boot reboot halt chain minicmd ls cat"
-).split()
+    *("biosdisk", "part_gpt", "part_msdos", "fat", "ext2"),
+    *("normal", "configfile", "linux", "search", "search_fs_uuid", "search_fs_file", "search_label"),
+    *("serial", "terminal", "echo", "test", "sleep", "boot", "reboot", "halt", "chain", "minicmd", "ls", "cat"),
+)
 
 SECTOR = 512
 # Offsets in GRUB's i386-pc images: include/grub/i386/pc/boot.h and grub-core/boot/i386/pc/diskboot.S.

@@ -32,9 +32,7 @@ def digest_of(*inputs: bytes | str | Path) -> str:
     total = hashlib.sha256()
     for item in inputs:
         parts = (
-            [item.encode()]
-            if isinstance(item, str)
-            else [item] if isinstance(item, bytes) else list(_described(item))
+            [item.encode()] if isinstance(item, str) else [item] if isinstance(item, bytes) else list(_described(item))
         )
         for part in parts:
             total.update(len(part).to_bytes(8, "little"))
@@ -44,7 +42,7 @@ def digest_of(*inputs: bytes | str | Path) -> str:
 
 def _described(path: Path) -> Iterator[bytes]:
     if path.is_symlink():
-        yield b"link " + os.fsencode(path.name) + b" " + os.fsencode(os.readlink(path))
+        yield b"link " + os.fsencode(path.name) + b" " + os.fsencode(path.readlink())
     elif path.is_dir():
         yield b"folder " + os.fsencode(path.name)
         for child in sorted(path.iterdir()):

@@ -76,9 +76,9 @@ def extract_packages(output: Path, packages: list[str]) -> None:
             f"--include={','.join(packages)}",
             '--aptopt=Apt::Install-Recommends "false"',
             '--aptopt=Acquire::Retries "3"',
-            "--extract-hook=for deb in \"$1\"/var/cache/apt/archives/*.deb; do "
+            '--extract-hook=for deb in "$1"/var/cache/apt/archives/*.deb; do '
             "dpkg-deb -W --showformat='${Package} ${Version} ${Architecture} "
-            "${source:Package} ${source:Version}\\n' \"$deb\"; done | LC_ALL=C sort > \"$1/packages\"",
+            '${source:Package} ${source:Version}\\n\' "$deb"; done | LC_ALL=C sort > "$1/packages"',
             SUITE,
             output,
         ]

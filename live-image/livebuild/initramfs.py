@@ -17,9 +17,11 @@ from .process import BuildError, run
 SOURCES = LIVE_IMAGE / "root/initramfs"
 
 APPLETS = (
-    "sh mount umount modprobe find sort cat cmp mv rm mkdir xargs dd sleep printf ls setsid cttyhack reboot "
-    "switch_root dmesg blkid echo"
-).split()
+    *("sh", "cat", "cmp", "dd", "echo", "find", "ls", "mkdir", "mv", "printf", "rm", "sleep", "sort", "xargs"),
+    *("mount", "umount", "modprobe", "switch_root"),
+    # for a person in the shell that is offered when the medium is not found
+    *("blkid", "cttyhack", "dmesg", "reboot", "setsid"),
+)
 FOLDERS = ("bin", "dev", "proc", "sys", "run", "sysroot", "lib", "lib/modules")
 CONSOLE_DEVICE = (5, 1)
 
@@ -105,9 +107,9 @@ def needed_modules(modules: Path, wanted: list[str]) -> list[str]:
             found.add(path)
             found.update(depends[path])
     for name in _soft_dependencies(modules, {_module_name(path) for path in found}):
-        if path := by_name.get(name):
-            found.add(path)
-            found.update(depends[path])
+        if name in by_name:
+            found.add(by_name[name])
+            found.update(depends[by_name[name]])
     return sorted(found)
 
 

@@ -123,6 +123,6 @@ def command_for(machine: Machine) -> tuple[list[str], tuple[int, ...]]:
     if machine.firmware is Firmware.BIOS:
         return render_command(machine, variables=None), ()
     descriptor, name = tempfile.mkstemp(prefix="uefi-variables-")
-    os.unlink(name)
+    Path(name).unlink()
     os.write(descriptor, OVMF_VARIABLES.read_bytes())
     return render_command(machine, variables=f"/proc/self/fd/{descriptor}"), (descriptor,)

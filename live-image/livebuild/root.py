@@ -9,8 +9,8 @@ from pathlib import Path
 from .bootparts import BootParts
 from .cache import Cache, digest_of
 from .debian import ARCHITECTURE, BUILD_FOLDER, SUITE, make_tree
-from .initramfs import make_initramfs
 from .initramfs import SOURCES as INITRAMFS_SOURCES
+from .initramfs import make_initramfs
 from .lists import LIVE_IMAGE, read_list
 from .process import BuildError, run, start, step
 

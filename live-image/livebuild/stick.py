@@ -27,6 +27,8 @@ LIBRARY_FOLDER = "rescue-library"
 
 BIOS_BOOT_SIZE = MIB
 DEFAULT_IMAGES_SIZE = 256 * MIB
+# Below this, ext4 has no journal and hardly a block to spare.
+LEAST_IMAGES_SIZE = 16 * MIB
 # Room on the system partition beyond its files: the file allocation tables, and a little to edit grub.cfg.
 SYSTEM_SLACK = 24 * MIB
 # FAT32 needs more than 65,525 clusters.
@@ -151,6 +153,8 @@ def _make_system(image: Path, parts: StickParts, *, build_id: str, work: Path) -
 def _make_images(image: Path, parts: StickParts, *, work: Path) -> None:
     if parts.library is None:
         size = aligned(parts.images_size or DEFAULT_IMAGES_SIZE)
+        if size < LEAST_IMAGES_SIZE:
+            raise BuildError(f"an images partition needs {LEAST_IMAGES_SIZE} bytes, --images-size gives {size}")
         make_ext4(image, size=size, label=IMAGES_LABEL)
         return
     folder = work / "images"

@@ -10,14 +10,13 @@ import pytest
 
 from .machine import CHECKOUT
 
-LIVE_IMAGE = CHECKOUT / "live-image"
 LABEL = "Factory image"
 
 # What must be on PATH to build and boot; live-image/setup installs all of it.
 TOOLS = ("qemu-system-x86_64", "mmdebstrap", "mksquashfs", "mcopy", "mkfs.vfat", "sfdisk", "mke2fs", "depmod", "zstd")
 OVMF = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 
-# Where the tests run as root they are inside the build's own sandbox rules; else user namespaces are needed.
+# Without root, a Debian tree is built inside a user namespace.
 NAMESPACES = Path("/proc/sys/user/max_user_namespaces")
 
 
@@ -37,8 +36,8 @@ def run(*argv: str | Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def builds() -> None:
-    """Skip, saying why, where this machine cannot build or boot."""
+def live_image() -> Path:
+    """The folder that builds; skips, saying why, where this machine cannot build or boot."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     missing = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
     if not OVMF.exists():
@@ -47,24 +46,25 @@ def builds() -> None:
         pytest.skip(f"not installed: {', '.join(missing)}; run live-image/setup")
     if os.geteuid() != 0 and int(NAMESPACES.read_text()) == 0:
         pytest.skip("building a Debian tree needs root or user namespaces, and this machine grants neither")
+    return CHECKOUT / "live-image"
 
 
 @pytest.fixture(scope="session")
-def sample(builds: None, tmp_path_factory: pytest.TempPathFactory) -> Sample:
+def sample(live_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Sample:
     """A small Debian on a disk of its own."""
     disk = tmp_path_factory.mktemp("sample") / "sample.img"
-    run(LIVE_IMAGE / "sample-machine", "--output", disk)
+    run(live_image / "sample-machine", "--output", disk)
     marker = disk.with_name(disk.name + ".marker").read_text().strip()
     assert marker
     return Sample(disk=disk, marker=marker)
 
 
 @pytest.fixture(scope="session")
-def stick(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stick(live_image: Path, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stick, with an image of the sample machine in its library."""
     folder = tmp_path_factory.mktemp("stick")
     library = folder / "library"
     run(CHECKOUT / ".venv/bin/rescue", "capture", sample.disk, "--library", library, "--label", LABEL)
-    run(LIVE_IMAGE / "build", "--output", folder / "stick.img", "--library", library)
+    run(live_image / "build", "--output", folder / "stick.img", "--library", library)
     shutil.rmtree(library)
     return folder / "stick.img"

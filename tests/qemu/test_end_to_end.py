@@ -90,8 +90,11 @@ def test_a_blank_disk_restored_from_the_stick_boots(case: Case, stick: Path, sam
     with disk.open("wb") as file:
         # Larger than the image's disk, as a replacement disk would be.
         file.truncate(sample.disk.stat().st_size + (256 << 20))
-    common = {"firmware": case.firmware, "bus": case.bus, "serial_number": SERIAL_NUMBER}
-    with started(tmp_path / "stick", stick=stick, disk=disk, **common) as machine:
+    with started(
+        tmp_path / "stick", firmware=case.firmware, stick=stick, disk=disk, bus=case.bus, serial_number=SERIAL_NUMBER
+    ) as machine:
         restore_through_the_menu(machine)
-    with started(tmp_path / "restored", disk=disk, **common) as machine:
+    with started(
+        tmp_path / "restored", firmware=case.firmware, disk=disk, bus=case.bus, serial_number=SERIAL_NUMBER
+    ) as machine:
         read_the_marker(machine, sample.marker)

@@ -26,6 +26,8 @@ from imaging.run import spawn_worker
 
 _CLAIM_TIME = 5.0
 """Seconds in which a worker tries to get its lock: whoever asks if it lives holds it for a moment."""
+_LAST_LINE = 64 << 10
+"""Bytes at the end of a job's events in which its last one is looked for."""
 _START_TIME = 20.0
 """Seconds that a worker may take to begin; a slow stick and a cold cache need some."""
 
@@ -90,8 +92,19 @@ class Job:
     @property
     def finished(self) -> Finished | None:
         """The last event, where the job has ended in an orderly way."""
-        found = self.events()
-        return found[-1] if found and isinstance(found[-1], Finished) else None
+        try:
+            with (self.folder / "events.jsonl").open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_LINE))
+                lines = file.read().splitlines(keepends=True)
+        except FileNotFoundError:
+            return None
+        if not lines or not lines[-1].endswith(b"\n"):
+            return None
+        found = decode(lines[-1])
+        if found is None and len(lines) == 1:
+            everything = self.events()  # a line longer than what was read: many chunks are named in it
+            found = everything[-1] if everything else None
+        return found if isinstance(found, Finished) else None
 
     @property
     def state(self) -> JobState:

@@ -4,6 +4,7 @@ Regular files are looked at in the same way and can stand wherever a disk can.
 """
 
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,7 +47,7 @@ def look(path: str, libraries: Iterable[Path] = ()) -> Disk:
     surroundings = _survey(libraries)
     if is_block_device(real):
         device = pyudev.Devices.from_device_file(pyudev.Context(), real)
-        if device.get("DEVTYPE") == "partition":
+        if device.properties.get("DEVTYPE") == "partition":
             raise UsageError(
                 f"{path} is a partition; give the whole disk, {device.parent.device_node}", code="not-a-whole-disk"
             )
@@ -75,13 +76,30 @@ def machine() -> Machine:
     )
 
 
+_Place = tuple[int, int]
+"""What is the same under all names of a file or a device node: hard links, bind mounts."""
+
+
+def _place(path: str) -> _Place | None:
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return (0, status.st_rdev) if stat.S_ISBLK(status.st_mode) else (status.st_dev, status.st_ino)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Surroundings:
-    """What the running system uses, read once for a whole scan; keys are kernel names of whole disks."""
+    """What the running system uses, read once for a whole scan; keys of mounts and roles are kernel names of disks."""
 
     mounts: Mapping[str, Sequence[Mount]]
-    loops: Mapping[str, Sequence[str]]
+    loops: Mapping[_Place, Sequence[str]]
     roles: Mapping[str, Sequence[Role]]
+
+    def standing_on(self, path: str) -> Sequence[str]:
+        """The loop devices in use that a file or device lies beneath."""
+        place = _place(path)
+        return self.loops.get(place, ()) if place else ()
 
 
 def _survey(libraries: Iterable[Path]) -> _Surroundings:
@@ -106,16 +124,16 @@ def _survey(libraries: Iterable[Path]) -> _Surroundings:
     return _Surroundings(mounts=mounts, loops=_loops(mounts), roles=roles)
 
 
-def _loops(mounts: Mapping[str, Sequence[Mount]]) -> dict[str, list[str]]:
-    """Loop devices in use, by the path of what backs them. One that is read-only and not mounted disturbs nobody."""
-    found: dict[str, list[str]] = {}
+def _loops(mounts: Mapping[str, Sequence[Mount]]) -> dict[_Place, list[str]]:
+    """Loop devices in use, by what backs them. One that is read-only and not mounted disturbs nobody."""
+    found: dict[_Place, list[str]] = {}
     for node in Path("/sys/block").glob("loop*"):
         try:
-            backing = (node / "loop/backing_file").read_text().strip()
+            backing = _place((node / "loop/backing_file").read_text().removesuffix("\n"))
             idle = (node / "ro").read_text().strip() == "1" and not any((node / "holders").iterdir())
         except OSError:
             continue
-        if not idle or node.name in mounts:
+        if backing and (not idle or node.name in mounts):
             found.setdefault(backing, []).append(node.name)
     return found
 
@@ -141,15 +159,15 @@ def _look_at_device(device: pyudev.Device, surroundings: _Surroundings) -> Disk:
     sysfs = Path(device.sys_path)
     nodes = [sysfs, *(child for child in sysfs.iterdir() if (child / "partition").exists())]
     holders = [h.name for n in nodes if (n / "holders").is_dir() for h in (n / "holders").iterdir()]
-    loops = [loop for n in nodes for loop in surroundings.loops.get(f"/dev/{n.name}", ())]
+    loops = [loop for n in nodes for loop in surroundings.standing_on(f"/dev/{n.name}")]
     bare = Disk(
         path=node,
         id=DiskId(
             size=_sysfs_int(device, "size") * 512,
             model=_udev_text(device, "ID_MODEL_ENC", "ID_MODEL") or _attribute(device, "device/model"),
-            serial=device.get("ID_SERIAL_SHORT") or _attribute(device, "device/serial", "serial"),
-            wwn=device.get("ID_WWN_WITH_EXTENSION")
-            or device.get("ID_WWN")
+            serial=device.properties.get("ID_SERIAL_SHORT") or _attribute(device, "device/serial", "serial"),
+            wwn=device.properties.get("ID_WWN_WITH_EXTENSION")
+            or device.properties.get("ID_WWN")
             or _attribute(device, "wwid", "device/wwid"),
         ),
         table=PartitionTable(kind=TableKind.NONE),
@@ -164,10 +182,10 @@ def _look_at_device(device: pyudev.Device, surroundings: _Surroundings) -> Disk:
 
 def _udev_text(device: pyudev.Device, encoded: str, plain: str) -> str:
     """udev writes spaces as \\x20 in the encoded form and as underscores in the plain one."""
-    value = device.get(encoded) or ""
+    value = device.properties.get(encoded) or ""
     if value:
         return value.encode().decode("unicode_escape", errors="replace").strip()
-    return (device.get(plain) or "").replace("_", " ").strip()
+    return (device.properties.get(plain) or "").replace("_", " ").strip()
 
 
 def _transport(device: pyudev.Device) -> str:
@@ -181,7 +199,7 @@ def _transport(device: pyudev.Device) -> str:
     ):
         if part in path:
             return transport
-    return device.get("ID_BUS") or ("scsi" if "/host" in path else "")
+    return device.properties.get("ID_BUS") or ("scsi" if "/host" in path else "")
 
 
 def _look_at_file(path: str, surroundings: _Surroundings) -> Disk:
@@ -193,8 +211,8 @@ def _look_at_file(path: str, surroundings: _Surroundings) -> Disk:
         transport="file",
         read_only=not os.access(path, os.W_OK),
         regular_file=True,
-        holders=tuple(surroundings.loops.get(path, ())),
-        mounts=tuple(m for loop in surroundings.loops.get(path, ()) for m in surroundings.mounts.get(loop, ())),
+        holders=tuple(surroundings.standing_on(path)),
+        mounts=tuple(m for loop in surroundings.standing_on(path) for m in surroundings.mounts.get(loop, ())),
     )
     return _look_inside(bare)
 

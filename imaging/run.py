@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def spawn_worker(job: Path, log: Path) -> None:
         run([*unit, *kept, f"--property=StandardError=append:{log}", "--", *argv])
         return
     with log.open("ab") as out:
-        subprocess.Popen(
+        worker = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -83,6 +84,8 @@ def spawn_worker(job: Path, log: Path) -> None:
             env={**os.environ, "PYTHONPATH": os.pathsep.join([p or str(Path.cwd()) for p in sys.path])},
             start_new_session=True,
         )
+    # Nobody else waits for it, and a process that ended but was not waited for looks alive to others.
+    threading.Thread(target=worker.wait, daemon=True).start()
 
 
 def shell() -> None:

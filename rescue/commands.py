@@ -12,7 +12,7 @@ import msgspec
 from imaging import inventory, planner
 from imaging import jobs as jobs_
 from imaging.disk import Disk, DiskId, PartitionTable, TableKind
-from imaging.errors import BadImageError, ExitStatus, RefusedError, RescueError, UsageError
+from imaging.errors import BadImageError, CancelledError, ExitStatus, RefusedError, RescueError, UsageError
 from imaging.jobs import Job
 from imaging.library import DamagedImage, Library, discover
 from imaging.manifest import Image
@@ -237,9 +237,17 @@ def _confirm(plan: RestorePlan, options: Namespace) -> None:
                 code="not-confirmed",
                 hint=f"without a terminal, --erase {target.name} stands for typing the name",
             )
-        answer = input(f"Type {target.name} to erase it, anything else to stop: ")
-        if not planner.confirms(answer, target):
+        if not planner.confirms(_ask(f"Type {target.name} to erase it, anything else to stop: "), target):
             raise RefusedError(f"{target.name} was not confirmed: nothing was written", code="not-confirmed")
+
+
+def _ask(question: str) -> str:
+    try:
+        return input(question)
+    except EOFError:
+        return ""
+    except KeyboardInterrupt:
+        raise CancelledError("stopped: nothing was written") from None
 
 
 def verify(options: Namespace) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from imaging.durable import write_file, written
+from imaging.errors import IoError
 from imaging.library import Library
 
 _DEAD_AFTER = 24 * 3600.0
@@ -93,7 +94,9 @@ def _others(folder: Path) -> Iterator[_Other]:
             began, boot, pid = float(mark["began"]) - _SLACK, str(mark["boot"]), int(mark["pid"])
         except FileNotFoundError:
             continue  # that writer has just ended
-        except (ValueError, KeyError, TypeError):
+        except OSError as error:
+            raise IoError(f"{path} cannot be read: {error.strerror}", code="read-failed") from error
+        except (ValueError, KeyError, TypeError, RecursionError):
             yield _Other(path=path, began=beat - _BEAT - _SLACK, dead=silent)
             continue
         if boot != _boot_id():

@@ -1,0 +1,70 @@
+"""Jobs in processes of their own that are killed at a moment of the test's choosing."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from imaging import jobs
+from imaging.jobs import Job, JobState
+from imaging.plan import Plan
+from tests.faults.world import until
+
+
+def worker_of(job: Job) -> int:
+    """The process id that the worker wrote into its lock; 0 before it has."""
+    return int((job.folder / "lock").read_text() or 0)
+
+
+def ended(job: Job) -> bool:
+    """Whether the job is over, in whichever way."""
+    return job.state not in (JobState.RUNNING, JobState.STARTING)
+
+
+def start(plan: Plan) -> Job:
+    """Submit a plan; the worker is at work when this returns."""
+    job = jobs.submit(plan)
+    assert worker_of(job) > 0
+    return job
+
+
+def finish(job: Job, seconds: float = 60.0) -> Job:
+    """Wait for the job's end."""
+    until(lambda: ended(job), seconds=seconds, what=f"the end of job {job.id}")
+    return job
+
+
+def kill(job: Job, number: int = signal.SIGKILL) -> None:
+    """Send a signal to the worker, and wait until it is gone."""
+    if not ended(job):
+        os.kill(worker_of(job), number)
+    finish(job)
+
+
+def wait_for_step(job: Job, name: str) -> None:
+    """Wait until a step whose name begins so has begun."""
+    until(lambda: f'"name":"{name}' in (job.folder / "events.jsonl").read_text() or ended(job), what=f"step {name}")
+
+
+def moments(count: int, longest: float, seed: int) -> Iterator[float]:
+    """So many moments of a job that takes `longest` seconds: one in each equal part of it, at random."""
+    source = random.Random(seed)
+    for i in range(count):
+        yield (i + source.random()) * longest / count
+
+
+def kill_after(job: Job, seconds: float) -> bool:
+    """Kill the worker so long after it began; whether it was still at work then."""
+    pid, deadline = worker_of(job), time.monotonic() + seconds
+    until(lambda: time.monotonic() >= deadline or not Path(f"/proc/{pid}").exists(), seconds=seconds + 5)
+    alive = not ended(job)
+    kill(job)
+    return alive and job.state is JobState.DIED
+
+
+def seconds_of(job: Job) -> float:
+    """How long a job took that ended by itself."""
+    events = job.events()
+    return events[-1].time - events[0].time

@@ -1,0 +1,183 @@
+"""A capture whose worker is killed, or whose machine loses power, leaves nothing that is listed or breaks later."""
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imaging import inventory, planner
+from imaging.events import CaptureResult
+from imaging.jobs import JobState
+from imaging.library import Library
+from imaging.plan import CapturePlan
+from tests.command import Outcome
+from tests.disks import MIB
+from tests.faults.killing import finish, kill, kill_after, moments, seconds_of, start, wait_for_step
+from tests.faults.proof import extract, prove
+from tests.faults.world import Sample, capture_here, images_of, sample_disk, verify_here, warnings_of, wide_disk
+
+Rescue = Callable[..., Outcome]
+KILLS = int(os.environ.get("RESCUE_TEST_KILLS", "16"))
+"""How often a worker is killed; more by hand."""
+
+
+def _plan(disk: Path, library: Path, level: int = 1) -> CapturePlan:
+    return planner.plan_capture([inventory.look(str(disk))], library, level=level)
+
+
+def test_a_capture_killed_at_any_moment_is_never_listed_and_then_succeeds(
+    rescue: Rescue, captured: Sample, tmp_path: Path
+) -> None:
+    longest = seconds_of(finish(start(_plan(captured.disk, tmp_path / "measured")))) + 0.05
+    library = tmp_path / "library"
+    killed = 0
+    for moment in moments(KILLS, longest, seed=11):
+        if killed % 4 == 0:
+            shutil.rmtree(library, ignore_errors=True)
+        before = images_of(library)
+        job = start(_plan(captured.disk, library))
+        if kill_after(job, moment):
+            killed += 1
+            assert job.died().status == 5
+        else:
+            assert job.state is JobState.DONE
+        listed = set(images_of(library)) - set(before)
+        assert len(listed) <= 1
+        if listed:  # killed after the manifest was written: then the image must be whole
+            done = Sample(library, listed.pop(), captured.disk)
+            assert verify_here(done, tmp_path / "verify").status == 0
+    assert killed >= KILLS // 2
+    done_here = capture_here(captured.disk, library, tmp_path / "again")
+    assert isinstance(done_here.result, CaptureResult)
+    assert prove(library) == len({captured.index.id(i) for i in range(len(captured.index))})
+    assert rescue("verify", done_here.result.image, "--library", library, "--json").events[-1]["status"] == 0
+    disk = extract(library, done_here.result.image, "pc.img", tmp_path / "extracted.img")
+    assert disk.read_bytes() == captured.disk.read_bytes()
+    assert not list((library / "writers").iterdir())
+    assert all((folder / "manifest.json").exists() for folder in (library / "images").iterdir())
+
+
+def test_watching_a_killed_capture_tells_of_its_death(rescue: Rescue, tmp_path: Path) -> None:
+    disk = wide_disk(tmp_path / "pc.img", 60)
+    job = start(_plan(disk, tmp_path / "library", level=19))
+    wait_for_step(job, "Capturing")
+    kill(job)
+    told = rescue("watch", job.id, "--json", status=5).events[-1]
+    assert (told["event"], told["code"]) == ("finished", "worker-died")
+    listed = rescue("jobs", "--json").json["jobs"]
+    assert [(entry["id"], entry["state"]) for entry in listed] == [(job.id, "died")]
+    assert rescue("images", "--library", tmp_path / "library", "--json").json == {"images": [], "damaged": []}
+
+
+def _leave_mark(library: Path, *, began: float, boot: str = "", pid: int = 2**22 + 1) -> Path:
+    """The mark of a capture that died, as imaging/writers.py leaves it."""
+    here = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    boot = boot or f"{here} {Path('/proc/self/ns/pid').readlink()}"
+    mark = library / "writers" / "20200101-000000-dead.json"
+    mark.write_text(json.dumps({"image": mark.stem, "began": began, "boot": boot, "pid": pid}))
+    return mark
+
+
+BREAKS: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "cut": lambda frame: frame[: len(frame) // 2],
+    "zeros": lambda frame: bytes(len(frame)),
+    "trailing": lambda frame: frame + b"\0",
+    "other": lambda frame: frame[:-9] + bytes(9),
+}
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_chunks_that_a_power_loss_left_broken_are_healed_by_the_next_capture(
+    sample: Sample, tmp_path: Path, how: str
+) -> None:
+    mark = _leave_mark(sample.library, began=time.time())
+    half = sample.library / "images" / mark.stem
+    half.mkdir()
+    (half / "pc.img.caibx").write_bytes(b"half")
+    broken = [sample.chunk(i) for i in (1, 3, 6)]
+    for path in broken:
+        path.write_bytes(BREAKS[how](path.read_bytes()))
+    done = capture_here(sample.disk, sample.library, tmp_path / "job")
+    assert done.status == 0
+    prove(sample.library)
+    assert verify_here(sample, tmp_path / "verify").status == 0
+    assert not mark.exists()
+    assert not half.exists()
+    named = " ".join(warnings_of(tmp_path / "job"))
+    assert all(path.stem in named for path in broken)
+
+
+def test_broken_chunks_of_one_disk_do_not_outlive_the_capture_of_another(sample: Sample, tmp_path: Path) -> None:
+    _leave_mark(sample.library, began=time.time())
+    lost = sample.chunk(2)
+    shutil.rmtree(sample.manifest.parent)
+    lost.write_bytes(lost.read_bytes()[:1000])
+    other = sample_disk(tmp_path / "other.img", seed=2, megabytes=1)
+    assert capture_here(other, sample.library, tmp_path / "other").status == 0
+    assert capture_here(sample.disk, sample.library, tmp_path / "again").status == 0
+    prove(sample.library)
+
+
+def test_after_a_restart_of_the_machine_chunks_are_looked_at_twice(sample: Sample, tmp_path: Path) -> None:
+    mark = _leave_mark(sample.library, began=time.time(), boot="another boot")
+    sample.chunk(2).write_bytes(b"\x28\xb5\x2f\xfd broken")
+    assert capture_here(sample.disk, sample.library, tmp_path / "job").status == 0
+    prove(sample.library)
+    assert mark.exists(), "another machine may still be at work: its mark stays for a day"
+
+
+@pytest.mark.parametrize("mark", [b"", b"{", b"[]", b'{"began": "x"}', b"[" * 100_000])
+def test_a_damaged_mark_does_not_keep_a_capture_from_its_work(sample: Sample, tmp_path: Path, mark: bytes) -> None:
+    (sample.library / "writers" / "strange.json").write_bytes(mark)
+    sample.chunk(2).write_bytes(b"\x28\xb5\x2f\xfd broken")
+    assert capture_here(sample.disk, sample.library, tmp_path / "job").status == 0
+    prove(sample.library)
+
+
+def test_two_captures_into_one_new_library_at_once_are_both_whole(tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    disks = [sample_disk(tmp_path / f"pc{i}.img", seed=i // 2, megabytes=12) for i in range(4)]
+    plans = [_plan(disk, library) for disk in disks]
+    jobs = [finish(job) for job in [start(plan) for plan in plans]]
+    assert [job.state for job in jobs] == [JobState.DONE] * 4
+    assert len(Library.open(library).images().images) == 4
+    prove(library)
+    assert not list((library / "writers").iterdir())
+    assert not list(library.rglob("*.tmp"))
+
+
+def test_marks_that_come_and_go_do_not_disturb_a_capture(sample: Sample, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def flicker() -> None:
+        path = sample.library / "writers" / "flicker.json"
+        while not stop.is_set():
+            path.write_text("{}")
+            path.unlink()
+
+    thread = threading.Thread(target=flicker)
+    thread.start()
+    try:
+        for i in range(10):
+            assert capture_here(sample.disk, sample.library, tmp_path / f"job{i}").status == 0
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_source_that_is_written_to_while_it_is_captured_is_no_image(tmp_path: Path) -> None:
+    disk = wide_disk(tmp_path / "pc.img", 12)
+    job = start(_plan(disk, tmp_path / "library", level=19))
+    wait_for_step(job, "Capturing")
+    with disk.open("r+b") as file:
+        os.pwrite(file.fileno(), b"changed", MIB - 100)
+    finished = finish(job).finished
+    assert finished is not None
+    assert (finished.status, finished.code) == (5, "source-changed")
+    assert images_of(tmp_path / "library") == []

@@ -23,6 +23,7 @@ MEDIUM = "/run/rescue/medium"
 """Where the live system mounts the stick that it was booted from."""
 _SYSTEM_MOUNTS = {"/", "/usr", "/boot", "/boot/efi", "/var", "/home"}
 _NOT_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "mtdblock")
+_BOOT_SECTORS = ("vfat", "exfat", "ntfs")
 _MIB = 1 << 20
 
 
@@ -237,7 +238,7 @@ def _look_inside(disk: Disk) -> Disk:
             logical = sfdisk.sector_size_of_file(disk.path)
             disk = replace(disk, logical_sector=logical, physical_sector=logical)
         disk = replace(disk, fingerprint=fingerprint(fd), unfinished=_unfinished(fd))
-        table = sfdisk.read_table(disk.path, disk.logical_sector)
+        table = _unless_boot_sector(disk, sfdisk.read_table(disk.path, disk.logical_sector), fd)
         return replace(disk, table=_with_contents(disk, table), content=_bare_content(disk, table))
     except RescueError as error:
         return replace(disk, problem=error.message)
@@ -247,6 +248,21 @@ def _look_inside(disk: Disk) -> Disk:
 
 def _sized(identity: DiskId, fd: int) -> DiskId:
     return replace(identity, size=size_of(fd))
+
+
+def _unless_boot_sector(disk: Disk, table: PartitionTable, fd: int) -> PartitionTable:
+    """No table where what sfdisk takes for an MBR is the boot sector of a file system on the bare disk.
+
+    FAT, exFAT and NTFS end theirs with an MBR's signature; in place of partitions stand zeros, code or messages. The
+    kernel tells them apart by the boot indicators, too: block/partitions/msdos.c.
+    """
+    if table.kind is not TableKind.MBR:
+        return table
+    possible = all(flag in (0, 0x80) for flag in read(fd, 64, 446)[::16])
+    if possible and table.partitions and all(p.end <= disk.size for p in table.partitions):
+        return table
+    bare = filesystems.probe(disk.path).kind in _BOOT_SECTORS
+    return PartitionTable(kind=TableKind.NONE) if bare else table
 
 
 def _bare_content(disk: Disk, table: PartitionTable) -> Content:

@@ -28,7 +28,7 @@ def needed_size(source: ImagedDisk) -> int:
         case TableKind.NONE:
             return source.size
         case TableKind.MBR:
-            return max(ends, default=1 << 20)
+            return max(ends, default=source.size)
         case TableKind.GPT:
             least = max([*ends, 1 << 20]) + gpt.room_at_end(0, source.logical_sector)
             return min(least, source.size)

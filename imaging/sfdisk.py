@@ -15,17 +15,22 @@ from imaging.run import run
 GPT_SIGNATURE = b"EFI PART"
 _EXTENDED_TYPES = {"5", "f", "85"}
 _FIRST_LOGICAL = 5
+_PROTECTIVE = 0xEE
 _MOST_LOGICAL = 1024
 """Extended boot records that are followed; Linux stops at 256 partitions."""
 _MOST_BYTES = 2**63 - 1
 
 
 def sector_size_of_file(path: str) -> int:
-    """The logical sector size that the table in a disk file was made for: 4096 where a GPT header says so."""
+    """The logical sector size that the table in a disk file was made for: 4096 where a GPT header says so.
+
+    A header without a protective MBR before it is what is left of a table that another one replaced (UEFI 2.10, 5.2.3).
+    """
     with opened(path) as fd:
-        if size_of(fd) >= 4096 + 8 and read(fd, 8, 4096) == GPT_SIGNATURE and read(fd, 8, 512) != GPT_SIGNATURE:
-            return 4096
-    return 512
+        if size_of(fd) < 4096 + 8 or read(fd, 8, 4096) != GPT_SIGNATURE or read(fd, 8, 512) == GPT_SIGNATURE:
+            return 512
+        entries = read(fd, 64, 446)
+        return 4096 if _PROTECTIVE in entries[4::16] else 512
 
 
 def read_table(path: str, sector: int) -> PartitionTable:
@@ -64,7 +69,15 @@ def parse(output: str, sector: int) -> PartitionTable:
         unit = int(table.get("sectorsize", sector))
         kind = TableKind(table["label"])
         entries = tuple(_partition(entry, kind, unit) for entry in table.get("partitions", ()))
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+    except (
+        msgspec.DecodeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise BadImageError(
             f"the partition table is of a kind that is not handled: {error}", code="bad-table"
         ) from error

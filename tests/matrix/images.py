@@ -1,0 +1,124 @@
+"""Images as `rescue` makes them, read back by other means."""
+
+import mmap
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from imaging import extents
+from imaging.extents import Extents
+from tests.command import run_rescue
+from tests.disks import run
+
+_BLOCK = 4 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """One image of one disk in a library."""
+
+    library: Path
+    image: str
+    disk: str
+    events: list[dict[str, Any]]
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What the capture says that it did."""
+        found: dict[str, Any] = self.events[-1]["result"]
+        return found
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the capture warned of."""
+        return [e["message"] for e in self.events if e["event"] == "log" and e["level"] == "warning"]
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What `rescue show` says of the disk."""
+        shown = run_rescue("show", self.image, "--library", self.library, "--json").json
+        found: dict[str, Any] = shown["image"]["disks"][0]
+        return found
+
+    @property
+    def used(self) -> Extents:
+        """The used map."""
+        name = self.library / "images" / self.image / f"{self.disk}.used"
+        return extents.decode(name.read_bytes(), self.manifest["id"]["size"], str(name))
+
+    def chunks(self) -> set[str]:
+        """The names of all chunks in the library."""
+        return {path.name for path in (self.library / "chunks").rglob("*.cacnk")}
+
+
+def capture(disk: str | Path, library: Path) -> Captured:
+    """Capture one disk."""
+    events = run_rescue("capture", disk, "--library", library, "--json").events
+    return Captured(library=library, image=events[-1]["result"]["image"], disk=Path(disk).name, events=events)
+
+
+def restore(captured: Captured, target: str | Path) -> dict[str, Any]:
+    """Restore onto a target that exists; the result of the job."""
+    words = ("--library", captured.library, "--erase", Path(target).name, "--json")
+    found: dict[str, Any] = run_rescue("restore", captured.image, target, *words).events[-1]["result"]
+    return found
+
+
+def extract(captured: Captured, target: Path) -> Path:
+    """Rebuild the disk with casync alone."""
+    index = captured.library / "images" / captured.image / f"{captured.disk}.caibx"
+    run("casync", "extract", f"--store={captured.library / 'chunks'}", index, target)
+    return target
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[memoryview]:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        view = memoryview(data)
+        try:
+            yield view
+        finally:
+            view.release()
+
+
+def differing(one: Path, other: Path, ranges: Iterable[tuple[int, int]]) -> list[int]:
+    """Where two disks differ inside `ranges`: the first byte of each block that does."""
+    found = []
+    with one.open("rb") as first, other.open("rb") as second:
+        for start, end in ranges:
+            for at in range(start, end, _BLOCK):
+                first.seek(at)
+                second.seek(at)
+                size = min(_BLOCK, end - at)
+                data = first.read(size)
+                if len(data) != size or data != second.read(size):
+                    found.append(at)
+    return found
+
+
+def holds_only(path: Path, value: int, ranges: Iterable[tuple[int, int]]) -> bool:
+    """Whether every byte of `ranges` is `value`."""
+    block = bytes([value]) * _BLOCK
+    with path.open("rb") as file:
+        for start, end in ranges:
+            for at in range(start, end, _BLOCK):
+                file.seek(at)
+                size = min(_BLOCK, end - at)
+                if file.read(size) != block[:size]:
+                    return False
+    return True
+
+
+def unused(captured: Captured, size: int) -> Extents:
+    """What the used map leaves out of a disk of `size` bytes."""
+    return Extents([(0, size)]).minus(captured.used)
+
+
+def digest(path: Path) -> str:
+    """BLAKE3 of a whole file."""
+    with _mapped(path) as data:
+        return blake3(data).hexdigest()

@@ -1,0 +1,135 @@
+"""ext4, xfs, btrfs, NTFS, FAT32 and exFAT, on GPT and MBR, at 512 and 4096 bytes a sector: out and back in."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.command import run_rescue
+from tests.matrix import images, layouts, volumes
+from tests.matrix.conftest import RoundTrip
+from tests.matrix.layouts import BETWEEN, BOOT_CODE
+from tests.matrix.volumes import BTRFS, FILE_SYSTEMS, FileSystem
+
+pytestmark = pytest.mark.root
+each_file_system = pytest.mark.parametrize("kind", FILE_SYSTEMS, ids=lambda kind: kind.name)
+
+
+def test_capture_leaves_the_source_as_it_was(trip: RoundTrip) -> None:
+    assert trip.source.path.stat().st_mtime_ns == trip.modified
+    assert images.digest(trip.source.path) == trip.digest
+
+
+def test_capture_finds_a_map_for_every_volume_and_warns_of_nothing(trip: RoundTrip) -> None:
+    found = {v["content"]["kind"]: v["map_origin"] for v in trip.captured.manifest["volumes"]}
+    assert found == {"swap": "header", **{kind.name: "partclone" for kind in FILE_SYSTEMS}}
+    assert trip.captured.warnings == []
+    assert trip.captured.used.total < trip.source.size // 2
+
+
+# Without btrfs: the kernel discards by itself what that does not use any more.
+@pytest.mark.parametrize("kind", [k for k in FILE_SYSTEMS if k is not BTRFS], ids=lambda kind: kind.name)
+def test_stale_data_in_free_space_is_left_out(trip: RoundTrip, kind: FileSystem) -> None:
+    place = trip.source.places[kind.name]
+    free = images.unused(trip.captured, trip.source.size).clipped(place.start, place.start + place.size)
+    assert not images.holds_only(trip.source.path, 0, free)
+    assert images.holds_only(trip.extracted, 0, free)
+
+
+@each_file_system
+def test_a_restored_file_system_passes_its_check(trip: RoundTrip, kind: FileSystem) -> None:
+    volumes.check(kind, trip.source.places[kind.name].on(trip.restored))
+
+
+@each_file_system
+def test_a_restored_file_system_holds_the_same_files(trip: RoundTrip, kind: FileSystem) -> None:
+    found = volumes.entries(kind, trip.source.places[kind.name].on(trip.restored))
+    assert found == trip.source.entries[kind.name]
+
+
+@each_file_system
+def test_a_file_system_extracted_by_casync_passes_its_check(trip: RoundTrip, kind: FileSystem) -> None:
+    volumes.check(kind, trip.source.places[kind.name].on(trip.extracted))
+
+
+@each_file_system
+def test_a_file_system_extracted_by_casync_holds_the_same_files(trip: RoundTrip, kind: FileSystem) -> None:
+    found = volumes.entries(kind, trip.source.places[kind.name].on(trip.extracted))
+    assert found == trip.source.entries[kind.name]
+
+
+def test_restore_writes_every_used_byte_and_no_other(trip: RoundTrip) -> None:
+    assert trip.written > 0
+    assert images.differing(trip.source.path, trip.restored, trip.captured.used) == []
+    unused = images.unused(trip.captured, trip.source.size)
+    if trip.source.layout.table == "dos":
+        # The last sector is cleared: the copy of a GPT that stood on the target must not outlive it.
+        last = trip.source.size - trip.source.layout.sector
+        assert images.holds_only(trip.restored, 0, [(last, trip.source.size)])
+        unused = unused.clipped(0, last)
+    assert images.holds_only(trip.restored, 0xAA, unused)
+
+
+def test_casync_extracts_every_used_byte_and_zeros_elsewhere(trip: RoundTrip) -> None:
+    assert trip.extracted.stat().st_size == trip.source.size
+    assert images.differing(trip.source.path, trip.extracted, trip.captured.used) == []
+    assert images.holds_only(trip.extracted, 0, images.unused(trip.captured, trip.source.size))
+
+
+@pytest.mark.parametrize("came_back", ["restored", "extracted"])
+def test_the_partition_table_comes_back_byte_by_byte(trip: RoundTrip, came_back: str) -> None:
+    path: Path = getattr(trip, came_back)
+    sector = trip.source.layout.sector
+    assert images.differing(trip.source.path, path, trip.captured.manifest["table_extents"]) == []
+    assert layouts.table_of(path, sector) == layouts.table_of(trip.source.path, sector)
+    assert "No errors detected" in layouts.verified_table(path, sector)
+
+
+@pytest.mark.parametrize("came_back", ["restored", "extracted"])
+def test_boot_code_before_the_first_partition_comes_back_and_what_lies_between_does_not(
+    trip: RoundTrip, came_back: str
+) -> None:
+    path: Path = getattr(trip, came_back)
+    between = trip.source.swap.start + trip.source.swap.size
+    with path.open("rb") as file:
+        file.seek(64 << 10)
+        assert file.read(len(BOOT_CODE)) == BOOT_CODE
+        file.seek(between)
+        assert BETWEEN not in file.read(1 << 20)
+
+
+@pytest.mark.parametrize("came_back", ["restored", "extracted"])
+def test_swap_keeps_its_identity_and_loses_what_it_held(trip: RoundTrip, came_back: str) -> None:
+    swap = trip.source.swap.on(getattr(trip, came_back))
+    identity = volumes.swap_identity(trip.source.swap)
+    assert "TYPE=swap" in identity
+    assert "LABEL=MATRIXSWAP" in identity
+    assert volumes.swap_identity(swap) == identity
+    assert trip.captured.used.clipped(swap.start, swap.start + swap.size).total <= 128 << 10
+
+
+def test_a_restored_disk_is_verified_against_its_image(trip: RoundTrip) -> None:
+    with layouts.as_disk(trip.restored, trip.source.layout, read_only=True) as disk:
+        words = ("--against", disk, "--library", trip.captured.library, "--json")
+        result = run_rescue("verify", trip.captured.image, *words).events[-1]["result"]
+    assert (result["differing"], result["bad"]) == (0, [])
+
+
+def test_restoring_onto_a_restored_disk_writes_nothing(trip: RoundTrip) -> None:
+    before, modified = images.digest(trip.restored), trip.restored.stat().st_mtime_ns
+    with layouts.as_disk(trip.restored, trip.source.layout) as disk:
+        result = images.restore(trip.captured, disk)
+    assert (result["written"], result["written_bytes"]) == (0, 0)
+    assert result["compared"] == result["skipped"] == trip.written
+    assert trip.restored.stat().st_mtime_ns == modified
+    assert images.digest(trip.restored) == before
+
+
+def test_a_second_capture_of_an_unchanged_disk_stores_no_chunk(trip: RoundTrip) -> None:
+    before = trip.captured.chunks()
+    with layouts.as_disk(trip.source.path, trip.source.layout, read_only=True) as disk:
+        again = images.capture(disk, trip.captured.library)
+    assert (again.result["new"], again.result["stored"]) == (0, 0)
+    assert trip.captured.chunks() == before
+    assert again.used == trip.captured.used
+    shutil.rmtree(again.library / "images" / again.image)

@@ -10,6 +10,19 @@ Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A size or an offset in bytes."""
 
 
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def format_size(size: int) -> str:
+    """Bytes in decimal units, as disks are sold: `500.1 GB` is 500,100,000,000 bytes."""
+    value = float(size)
+    for unit in _UNITS:
+        if round(value, 1) < 1000 or unit == _UNITS[-1]:
+            return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError("the loop always returns")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskId:
     """A disk's identity, whatever the kernel calls it today. A regular file's is its place in its file system."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from imaging import gpt
 from imaging.chunk import DEFAULT_LEVEL
-from imaging.disk import Disk, PartitionRole, Role, TableKind
+from imaging.disk import Disk, PartitionRole, Role, TableKind, format_size
 from imaging.errors import RefusedError, UsageError
 from imaging.manifest import Image, ImagedDisk
 from imaging.plan import CapturePlan, Plan, RestorePlan, RestoreTarget, VerifyPlan
@@ -50,6 +50,11 @@ def why_not_in_use(disk: Disk, *, read_only_is_fine: bool = False) -> str:
     return ""
 
 
+def _exact(size: int) -> str:
+    """A size for a person, and to the byte: disks that differ by little look alike otherwise."""
+    return f"{format_size(size)} ({size:,} bytes)"
+
+
 def why_not_target(disk: Disk, source: ImagedDisk) -> str:
     """Why `source` cannot be restored onto `disk`, in words; empty where it can."""
     for role in disk.roles:
@@ -66,7 +71,7 @@ def why_not_target(disk: Disk, source: ImagedDisk) -> str:
         return f"its sectors have {disk.logical_sector} bytes, those of the image {source.logical_sector}"
     needed = needed_size(source)
     if disk.size < needed:
-        return f"it is too small: {needed} bytes are needed, it has {disk.size}"
+        return f"it is too small: {_exact(needed)} are needed, it has {_exact(disk.size)}"
     return ""
 
 

@@ -3,17 +3,7 @@
 import unicodedata
 from collections.abc import Sequence
 
-UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
-
-
-def format_size(size: int) -> str:
-    """Bytes in decimal units, as disks are sold: `500.1 GB` is 500,100,000,000 bytes."""
-    value = float(size)
-    for unit in UNITS:
-        if round(value, 1) < 1000 or unit == UNITS[-1]:
-            return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    raise AssertionError("the loop always returns")
+from imaging.disk import format_size as format_size
 
 
 def format_rate(bytes_per_second: float) -> str:

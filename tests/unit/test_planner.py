@@ -60,8 +60,8 @@ def test_a_smaller_disk_is_refused_with_needed_and_actual_size() -> None:
     with pytest.raises(RefusedError) as error:
         planner.plan_restore(LIBRARY, an_image(), {"sda": small})
     assert error.value.code == "target-too-small"
-    assert str(50 * MIB) in error.value.message
-    assert str(101 * MIB + 33 * 512) in error.value.message
+    assert f"{50 * MIB:,} bytes" in error.value.message
+    assert f"{101 * MIB + 33 * 512:,} bytes" in error.value.message
 
 
 def test_a_smaller_disk_that_still_takes_all_partitions_is_allowed() -> None:

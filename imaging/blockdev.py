@@ -82,10 +82,18 @@ def read_exactly(fd: int, buffer: memoryview, offset: int) -> None:
         try:
             count = os.preadv(fd, [buffer[done:]], offset + done)
         except OSError as error:
-            raise IoError(f"reading at byte {offset + done} failed: {error.strerror}", code="read-failed") from error
+            where = f"{_name_of(fd)}: reading at byte {offset + done}"
+            raise IoError(f"{where} failed: {error.strerror}", code="read-failed") from error
         if count == 0:
-            raise IoError(f"the disk ends at byte {offset + done}, before what it should hold", code="read-failed")
+            raise IoError(
+                f"{_name_of(fd)} ends at byte {offset + done}, before what it should hold", code="read-failed"
+            )
         done += count
+
+
+def _name_of(fd: int) -> str:
+    """The path that a descriptor was opened by, for a message."""
+    return str(Path(f"/proc/self/fd/{fd}").readlink())
 
 
 def read(fd: int, size: int, offset: int) -> bytes:

@@ -69,6 +69,20 @@ class Job:
         return read_plan(self.folder)
 
     @property
+    def known_plan(self) -> Plan | None:
+        """The plan; None where it is damaged, or one of another version of this program."""
+        try:
+            return self.plan
+        except UsageError:
+            return None
+
+    @property
+    def title(self) -> str:
+        """The plan in one line, for lists."""
+        what = self.known_plan
+        return what.title if what else "a job whose plan cannot be read"
+
+    @property
     def started(self) -> float:
         """When it was submitted, in seconds since the epoch."""
         return (self.folder / "plan.json").stat().st_mtime
@@ -159,8 +173,9 @@ class Job:
         """The end of a job whose worker is gone without a word, as an event: what to tell a person."""
         error = WorkerDiedError("the process that did the work ended without a word: it was killed, or it crashed")
         state, hint = "", f"the log is {self.folder / 'log'}"
-        if isinstance(self.plan, RestorePlan):
-            names = ", ".join(t.target.name for t in self.plan.targets)
+        what = self.known_plan
+        if isinstance(what, RestorePlan):
+            names = ", ".join(t.target.name for t in what.targets)
             state = f"{names} may be only partly restored, and then does not start a computer."
             hint = "restore the image again: only what is missing will be written"
         return Finished(
@@ -232,11 +247,12 @@ def _submitting(root: Path) -> Iterator[None]:
 
 
 def _refuse_conflict(what: Plan, other: Job) -> None:
+    known = other.known_plan
     for identity, path, writes in plan.disks_used(what):
-        for theirs, their_path, they_write in plan.disks_used(other.plan):
+        for theirs, their_path, they_write in plan.disks_used(known) if known else ():
             if (writes or they_write) and _same(identity, path, theirs, their_path):
                 raise RefusedError(
-                    f"job {other.id} is at work on {path}: {other.plan.title}",
+                    f"job {other.id} is at work on {path}: {other.title}",
                     code="disk-busy",
                     hint="wait for its end, or cancel it",
                 )

@@ -270,7 +270,7 @@ def jobs(options: Namespace) -> int:
         _print_json({"jobs": [_job_value(job) for job in found]})
         return ExitStatus.DONE
     for job in found:
-        print(f"{job.id}  {job.state:<9}  {report.clean(job.plan.title)}")
+        print(f"{job.id}  {job.state:<9}  {report.clean(job.title)}")
     if not found:
         print("There are no jobs.")
     return ExitStatus.DONE
@@ -281,8 +281,8 @@ def _job_value(job: Job) -> dict[str, Any]:
         "id": job.id,
         "state": job.state,
         "started": job.started,
-        "title": job.plan.title,
-        "plan": job.plan,
+        "title": job.title,
+        "plan": job.known_plan,
         "finished": job.finished,
     }
 

@@ -5,9 +5,10 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from imaging import jobs
+from imaging import jobs, unfinished
 from imaging.jobs import Job, JobState
 from imaging.plan import Plan
 from tests.faults.world import until
@@ -43,9 +44,35 @@ def kill(job: Job, number: int = signal.SIGKILL) -> None:
     finish(job)
 
 
+@contextmanager
+def frozen(job: Job) -> Iterator[None]:
+    """The worker stands still, with no read or write of its own under way."""
+    pid = worker_of(job)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: all(_stands_still(task) for task in Path(f"/proc/{pid}/task").iterdir()), what="standing still")
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _stands_still(task: Path) -> bool:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 def wait_for_step(job: Job, name: str) -> None:
     """Wait until a step whose name begins so has begun."""
     until(lambda: f'"name":"{name}' in (job.folder / "events.jsonl").read_text() or ended(job), what=f"step {name}")
+
+
+def wait_for_first_write(job: Job, target: Path) -> None:
+    """Wait until a restore has taken the target's table away."""
+
+    def begun() -> bool:
+        with target.open("rb") as file:
+            return bool(unfinished.parse(file.read(unfinished.SIZE))) or ended(job)
+
+    until(begun, what="the first write")
 
 
 def moments(count: int, longest: float, seed: int) -> Iterator[float]:

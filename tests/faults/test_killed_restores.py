@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from imaging import inventory, planner, unfinished
+from imaging import inventory, planner
 from imaging.events import RestoreResult
-from imaging.jobs import Job, JobState
+from imaging.jobs import JobState
 from imaging.plan import RestorePlan
 from tests.command import Outcome
 from tests.disks import MIB, blank, looped, partition
-from tests.faults.killing import ended, finish, kill, kill_after, moments, seconds_of, start
+from tests.faults.killing import finish, kill, kill_after, moments, seconds_of, start, wait_for_first_write
 from tests.faults.test_killed_captures import KILLS
 from tests.faults.world import (
     DISK_SIZE,
@@ -21,7 +21,6 @@ from tests.faults.world import (
     holds_used_bytes,
     restore_here,
     sample_disk,
-    until,
     verify_here,
 )
 
@@ -44,14 +43,6 @@ def _judge(sample: Sample, target: Path, untouched: bytes) -> str:
         return "untouched"
     assert holds_used_bytes(sample, target), "a table without its data"
     return "restored"
-
-
-def _wait_for_first_write(job: Job, target: Path) -> None:
-    def begun() -> bool:
-        with target.open("rb") as file:
-            return bool(unfinished.parse(file.read(unfinished.SIZE))) or ended(job)
-
-    until(begun, what="the first write")
 
 
 def _completes(sample: Sample, target: Path, folder: Path) -> RestoreResult:
@@ -109,7 +100,7 @@ def test_watching_a_killed_restore_tells_the_state_of_the_disk(rescue: Rescue, t
     sample = Sample(tmp_path / "library", result.image, disk)
     target = blank(tmp_path / "target.img", 160 * MIB, fill=0xAA)
     job = start(_plan(sample, target))
-    _wait_for_first_write(job, target)
+    wait_for_first_write(job, target)
     kill(job)
     told = rescue("watch", job.id, status=5)
     assert "target.img may be only partly restored, and then does not start a computer." in told.err
@@ -139,7 +130,7 @@ def test_a_killed_restore_onto_a_block_device_is_completed_by_the_next(tmp_path:
     target = blank(tmp_path / "target.img", DISK_SIZE, fill=0xAA)
     with looped(target, sector=sector) as loop:
         job = start(_plan(sample, loop))
-        _wait_for_first_write(job, Path(loop))
+        wait_for_first_write(job, Path(loop))
         kill(job)
         assert inventory.look(loop).unfinished == sample.image_id
         done = restore_here(sample, Path(loop), tmp_path / "again")

@@ -30,8 +30,13 @@ def needed_size(source: ImagedDisk) -> int:
         case TableKind.MBR:
             return max(ends, default=source.size)
         case TableKind.GPT:
-            least = max([*ends, 1 << 20]) + gpt.room_at_end(0, source.logical_sector)
-            return min(least, source.size)
+            return min(max([*ends, 1 << 20]) + _copy_of_table(source), source.size)
+
+
+def _copy_of_table(source: ImagedDisk) -> int:
+    """Bytes of the copy that ends a GPT: a table can have more than the usual 128 entries."""
+    start, end = max(source.table_extents, default=(0, 0))
+    return end - start if start and end == source.size else gpt.room_at_end(0, source.logical_sector)
 
 
 _OUR_MOUNTS = "/run/rescue/media/"

@@ -105,14 +105,20 @@ class _Restore:
             raise RefusedError(f"{target.path} has another size than was shown", code="disk-changed")
         if not self.pair.create and inventory.fingerprint(target.fileno()) != self.pair.target.fingerprint:
             raise RefusedError(f"{target.path} was written to since the plan was shown", code="disk-changed")
-        if self.content.body.end > target.size:
+
+    def _refuse_too_small(self, target: Target, pieces: Sequence[tuple[int, bytes]]) -> None:
+        """What will be written decides, not what the manifest says of it."""
+        body = self.content.body
+        needed = max([body.end, *(at + len(data) for at, data in pieces)])
+        if needed > target.size or any(body.overlaps(at, at + len(data)) for at, data in pieces):
             raise RefusedError(
-                f"{target.path} is too small: {self.content.body.end} bytes are needed, it has {target.size}",
+                f"{target.path} is too small: {needed} bytes are needed, beside the table's copy, it has {target.size}",
                 code="target-too-small",
             )
 
     def _write_everything(self, target: Target) -> None:
         pieces = self._table_pieces(target)
+        self._refuse_too_small(target, pieces)
         busy = self.content.busy()
         name = self.pair.target.name
         self.report.step(f"Restoring {name}", self.content.body.total)

@@ -132,9 +132,8 @@ def table_extents(fd: int, table: PartitionTable, size: int, sector: int) -> Ext
             entries = -(-max(count * each, 16 << 10) // sector) * sector if header[:8] == GPT_SIGNATURE else 16 << 10
             first = int.from_bytes(header[72:80], "little") * sector if header[:8] == GPT_SIGNATURE else 2 * sector
             entries = min(entries, 1 << 20)
-            return Extents(
-                [(0, 2 * sector), (first, min(size, first + entries)), (max(0, size - sector - entries), size)]
-            )
+            copy_at = max(0, size - size % sector - sector - entries)
+            return Extents([(0, 2 * sector), (first, min(size, first + entries)), (copy_at, size)])
 
 
 def _ebr_sectors(fd: int, table: PartitionTable, size: int, sector: int) -> list[tuple[int, int]]:

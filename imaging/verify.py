@@ -48,7 +48,7 @@ def verify(plan: VerifyPlan, report: Reporter, cancel: threading.Event) -> Verif
 def _verify_chunks(content: Content, bad: set[str], counts: Counter, report: Reporter, cancel: threading.Event) -> None:
     """Check each chunk once, the all-zero ones that casync needs among them."""
     index = content.index
-    chosen = list({index.id(i): i for i in range(len(index) - 1, -1, -1)}.values())
+    chosen = _claims(content)
     chosen.sort()
     report.step(f"Verifying {content.disk.name}", sum(index.length(i) for i in chosen))
 
@@ -67,6 +67,18 @@ def _verify_chunks(content: Content, bad: set[str], counts: Counter, report: Rep
 
     run_all(chosen, make_worker, cancel)
     report.finish_step()
+
+
+def _claims(content: Content) -> list[int]:
+    """One number for each chunk that the image names; one id with two lengths or digests is a claim each."""
+    index, digests = content.index, content.digests
+    first: dict[bytes, int] = {}
+    others = []
+    for i in range(len(index)):
+        same = first.setdefault(index.id(i), i)
+        if (index.length(i), digests[i]) != (index.length(same), digests[same]):
+            others.append(i)
+    return [*first.values(), *others]
 
 
 def _compare(content: Content, path: str, counts: Counter, report: Reporter, cancel: threading.Event) -> None:

@@ -63,6 +63,7 @@ def doubt(fd: int, offset: int, content: Content) -> Doubt | None:
 
 
 _EXT_NEEDS_RECOVERY = 0x4
+_EXT_VALID = 0x1
 _EXT_ERRORS = 0x2
 BTRFS_SUPER = 64 << 10
 """Where btrfs keeps its first super block, in bytes from the start of the volume."""
@@ -71,8 +72,11 @@ BTRFS_SUPER = 64 << 10
 def _ext_doubt(super_block: bytes) -> Doubt | None:
     if struct.unpack_from("<I", super_block, 0x60)[0] & _EXT_NEEDS_RECOVERY:
         return Doubt(why="it was not unmounted cleanly: its journal waits to be replayed")
-    if struct.unpack_from("<H", super_block, 0x3A)[0] & _EXT_ERRORS:
+    state = struct.unpack_from("<H", super_block, 0x3A)[0]
+    if state & _EXT_ERRORS:
         return Doubt(why="it is marked as having errors")
+    if not state & _EXT_VALID:
+        return Doubt(why="it was not unmounted cleanly, and it has no journal")
     return None
 
 

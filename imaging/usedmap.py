@@ -101,8 +101,17 @@ def _partclone(path: str, offset: int, size: int, content: Content) -> Extents:
             raise IoError("it was not unmounted cleanly: its log waits to be replayed", code="dirty")
         found = Path(folder) / "map"
         log = Path(folder) / "log"
-        run([_TOOLS[content.kind], "-D", "-s", loop, "-O", found, "-L", log], timeout=_TIMEOUT)
+        tool = _TOOLS[content.kind]
+        if run([tool, "-D", "-s", loop, "-O", found, "-L", log], accept=(0, 1), timeout=_TIMEOUT).status:
+            raise IoError(f"{tool} cannot map it: {_complaint(log)}", code="tool-failed")
         return parse_domain(found.read_text(encoding="ascii", errors="replace"), size)
+
+
+def _complaint(log: Path) -> str:
+    """What partclone said went wrong: its last line names only the log, which is gone once the capture ends."""
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
+    told = [line for line in lines if not line.startswith(("Partclone v", "Partclone fail", "Starting to "))]
+    return " ".join(" ".join(told).split()) or "it does not say why"
 
 
 def _btrfs_extra(super_block: bytes, size: int) -> Extents:

@@ -43,12 +43,12 @@ def _in_use(kind: FileSystem, place: Place, *options: str) -> Iterator[Path]:
         yield folder
 
 
-def _expect_all_of_it(place: Place, room: Path) -> Path:
-    """Captured as wholly used, with a warning, and restored and extracted equal to the last byte; the target."""
+def _expect_all_of_it(place: Place, room: Path, why: str) -> Path:
+    """Captured as wholly used, with a warning that says why; restored and extracted byte by byte. The target."""
     captured = images.capture(place.path, room / "library")
     volume = captured.manifest["volumes"][0]
     assert (volume["map_origin"], volume["used"]) == ("whole", place.size)
-    assert volume["note"]
+    assert why in volume["note"]
     assert any("wholly used" in warning and volume["note"] in warning for warning in captured.warnings)
     target = blank(room / "target.img", place.path.stat().st_size, fill=0xAA)
     images.restore(captured, target)
@@ -76,7 +76,7 @@ def test_a_journal_that_waits_to_be_replayed_means_all_is_used(kind: FileSystem,
     volumes.fill(kind, live, files)
     with _in_use(kind, live):
         source = live.on(copied(live.path, room / "source.img"))
-    target = _expect_all_of_it(source, room)
+    target = _expect_all_of_it(source, room, "waits to be replayed")
     _expect_recovered(kind, source.on(target))
 
 
@@ -86,7 +86,7 @@ def test_a_btrfs_log_tree_that_waits_to_be_replayed_means_all_is_used(files: Pat
     volumes.fill(BTRFS, live, files)
     with _in_use(BTRFS, live, "-o", "commit=300"):
         source = live.on(copied(live.path, room / "source.img"))
-    target = _expect_all_of_it(source, room)
+    target = _expect_all_of_it(source, room, "its log tree waits to be replayed")
     _expect_recovered(BTRFS, source.on(target))
 
 
@@ -99,7 +99,7 @@ def test_ext_without_a_journal_that_was_not_unmounted_means_all_is_used(journal:
     with attached(live) as loop, mounted(("mount", "-t", "ext4"), loop) as folder:
         _sync(folder / "last", _SYNCED)
         source = live.on(copied(live.path, room / "source.img"))
-    _expect_all_of_it(source, room)
+    _expect_all_of_it(source, room, "it was not unmounted cleanly")
 
 
 def test_ext4_marked_as_having_errors_means_all_is_used(files: Path, room: Path) -> None:
@@ -108,7 +108,7 @@ def test_ext4_marked_as_having_errors_means_all_is_used(files: Path, room: Path)
     volumes.fill(EXT4, source, files)
     with attached(source) as loop:
         said("debugfs", "-w", "-R", "ssv state 3", loop)
-    _expect_all_of_it(source, room)
+    _expect_all_of_it(source, room, "marked as having errors")
 
 
 def test_ntfs_marked_dirty_means_all_is_used(files: Path, room: Path) -> None:
@@ -118,7 +118,7 @@ def test_ntfs_marked_dirty_means_all_is_used(files: Path, room: Path) -> None:
     with attached(source) as loop:
         # It marks the volume so that Windows checks it.
         said("ntfsfix", loop)
-    target = _expect_all_of_it(source, room)
+    target = _expect_all_of_it(source, room, "scheduled for a check")
     assert volumes.entries(NTFS, source.on(target)) == volumes.entries(NTFS, source)
 
 

@@ -105,7 +105,7 @@ def test_a_target_one_sector_too_small_is_refused_and_left_alone(gpt: Imaged, ro
     words = ("--library", gpt.captured.library, "--erase", target.name, "--json")
     error = run_rescue("restore", gpt.captured.image, target, *words, status=3).json["error"]
     assert error["code"] == "target-too-small"
-    assert str(size) in error["message"]
+    assert f"{size:,}" in error["message"]
     assert images.holds_only(target, 0xAA, [(0, size)])
 
 

@@ -3,6 +3,7 @@
 Source of the ioctl numbers: linux/fs.h.
 """
 
+import errno
 import fcntl
 import os
 import stat
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from imaging.errors import IoError, RefusedError
+from imaging.errors import IoError, RefusedError, UsageError
 from imaging.run import run
 
 _BLKROGET = 0x125E
@@ -40,6 +41,19 @@ def opened(path: str) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def real_path(path: str | Path) -> Path:
+    """An absolute path without links, of something that may not exist yet.
+
+    Raises UsageError (code "bad-path") where it leads nowhere: through a circle of links, or by too long a name.
+    """
+    try:
+        Path(path).stat()
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise UsageError(f"{path} leads nowhere: {error.strerror}", code="bad-path") from error
+    return Path(path).resolve()
 
 
 def is_block_device(path: str) -> bool:

@@ -13,7 +13,7 @@ import pyudev
 from blake3 import blake3
 
 from imaging import filesystems, sfdisk, unfinished
-from imaging.blockdev import is_block_device, is_read_only, open_for_reading, read, sector_sizes, size_of
+from imaging.blockdev import is_block_device, is_read_only, open_for_reading, read, real_path, sector_sizes, size_of
 from imaging.disk import Content, Disk, DiskId, Mount, PartitionTable, Role, TableKind
 from imaging.errors import RefusedError, RescueError, UsageError
 from imaging.manifest import Machine
@@ -40,7 +40,7 @@ def look(path: str, libraries: Iterable[Path] = ()) -> Disk:
 
     Raises UsageError where there is no such thing or it is a partition, RefusedError where it may not be read.
     """
-    real = str(Path(path).resolve())
+    real = str(real_path(path))
     if not Path(real).exists():
         raise UsageError(
             f"{path}: there is no such disk or file", code="no-such-disk", hint="`rescue disks` lists the disks"
@@ -115,7 +115,7 @@ def _survey(libraries: Iterable[Path]) -> _Surroundings:
     for device, mount in read_mounts():
         beneath = disks_beneath(device)
         for disk in beneath:
-            mounts.setdefault(disk, []).append(mount)
+            mounts.setdefault(disk, []).append(_printable(mount))
         if mount.where == MEDIUM:
             mark(beneath, Role.BOOT_MEDIUM)
         elif mount.where in _SYSTEM_MOUNTS:
@@ -123,6 +123,12 @@ def _survey(libraries: Iterable[Path]) -> _Surroundings:
     for library in libraries:
         mark(disks_beneath_path(library.resolve()), Role.LIBRARY)
     return _Surroundings(mounts=mounts, loops=_loops(mounts), roles=roles)
+
+
+def _printable(mount: Mount) -> Mount:
+    """Names of folders are bytes to the kernel; what is shown and stored in plans is UTF-8."""
+    where = mount.where.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return replace(mount, where=where)
 
 
 def _loops(mounts: Mapping[str, Sequence[Mount]]) -> dict[_Place, list[str]]:

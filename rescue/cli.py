@@ -1,13 +1,14 @@
 """The command line: `rescue` alone opens the menu, `rescue COMMAND` does one thing; statuses are documented."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from imaging import __version__
 from imaging.chunk import DEFAULT_LEVEL
-from imaging.errors import ExitStatus, RescueError
+from imaging.errors import ExitStatus, RescueError, UsageError
 from rescue import commands
 
 _STATUSES = """\
@@ -115,13 +116,37 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return app.run()
     try:
-        status: int = options.run(options)
+        status = _run(options, sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
-    except RescueError as error:
-        return commands.report_error(error, json=options.json)
     except KeyboardInterrupt:
         return ExitStatus.CANCELLED
-    except BrokenPipeError:
-        sys.stderr.close()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            print(f"rescue: {error}", file=sys.stderr)
+        _forget_output()
         return ExitStatus.IO_FAILURE
     return status
+
+
+def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
+    try:
+        _refuse_unless_utf8(words)
+        status: int = options.run(options)
+    except RescueError as error:
+        return commands.report_error(error, json=options.json)
+    return status
+
+
+def _refuse_unless_utf8(words: Sequence[str]) -> None:
+    """Plans and events are UTF-8, whatever bytes a file's name may have."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            hint = "rename it, or give a link to it"
+            raise UsageError(f"{word!a} is not UTF-8", code="not-utf8", hint=hint) from error
+
+
+def _forget_output() -> None:
+    """Nobody takes what is still to be printed: without this, Python tries once more at its end, and complains."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

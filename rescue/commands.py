@@ -11,6 +11,7 @@ import msgspec
 
 from imaging import inventory, planner
 from imaging import jobs as jobs_
+from imaging.blockdev import real_path
 from imaging.disk import Disk, DiskId, PartitionTable, TableKind
 from imaging.errors import BadImageError, CancelledError, ExitStatus, RefusedError, RescueError, UsageError
 from imaging.jobs import Job
@@ -60,7 +61,7 @@ def disks(options: Namespace) -> int:
 
 
 def _known_libraries(options: Namespace) -> list[Path]:
-    return [options.library.resolve()] if options.library else [path.resolve() for path in discover()]
+    return [real_path(path) for path in ([options.library] if options.library else discover())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ def _library_to_write(options: Namespace) -> Path:
 
 def _device(name: str) -> str:
     """A path; the kernel's bare name of a disk (`sda`) is one, too, where there is no file of that name."""
+    real_path(name)
     if "/" not in name and not Path(name).exists() and Path("/dev", name).exists():
         return f"/dev/{name}"
     return name
@@ -201,7 +203,7 @@ def _targets(options: Namespace, found: _Found) -> Mapping[str, tuple[Disk, bool
 
 
 def _look_at_target(path: str, found: _Found, name: str) -> tuple[Disk, bool]:
-    real = Path(_device(path)).resolve()
+    real = real_path(_device(path))
     if not real.exists() and real.parent.is_dir() and not real.is_relative_to("/dev"):
         size = next(disk.size for disk in found.image.disks if disk.name == name)
         new = Disk(

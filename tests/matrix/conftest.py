@@ -25,8 +25,8 @@ def shared_room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder for disks: in memory where there is plenty, since every restore waits for the medium."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     spacious = _MEMORY.is_dir() and min(shutil.disk_usage(_MEMORY).free, free) > _NEEDED
-    place = None if spacious is False else _MEMORY
-    with TemporaryDirectory(prefix="rescue-matrix-", dir=place or tmp_path_factory.mktemp("matrix")) as name:
+    folder = _MEMORY if spacious else tmp_path_factory.mktemp("matrix")
+    with TemporaryDirectory(prefix="rescue-matrix-", dir=folder) as name:
         yield Path(name)
 
 
@@ -40,6 +40,7 @@ def room(shared_room: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session", autouse=True)
 def surroundings(shared_room: Path) -> Iterator[None]:
     """Jobs of shared disks lie in a folder of the session's own; every mount and loop device is gone in the end."""
+    require()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESCUE_STATE", str(shared_room / "state"))
         patch.setenv("LC_ALL", "C.UTF-8")
@@ -54,7 +55,6 @@ def surroundings(shared_room: Path) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def files(shared_room: Path) -> Path:
     """The sample's files."""
-    require()
     return sample.build(shared_room / "sample")
 
 

@@ -25,6 +25,10 @@ class Captured:
     image: str
     disk: str
     events: list[dict[str, Any]]
+    manifest: dict[str, Any]
+    """What `rescue show` says of the disk."""
+    used: Extents
+    """The used map."""
 
     @property
     def result(self) -> dict[str, Any]:
@@ -37,19 +41,6 @@ class Captured:
         """What the capture warned of."""
         return [e["message"] for e in self.events if e["event"] == "log" and e["level"] == "warning"]
 
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """What `rescue show` says of the disk."""
-        shown = run_rescue("show", self.image, "--library", self.library, "--json").json
-        found: dict[str, Any] = shown["image"]["disks"][0]
-        return found
-
-    @property
-    def used(self) -> Extents:
-        """The used map."""
-        name = self.library / "images" / self.image / f"{self.disk}.used"
-        return extents.decode(name.read_bytes(), self.manifest["id"]["size"], str(name))
-
     def chunks(self) -> set[str]:
         """The names of all chunks in the library."""
         return {path.name for path in (self.library / "chunks").rglob("*.cacnk")}
@@ -58,7 +49,17 @@ class Captured:
 def capture(disk: str | Path, library: Path) -> Captured:
     """Capture one disk."""
     events = run_rescue("capture", disk, "--library", library, "--json").events
-    return Captured(library=library, image=events[-1]["result"]["image"], disk=Path(disk).name, events=events)
+    image, name = events[-1]["result"]["image"], Path(disk).name
+    manifest = run_rescue("show", image, "--library", library, "--json").json["image"]["disks"][0]
+    used = library / "images" / image / f"{name}.used"
+    return Captured(
+        library=library,
+        image=image,
+        disk=name,
+        events=events,
+        manifest=manifest,
+        used=extents.decode(used.read_bytes(), manifest["id"]["size"], str(used)),
+    )
 
 
 def restore(captured: Captured, target: str | Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from imaging.disk import Content, Disk, DiskId, Mount, PartitionTable, Role, Tab
 from imaging.errors import RefusedError, RescueError, UsageError
 from imaging.manifest import Machine
 from imaging.mounts import disks_beneath, disks_beneath_path, read_mounts
+from imaging.run import find_tool, run
 
 MEDIUM = "/run/rescue/medium"
 """Where the live system mounts the stick that it was booted from."""
@@ -25,14 +26,23 @@ _SYSTEM_MOUNTS = {"/", "/usr", "/boot", "/boot/efi", "/var", "/home"}
 _NOT_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "mtdblock")
 _BOOT_SECTORS = ("vfat", "exfat", "ntfs")
 _MIB = 1 << 20
+_SETTLE = 15
+"""Seconds: a drive that hangs must not hide the others."""
 
 
 def scan(libraries: Iterable[Path] = ()) -> tuple[Disk, ...]:
     """All disks of this machine, by name; those that hold one of `libraries` are marked. Takes up to some seconds."""
+    settle()
     surroundings = _survey(libraries)
     devices = pyudev.Context().list_devices(subsystem="block", DEVTYPE="disk")
     found = [d for d in devices if not d.sys_name.startswith(_NOT_DISKS) and _sysfs_int(d, "size")]
     return tuple(_look_at_device(d, surroundings) for d in sorted(found, key=lambda d: (len(d.sys_name), d.sys_name)))
+
+
+def settle() -> None:
+    """Wait until udev has looked at the devices that the kernel found; at start that takes it some seconds."""
+    if find_tool("udevadm") and Path("/run/udev/control").exists():
+        run(["udevadm", "settle", f"--timeout={_SETTLE}"], accept=(0, 1))
 
 
 def look(path: str, libraries: Iterable[Path] = ()) -> Disk:

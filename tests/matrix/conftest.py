@@ -1,6 +1,5 @@
 """Disks that many tests look at, built once, and the proof that nothing stays mounted or attached."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +22,10 @@ _NEEDED = 6 << 30
 @pytest.fixture(scope="session")
 def shared_room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder for disks: in memory where there is plenty, since every restore waits for the medium."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    available = next(
+        line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable:")
+    )
+    free = int(available.split()[1]) << 10
     spacious = _MEMORY.is_dir() and min(shutil.disk_usage(_MEMORY).free, free) > _NEEDED
     folder = _MEMORY if spacious else tmp_path_factory.mktemp("matrix")
     with TemporaryDirectory(prefix="rescue-matrix-", dir=folder) as name:

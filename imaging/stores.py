@@ -4,6 +4,7 @@ import ctypes
 import os
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -115,14 +116,13 @@ class LocalStore:
                 raise
 
     def named_since(self, when: float) -> Sequence[bytes]:
-        """The ids of the chunks that were stored since `when`. A folder's own time says if to look into it."""
+        """The ids of the chunks that were stored since `when` (seconds since the epoch); raises IoError."""
         found: list[bytes] = []
         try:
-            for folder in self._root.iterdir():
-                if folder.stat().st_mtime >= when:
-                    found.extend(_id_of(path) for path in folder.glob(f"*{_SUFFIX}") if path.stat().st_mtime >= when)
-        except FileNotFoundError:
-            return found
+            for path in self._root.glob(f"*/*{_SUFFIX}"):
+                with suppress(FileNotFoundError):
+                    if path.stat().st_mtime >= when:
+                        found.append(_id_of(path))
         except OSError as error:
             raise IoError(f"{self._root} cannot be read: {error.strerror}", code="read-failed") from error
         return [chunk for chunk in found if chunk]

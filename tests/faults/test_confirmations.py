@@ -43,9 +43,9 @@ def _untouched(target: Path) -> bool:
     ],
 )
 def test_without_the_right_name_nothing_is_written(
-    rescue: Rescue, captured: Sample, target: Path, options: list[str], words: str
+    command: Rescue, captured: Sample, target: Path, options: list[str], words: str
 ) -> None:
-    done = rescue(*_words(captured, target), *options, "--json", status=3)
+    done = command(*_words(captured, target), *options, "--json", status=3)
     assert done.json["error"]["code"] == "not-confirmed"
     assert words in done.json["error"]["message"]
     assert _untouched(target)
@@ -57,9 +57,9 @@ def test_a_name_typed_into_a_pipe_is_no_confirmation(rescue: Rescue, captured: S
     assert _untouched(target)
 
 
-def test_showing_the_plan_writes_nothing_and_starts_no_job(rescue: Rescue, captured: Sample, target: Path) -> None:
-    assert "ERASED: target.img" in rescue(*_words(captured, target), "--plan", "--erase", "target.img").out
-    assert rescue(*_words(captured, target), "--plan", "--json").json["kind"] == "restore"
+def test_showing_the_plan_writes_nothing_and_starts_no_job(command: Rescue, captured: Sample, target: Path) -> None:
+    assert "ERASED: target.img" in command(*_words(captured, target), "--plan", "--erase", "target.img").out
+    assert command(*_words(captured, target), "--plan", "--json").json["kind"] == "restore"
     assert _untouched(target)
 
 

@@ -17,16 +17,16 @@ READING = (["images"], ["show", "x"], ["verify", "x"], ["restore", "x", "new.img
 
 @pytest.mark.parametrize("words", READING, ids=lambda words: words[0])
 def test_a_folder_without_a_library_is_a_bad_image_and_is_named(
-    rescue: Rescue, tmp_path: Path, words: list[str]
+    command: Rescue, tmp_path: Path, words: list[str]
 ) -> None:
-    error = rescue(*words, "--library", tmp_path / "empty", "--json", status=4).json["error"]
+    error = command(*words, "--library", tmp_path / "empty", "--json", status=4).json["error"]
     assert (error["code"], error["status"]) == ("not-a-library", 4)
     assert str(tmp_path / "empty") in error["message"]
     assert "--library" in error["hint"]
 
 
-def test_without_any_library_a_person_is_told_to_give_one(rescue: Rescue) -> None:
-    done = rescue("images", status=4)
+def test_without_any_library_a_person_is_told_to_give_one(command: Rescue) -> None:
+    done = command("images", status=4)
     assert "no image library was found" in done.err
     assert "--library" in done.err
     assert not done.out
@@ -89,7 +89,7 @@ def test_a_library_of_tomorrow_is_not_written_to(rescue: Rescue, sample: Sample)
 
 
 def test_damaged_manifests_are_listed_apart_and_the_others_still_work(
-    rescue: Rescue, sample: Sample, tmp_path: Path
+    command: Rescue, sample: Sample, tmp_path: Path
 ) -> None:
     whole = sample.manifest.read_bytes()
     damages = {
@@ -114,14 +114,14 @@ def test_damaged_manifests_are_listed_apart_and_the_others_still_work(
     assert sample.image_id in problems["other-id"]
     assert all("manifest.json" in problem for problem in problems.values())
 
-    found = rescue("images", "--library", sample.library, "--json").json
+    found = command("images", "--library", sample.library, "--json").json
     assert len(found["images"]) == 1
     assert len(found["damaged"]) == len(damages)
-    said = rescue("images", "--library", sample.library).out
+    said = command("images", "--library", sample.library).out
     assert "Damaged, cannot be restored:" in said
     assert "flipped" in said
     for words in (["show", "flipped"], ["verify", "flipped"], ["restore", "flipped", tmp_path / "new.img"]):
-        error = rescue(*words, "--library", sample.library, "--json", status=4).json["error"]
+        error = command(*words, "--library", sample.library, "--json", status=4).json["error"]
         assert error["code"] == "bad-manifest"
         assert "flipped/manifest.json" in error["message"]
     assert not (tmp_path / "new.img").exists()
@@ -137,8 +137,8 @@ def test_an_image_id_that_leads_elsewhere_is_no_image(sample: Sample, image: str
     assert repr(image) in caught.value.message
 
 
-def test_a_path_as_image_id_ends_with_bad_image(rescue: Rescue, sample: Sample) -> None:
-    error = rescue("show", f"../images/{sample.image_id}", "--library", sample.library, "--json", status=4).json[
+def test_a_path_as_image_id_ends_with_bad_image(command: Rescue, sample: Sample) -> None:
+    error = command("show", f"../images/{sample.image_id}", "--library", sample.library, "--json", status=4).json[
         "error"
     ]
     assert error["code"] == "no-such-image"

@@ -17,10 +17,10 @@ from tests.faults.world import DISK_SIZE, Sample, capture_here, restore_here, ve
 Rescue = Callable[..., Outcome]
 
 
-def _bad_manifest(rescue: Rescue, sample: Sample, target: Path) -> str:
+def _bad_manifest(command: Rescue, sample: Sample, target: Path) -> str:
     """The message with which list, show and restore refuse the image; the target is not touched."""
     words = ["restore", sample.image_id, target, "--erase", target.name, "--library", sample.library, "--json"]
-    error = rescue(*words, status=4).json["error"]
+    error = command(*words, status=4).json["error"]
     assert error["code"] == "bad-manifest"
     assert target.stat().st_blocks == 0
     assert [bad.id for bad in Library.open(sample.library).images().damaged] == [sample.image_id]
@@ -33,10 +33,10 @@ def _bad_manifest(rescue: Rescue, sample: Sample, target: Path) -> str:
     [[[0, DISK_SIZE + 512]], [[0, 1024], [512, 2048]], [[1 << 40, 1 << 41]], [[0, DISK_SIZE]], [[0, 1 << 62]]],
 )
 def test_a_table_beyond_the_disk_or_upon_itself_is_refused(
-    rescue: Rescue, sample: Sample, tmp_path: Path, extents: list[list[int]]
+    command: Rescue, sample: Sample, tmp_path: Path, extents: list[list[int]]
 ) -> None:
     sample.edit(lambda image: image["disks"][0].update(table_extents=extents))
-    assert "pc.img: the partition table" in _bad_manifest(rescue, sample, blank(tmp_path / "t.img", DISK_SIZE))
+    assert "pc.img: the partition table" in _bad_manifest(command, sample, blank(tmp_path / "t.img", DISK_SIZE))
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,10 @@ def test_a_table_beyond_the_disk_or_upon_itself_is_refused(
     ],
 )
 def test_values_that_make_no_sense_are_refused(
-    rescue: Rescue, sample: Sample, tmp_path: Path, change: dict[str, Any]
+    command: Rescue, sample: Sample, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     sample.edit(lambda image: image["disks"][0].update(change))
-    assert sample.image_id in _bad_manifest(rescue, sample, blank(tmp_path / "t.img", DISK_SIZE))
+    assert sample.image_id in _bad_manifest(command, sample, blank(tmp_path / "t.img", DISK_SIZE))
 
 
 @pytest.mark.parametrize("table", [[[0, 1024], [DISK_SIZE - 4096, DISK_SIZE]], [[0, 1024], [3 * MIB, 5 * MIB]]])
@@ -132,7 +132,7 @@ def test_used_ranges_beyond_the_disk_or_upon_each_other_are_refused(
     assert target.stat().st_blocks == 0
 
 
-def test_text_that_a_terminal_would_obey_is_not_printed(rescue: Rescue, sample: Sample) -> None:
+def test_text_that_a_terminal_would_obey_is_not_printed(command: Rescue, sample: Sample) -> None:
     evil = "\x1b[2J\x07\u202egnp.exe\r\n"
 
     def change(image: dict[str, Any]) -> None:
@@ -143,5 +143,5 @@ def test_text_that_a_terminal_would_obey_is_not_printed(rescue: Rescue, sample: 
 
     sample.edit(change)
     for words in (["images"], ["show", sample.image_id], ["restore", sample.image_id, "new.img", "--plan"]):
-        said = rescue(*words, "--library", sample.library).out
+        said = command(*words, "--library", sample.library).out
         assert not any(char in said for char in "\x1b\x07\u202e\r")

@@ -126,20 +126,24 @@ def test_an_endless_chain_of_extended_boot_records_ends(tmp_path: Path) -> None:
     disk = blank(tmp_path / "pc.img", DISK_SIZE)
     partition(disk, "label: dos\nstart=2048, size=90000, type=5\n")
     with disk.open("r+b") as file:
-        for i in range(5_000):
+        for i in range(3000):
             os.pwrite(file.fileno(), _record(1, 1, 2 * i + 2), (2048 + 2 * i) * 512)
-    _captured_as_it_is_or_refused(disk, tmp_path)
+    done = capture_here(disk, tmp_path / "library", tmp_path / "capture")
+    assert isinstance(done.result, CaptureResult), done.message
+    sample = Sample(tmp_path / "library", done.result.image, disk)
+    assert len(sample.imaged.table_extents) <= 1025
+    assert restore_here(sample, blank(tmp_path / "target.img", DISK_SIZE), tmp_path / "restore").status == 0
 
 
 @pytest.mark.parametrize("label", ["sun", "sgi"])
 def test_a_table_that_is_not_handled_refuses_the_capture_and_not_the_restore(
-    rescue: Rescue, captured: Sample, tmp_path: Path, label: str
+    command: Rescue, captured: Sample, tmp_path: Path, label: str
 ) -> None:
     disk = partition(blank(tmp_path / "pc.img", DISK_SIZE), f"label: {label}\n")
-    error = rescue("capture", disk, "--library", tmp_path / "library", "--json", status=3).json["error"]
+    error = command("capture", disk, "--library", tmp_path / "library", "--json", status=3).json["error"]
     assert "pc.img cannot be captured: the partition table is of a kind that is not handled" in error["message"]
     assert not (tmp_path / "library").exists()
-    said = rescue("restore", captured.image_id, disk, "--plan", "--library", captured.library).out
+    said = command("restore", captured.image_id, disk, "--plan", "--library", captured.library).out
     assert "could not be looked at in full" in said
     assert restore_here(captured, disk, tmp_path / "job").status == 0
     assert holds_used_bytes(captured, disk)

@@ -72,11 +72,13 @@ def test_a_restore_killed_at_any_moment_is_known_as_such_and_completed_by_the_ne
     measured = _old_system(tmp_path / "measured.img", kind)
     longest = seconds_of(finish(start(_plan(captured, measured)))) + 0.05
     seen: list[str] = []
-    for moment in moments(-(-KILLS // 3), longest, seed=len(kind)):
+    for turn, moment in enumerate(moments(-(-KILLS // 3), longest, seed=len(kind))):
         target = _old_system(tmp_path / "target.img", kind)
         untouched = target.read_bytes()
         job = start(_plan(captured, target))
-        if kill_after(job, moment):
+        if turn % 2:
+            wait_for_first_write(job, target)
+        if kill_after(job, moment / (10 if turn % 2 else 1)):
             assert job.died().status == 5
             assert "target.img may be only partly restored" in job.died().state
             seen.append(_judge(captured, target, untouched))

@@ -71,19 +71,19 @@ def test_every_reading_command_prints_json_and_nothing_else(rescue: Rescue, capt
     ],
 )
 def test_every_refusal_is_json_with_its_status(
-    rescue: Rescue, captured: Sample, tmp_path: Path, words: list[str], status: int, code: str
+    command: Rescue, captured: Sample, tmp_path: Path, words: list[str], status: int, code: str
 ) -> None:
     (tmp_path / "loop").symlink_to("loop")
     names = {"IMAGE": captured.image_id, "DISK": str(captured.disk), "LOOP": str(tmp_path / "loop")}
-    done = rescue(*(names.get(word, word) for word in words), "--library", captured.library, "--json", status=status)
+    done = command(*(names.get(word, word) for word in words), "--library", captured.library, "--json", status=status)
     assert done.json["error"]["code"] == code
     assert done.json["error"]["status"] == status
     assert done.err == ""
 
 
 @pytest.mark.parametrize("words", [["watch", "x"], ["cancel", "x"], ["watch", "../jobs/x"], ["watch", "x" * 5000]])
-def test_a_job_that_is_not_there_is_a_usage_error(rescue: Rescue, words: list[str]) -> None:
-    assert rescue(*words, "--json", status=2).json["error"]["code"] == "no-such-job"
+def test_a_job_that_is_not_there_is_a_usage_error(command: Rescue, words: list[str]) -> None:
+    assert command(*words, "--json", status=2).json["error"]["code"] == "no-such-job"
 
 
 @pytest.mark.parametrize("library", ["loop", "x" * 5000, "file", "file/below", "a/loop/b"])

@@ -256,6 +256,7 @@ def discover() -> tuple[Path, ...]:
 
 def candidates() -> tuple[Path, ...]:
     """Folders on attached media where a library is, or could be made."""
-    here = [path for path in discover() if os.access(path, os.W_OK)]
-    new = [root / FOLDER for root in media.mounted() if not any(p.is_relative_to(root) for p in here)]
+    roots = media.mounted(writable=True)
+    here = [path for path in discover() if os.access(path, os.W_OK) or any(path.is_relative_to(root) for root in roots)]
+    new = [root / FOLDER for root in roots if not any(path.is_relative_to(root) for path in here)]
     return (*here, *new)

@@ -30,7 +30,7 @@ _OPTIONS = {
     "ntfs": "ro",
 }
 _DRIVERS = {"ntfs": "ntfs3"}
-_NOT_MEDIA = ("/proc", "/sys", "/dev", "/boot", "/etc", "/usr", "/var", "/tmp")
+_NOT_MEDIA = ("/proc", "/sys", "/dev", "/boot", "/etc", "/usr", "/var", "/tmp", "/snap", "/run/rescue/")
 _LIBRARY_MARKS = ("library.json", "rescue-library/library.json")
 
 
@@ -39,14 +39,20 @@ def on_live_system() -> bool:
     return bool(os.environ.get("RESCUE_LIVE"))
 
 
-def mounted() -> tuple[Path, ...]:
-    """Where file systems of disks are mounted, but for those that make the running system."""
+def mounted(*, writable: bool = False) -> tuple[Path, ...]:
+    """Where file systems of disks are mounted, but for those that make the running system.
+
+    `writable` leaves out those that cannot be written to; what the live system mounted read-only itself can be.
+    """
     found = []
     for device, mount in read_mounts():
-        if device.startswith("0:") or mount.where in ("/", "[swap]", "/home", "/run/rescue/medium"):
-            continue
         where = Path(mount.where)
-        if not mount.where.startswith(_NOT_MEDIA) and where.is_dir() and os.access(where, os.R_OK | os.X_OK):
+        ours = where == IMAGES or ROOT in where.parents
+        if device.startswith("0:") or mount.where in ("/", "[swap]", "/home"):
+            continue
+        if not ours and (mount.where.startswith(_NOT_MEDIA) or (writable and mount.read_only)):
+            continue
+        if where.is_dir() and os.access(where, os.R_OK | os.X_OK):
             found.append(where)
     return tuple(dict.fromkeys(found))
 

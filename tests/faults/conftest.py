@@ -1,6 +1,8 @@
 """A disk that is captured once, and a copy of its library for each test to damage."""
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,13 +10,34 @@ import pytest
 from imaging.events import CaptureResult
 from rescue import cli
 from tests.command import Outcome
-from tests.faults.world import Sample, capture_here, sample_disk
+from tests.faults.world import Sample, capture_here, sample_disk, tmpfs
 
 
 @pytest.fixture(scope="session")
-def captured(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A place in memory where that can be had: a capture waits until all that anyone has written is on the medium."""
+    folder = tmp_path_factory.mktemp("quick")
+    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
+        yield folder
+        return
+    with tmpfs(folder, "2G"):
+        yield folder
+
+
+@pytest.fixture
+def tmp_path(quick: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """As pytest's own, but quick, and emptied at once."""
+    folder = quick / f"test{abs(hash(request.node.nodeid))}"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def captured(quick: Path) -> Sample:
     """One image; not to be damaged."""
-    folder = tmp_path_factory.mktemp("captured")
+    folder = quick / "captured"
+    folder.mkdir()
     disk = sample_disk(folder / "pc.img")
     result = capture_here(disk, folder / "library", folder / "job").result
     assert isinstance(result, CaptureResult)

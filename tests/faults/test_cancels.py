@@ -34,9 +34,10 @@ Rescue = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+def wide(quick: Path) -> Sample:
     """An image that takes a while: 100 MiB of random data."""
-    folder = tmp_path_factory.mktemp("wide")
+    folder = quick / "wide"
+    folder.mkdir()
     disk = wide_disk(folder / "pc.img", 100)
     result = capture_here(disk, folder / "library", folder / "job").result
     assert result is not None

@@ -3,6 +3,7 @@
 import struct
 from dataclasses import dataclass
 
+from imaging import ntfs
 from imaging.blockdev import read
 from imaging.disk import Content
 from imaging.errors import IoError
@@ -49,7 +50,8 @@ def doubt(fd: int, offset: int, content: Content) -> Doubt | None:
     """Whether what the file system says of its free space may be older than its data.
 
     A journal that was not replayed can hold newer allocation maps than those in place, so that blocks shown as free
-    are not. Sources: Linux fs/ext4/ext4.h, fs/btrfs/ctree.h (super blocks).
+    are not. Sources: Linux fs/ext4/ext4.h, fs/btrfs/ctree.h, include/linux/f2fs_fs.h (super blocks), Microsoft's exFAT
+    specification (3.1.13, VolumeFlags), Apple's TN1150 (volume header).
     """
     try:
         match content.kind:
@@ -57,9 +59,23 @@ def doubt(fd: int, offset: int, content: Content) -> Doubt | None:
                 return _ext_doubt(read(fd, 1024, offset + 1024))
             case "btrfs":
                 return _btrfs_doubt(read(fd, 4096, offset + BTRFS_SUPER))
+            case "ntfs":
+                return _ntfs_doubt(fd, offset)
+            case "exfat":
+                return _exfat_doubt(read(fd, 512, offset))
+            case "hfsplus":
+                return _hfsplus_doubt(read(fd, 512, offset + 1024))
+            case "f2fs":
+                return _f2fs_doubt(fd, offset)
     except IoError as error:
-        return Doubt(why=f"its super block cannot be read: {error.message}")
+        return Doubt(why=f"its state cannot be read: {error.message}")
     return None
+
+
+def _ntfs_doubt(fd: int, offset: int) -> Doubt | None:
+    if ntfs.log_is_closed(lambda at, size: read(fd, size, offset + at)):
+        return None
+    return Doubt(why="its log is open: Windows was hibernated, shut down with fast start-up, or crashed")
 
 
 _EXT_NEEDS_RECOVERY = 0x4
@@ -85,6 +101,48 @@ def _btrfs_doubt(super_block: bytes) -> Doubt | None:
         return Doubt(why="it was not unmounted cleanly: its log tree waits to be replayed")
     if struct.unpack_from("<Q", super_block, 0x88)[0] != 1:
         return Doubt(why="it spans several devices")
+    return None
+
+
+_EXFAT_DIRTY = 0x2
+
+
+def _exfat_doubt(boot: bytes) -> Doubt | None:
+    if struct.unpack_from("<H", boot, 106)[0] & _EXFAT_DIRTY:
+        return Doubt(why="it was not unmounted cleanly: it is marked as dirty")
+    return None
+
+
+_HFSPLUS_UNMOUNTED = 1 << 8
+
+
+def _hfsplus_doubt(header: bytes) -> Doubt | None:
+    """A volume inside an old HFS wrapper has its header elsewhere, and is not shown to be clean."""
+    if header[:2] not in (b"H+", b"HX") or not struct.unpack_from(">I", header, 4)[0] & _HFSPLUS_UNMOUNTED:
+        return Doubt(why="it was not unmounted cleanly")
+    return None
+
+
+_F2FS_BLOCK = 4096
+_F2FS_UNMOUNTED = 0x1
+
+
+def _f2fs_doubt(fd: int, offset: int) -> Doubt | None:
+    """By the newer of the two checkpoint packs that are whole: each ends with a copy of the block it begins with."""
+    super_block = read(fd, 512, offset + 1024)
+    per_segment = struct.unpack_from("<I", super_block, 20)[0]
+    if per_segment != 9:
+        raise IoError(f"2^{per_segment} blocks a segment", code="bad-super-block")
+    first = struct.unpack_from("<I", super_block, 76)[0]
+    packs = []
+    for start in (first, first + (1 << per_segment)):
+        head = read(fd, 512, offset + start * _F2FS_BLOCK)
+        version, flags, blocks = *struct.unpack_from("<Q", head), *struct.unpack_from("<II", head, 132)
+        end = read(fd, 8, offset + (start + blocks - 1) * _F2FS_BLOCK) if 0 < blocks <= 1 << per_segment else b""
+        if end == head[:8]:
+            packs.append((version, flags))
+    if not packs or not max(packs)[1] & _F2FS_UNMOUNTED:
+        return Doubt(why="it was not unmounted cleanly: newer data may follow its last checkpoint")
     return None
 
 

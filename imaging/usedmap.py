@@ -2,7 +2,8 @@
 
 partclone's domain mode says so for the file systems it knows. What it says is not taken on trust: a map that does not
 parse, is short of the volume, or comes from a file system whose own map may be stale, means that the whole volume
-counts as used. The tail of every volume counts as used: partclone's maps leave out the NTFS backup boot sector.
+counts as used. Both ends of every
+volume count as used: partclone's maps leave out the NTFS backup boot sector.
 """
 
 import os
@@ -17,10 +18,10 @@ from imaging.extents import Extents
 from imaging.filesystems import BTRFS_SUPER, btrfs_system_stripes, doubt
 from imaging.run import find_tool, run
 
-TAIL = 64 << 10
+HEAD = 128 << 10
+"""The first bytes of a volume that always count as used: a swap header, and where others' old marks would be."""
+TAIL = 128 << 10
 """The last bytes of a volume that always count as used."""
-SWAP_HEADER = 64 << 10
-"""A swap header fills one page, and pages have up to 64 KiB."""
 _TOOLS = {
     "ext2": "partclone.ext2",
     "ext3": "partclone.ext3",
@@ -32,8 +33,6 @@ _TOOLS = {
     "exfat": "partclone.exfat",
     "f2fs": "partclone.f2fs",
     "hfsplus": "partclone.hfsp",
-    "minix": "partclone.minix",
-    "nilfs2": "partclone.nilfs2",
 }
 _TIMEOUT = 3600.0
 
@@ -53,8 +52,7 @@ def volume_map(path: str, fd: int, offset: int, size: int, content: Content) -> 
     Never fails for want of knowledge: then all of it counts as used and `note` says why.
     """
     if content.kind == "swap":
-        head, tail = (0, min(size, SWAP_HEADER)), (max(0, size - TAIL), size)
-        return VolumeMap(used=Extents([head, tail]), origin="header")
+        return VolumeMap(used=_ends(size), origin="header")
     try:
         why = _why_not_mapped(fd, offset, content)
         if why:
@@ -66,7 +64,12 @@ def volume_map(path: str, fd: int, offset: int, size: int, content: Content) -> 
         return _whole(size, error.message)
     except OSError as error:
         return _whole(size, f"its map cannot be kept: {error.strerror}")
-    return VolumeMap(used=used.union(Extents([(max(0, size - TAIL), size)])), origin="partclone")
+    return VolumeMap(used=used.union(_ends(size)), origin="partclone")
+
+
+def _ends(size: int) -> Extents:
+    """Both ends of a volume: what stood there before it must not be found there after a restore."""
+    return Extents([(0, min(size, HEAD)), (max(0, size - TAIL), size)])
 
 
 def _whole(size: int, note: str) -> VolumeMap:

@@ -1,16 +1,19 @@
 """Volumes whose free-space maps may be older than their data: all of them is stored, and comes back byte by byte."""
 
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from imaging import ntfs
+from imaging.blockdev import opened, read
 from tests.disks import MIB, blank, partition, run
 from tests.matrix import images, volumes
 from tests.matrix.tools import Place, attached, copied, mounted, said
-from tests.matrix.volumes import BTRFS, EXT4, NTFS, XFS, FileSystem
+from tests.matrix.volumes import BTRFS, EXFAT, EXT4, NTFS, XFS, FileSystem
 
 pytestmark = pytest.mark.root
 _SYNCED = b"this was synced and must not get lost\n" * 20_000
@@ -122,7 +125,41 @@ def test_ntfs_marked_dirty_means_all_is_used(files: Path, room: Path) -> None:
     assert volumes.entries(NTFS, source.on(target)) == volumes.entries(NTFS, source)
 
 
-@pytest.mark.parametrize("kind", [EXT4, XFS, BTRFS, NTFS], ids=lambda kind: kind.name)
+def _write(place: Place, at: int, data: bytes) -> None:
+    with place.path.open("r+b") as file:
+        file.seek(place.start + at)
+        file.write(data)
+
+
+def test_ntfs_with_an_open_log_means_all_is_used(files: Path, room: Path) -> None:
+    source = _disk(NTFS, room / "source.img")
+    volumes.make(NTFS, source)
+    volumes.fill(NTFS, source, files)
+    page = bytearray(4096)
+    struct.pack_into("<4s12xIIH", page, 0, b"RSTR", 4096, 4096, 0x30)
+    struct.pack_into("<QHHHH", page, 0x30, 7, 1, 0xFFFF, 0, 0)
+    with opened(str(source.path)) as fd:
+        start = ntfs._log_start(lambda at, size: read(fd, size, source.start + at))
+        assert read(fd, 8192, source.start + start) == b"\xff" * 8192
+    _write(source, start, bytes(page) * 2)
+    _expect_all_of_it(source, room, "its log is open")
+
+
+def test_exfat_marked_dirty_means_all_is_used(files: Path, room: Path) -> None:
+    source = _disk(EXFAT, room / "source.img")
+    volumes.make(EXFAT, source)
+    volumes.fill(EXFAT, source, files)
+    _write(source, 106, b"\x02")
+    _expect_all_of_it(source, room, "marked as dirty")
+
+
+def test_a_fresh_ntfs_is_mapped(room: Path) -> None:
+    source = _disk(NTFS, room / "source.img")
+    volumes.make(NTFS, source)
+    assert images.capture(source.path, room / "library").manifest["volumes"][0]["map_origin"] == "partclone"
+
+
+@pytest.mark.parametrize("kind", [EXT4, XFS, BTRFS, NTFS, EXFAT], ids=lambda kind: kind.name)
 def test_a_file_system_that_was_unmounted_is_mapped(kind: FileSystem, files: Path, room: Path) -> None:
     source = _disk(kind, room / "source.img")
     volumes.make(kind, source)

@@ -28,7 +28,9 @@ def read_mounts() -> list[tuple[str, Mount]]:
         device = fields[2]
         if device.startswith("0:"):  # btrfs and overlay show a number of their own
             device = device_number(source) or device
-        where = Mount(source=source, where=_unescape(fields[4]), read_only="ro" in fields[5].split(","))
+        # A read-only bind of what is writable elsewhere changes all the same.
+        read_only = "ro" in fields[5].split(",") and "ro" in tail[-1].split(",")
+        where = Mount(source=source, where=_unescape(fields[4]), read_only=read_only)
         found.append((device, where))
     return [*found, *_read_swaps()]
 

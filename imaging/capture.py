@@ -128,6 +128,7 @@ def _end_orderly(job: _Job) -> None:
 
 def _capture_disk(job: _Job, image_id: str, disk: Disk) -> ImagedDisk:
     with opened(disk.path) as fd:
+        mark = inventory.write_mark(fd)
         job.report.step(f"Reading what is used on {disk.name}")
         volumes, used = _survey(job, disk, fd)
         table = sfdisk.table_extents(fd, disk.table, disk.size, disk.logical_sector)
@@ -137,7 +138,7 @@ def _capture_disk(job: _Job, image_id: str, disk: Disk) -> ImagedDisk:
         job.report.step(f"Capturing {disk.name}", used.total)
         files = _store_chunks(job, disk, fd, ends, used)
         job.report.finish_step()
-        if inventory.fingerprint(fd) != disk.fingerprint:
+        if inventory.fingerprint(fd) != disk.fingerprint or inventory.write_mark(fd) != mark:
             raise IoError(
                 f"{disk.name} was written to while it was captured",
                 code="source-changed",

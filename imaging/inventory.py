@@ -3,9 +3,12 @@
 Regular files are looked at in the same way and can stand wherever a disk can.
 """
 
+import errno
 import os
 import stat
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +16,18 @@ import pyudev
 from blake3 import blake3
 
 from imaging import filesystems, sfdisk, unfinished
-from imaging.blockdev import is_block_device, is_read_only, open_for_reading, read, real_path, sector_sizes, size_of
+from imaging.blockdev import (
+    is_block_device,
+    is_locked,
+    is_read_only,
+    open_for_reading,
+    read,
+    real_path,
+    sector_sizes,
+    size_of,
+)
 from imaging.disk import Content, Disk, DiskId, Mount, PartitionTable, Role, TableKind
-from imaging.errors import RefusedError, RescueError, UsageError
+from imaging.errors import IoError, RefusedError, RescueError, UsageError
 from imaging.manifest import Machine
 from imaging.mounts import disks_beneath, disks_beneath_path, read_mounts
 from imaging.run import find_tool, run
@@ -28,6 +40,10 @@ _BOOT_SECTORS = ("vfat", "exfat", "ntfs")
 _MIB = 1 << 20
 _SETTLE = 15
 """Seconds: a drive that hangs must not hide the others."""
+_SECTORS_WRITTEN, _SECTORS_DISCARDED = 6, 13
+"""Fields of a block device's `stat` in sysfs; the count of requests would count flushes, too."""
+_LOOKS, _BETWEEN_LOOKS = 4, 0.05
+"""Another program that looks in this very way at a disk holds it for a moment."""
 
 
 def scan(libraries: Iterable[Path] = ()) -> tuple[Disk, ...]:
@@ -241,6 +257,7 @@ def _look_inside(disk: Disk) -> Disk:
     except RescueError as error:
         return replace(disk, problem=error.message)
     try:
+        disk = replace(disk, holders=disk.holders or _unknown_holder(disk, fd))
         if not disk.regular_file:
             logical, physical = sector_sizes(fd)
             disk = replace(
@@ -260,6 +277,31 @@ def _look_inside(disk: Disk) -> Disk:
         return replace(disk, problem=error.message)
     finally:
         os.close(fd)
+
+
+def _unknown_holder(disk: Disk, fd: int) -> tuple[str, ...]:
+    """Who holds a disk that no mount and no device is known to stand on, as far as words go.
+
+    The kernel names no holder of a btrfs' further devices, of ZFS' members, or of external journals.
+    """
+    if disk.regular_file:
+        return ("another program",) if is_locked(fd) else ()
+    if disk.mounts or not _is_held(disk.path):
+        return ()
+    return ("another user of the device",)
+
+
+def _is_held(path: str) -> bool:
+    for look in range(_LOOKS):
+        if look:
+            time.sleep(_BETWEEN_LOOKS)
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+            return False
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                return False
+    return True
 
 
 def _sized(identity: DiskId, fd: int) -> DiskId:
@@ -312,13 +354,32 @@ def fingerprint(fd: int) -> str:
     return blake3(head + tail).hexdigest()
 
 
+def write_mark(fd: int) -> tuple[int, ...]:
+    """What differs once anything was written to an open disk, and is not changed by reading it.
+
+    A device's counters of sectors written and discarded, after what waits in memory was written; a file's size and
+    times. Only to be compared with a mark of the same disk. Source: Linux Documentation/block/stat.rst.
+    """
+    status = os.fstat(fd)
+    if not stat.S_ISBLK(status.st_mode):
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    with suppress(OSError):  # a failure of what others wrote is theirs; what cannot be read is noticed when it is
+        os.fsync(fd)
+    node = Path(f"/sys/dev/block/{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}/stat")
+    try:
+        counters = [int(word) for word in node.read_text(encoding="ascii").split()]
+    except (OSError, ValueError) as error:
+        raise IoError(f"{node} cannot be read: {error}", code="read-failed") from error
+    return tuple(counters[i] for i in (_SECTORS_WRITTEN, _SECTORS_DISCARDED) if i < len(counters))
+
+
 def refuse_if_changed(shown: Disk, now: Disk) -> None:
     """Raise RefusedError (code "disk-changed") unless `now` is the disk that was shown, as it was shown."""
     hint = "look at the disks again and make a new plan"
     if not shown.id.same_disk(now.id):
         what = f"{now.name} is not the disk that was shown: {_called(now.id)}, not {_called(shown.id)}"
         raise RefusedError(what, code="disk-changed", hint=hint)
-    if shown.fingerprint != now.fingerprint:
+    if shown.fingerprint != now.fingerprint or (shown.table, shown.content) != (now.table, now.content):
         raise RefusedError(f"{now.name} was written to since the plan was shown", code="disk-changed", hint=hint)
 
 

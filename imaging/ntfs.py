@@ -31,7 +31,7 @@ def log_is_closed(read: Read) -> bool:
 def _log_start(read: Read) -> int:
     boot = read(0, 512)
     sector, per_cluster = struct.unpack_from("<HB", boot, 0x0B)
-    cluster = sector * (per_cluster if per_cluster <= 0x80 else 1 << (256 - per_cluster))
+    cluster: int = sector * (per_cluster if per_cluster <= 0x80 else 1 << (256 - per_cluster))
     size = struct.unpack_from("<b", boot, 0x40)[0]
     record = 1 << -size if size < 0 else size * cluster
     if not (512 <= record <= 1 << 16 and 512 <= cluster <= 1 << 21):

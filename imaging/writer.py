@@ -3,11 +3,12 @@
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from imaging.blockdev import read_exactly, size_of
+from imaging.blockdev import lock, read_exactly, size_of
 from imaging.durable import written
 from imaging.errors import IoError, RefusedError
 from imaging.run import find_tool, run
@@ -15,6 +16,8 @@ from imaging.run import find_tool, run
 _BLKRRPART = 0x125F
 _BLKFLSBUF = 0x1261
 _SETTLE = 30.0
+_PATIENCE = 1.0
+"""Seconds: whoever looks at the disks holds each of them for a moment to learn if it is in use."""
 
 
 class Target:
@@ -90,7 +93,7 @@ def _open(path: str, *, regular_file: bool, create: bool) -> int:
     elif not regular_file:
         flags |= os.O_EXCL
     try:
-        return os.open(path, flags, 0o600)
+        return _open_patiently(path, flags)
     except FileExistsError as error:
         raise RefusedError(f"{path} was made since the plan was shown", code="disk-changed") from error
     except OSError as error:
@@ -101,8 +104,22 @@ def _open(path: str, *, regular_file: bool, create: bool) -> int:
         raise IoError(f"{path} cannot be opened: {error.strerror}", code="cannot-open") from error
 
 
+def _open_patiently(path: str, flags: int) -> int:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return os.open(path, flags, 0o600)
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
+
+
 def _lock(fd: int, path: str) -> None:
+    """Both kinds of locks: our jobs meet at the first, and programs like QEMU hold the second."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise RefusedError(f"{path} is in use by another job", code="in-use") from error
+    if not lock(fd):
+        raise RefusedError(f"{path} is in use by another program", code="in-use", hint="close it")

@@ -1,21 +1,27 @@
 """Targets that must not be written to, and targets that are no longer what was shown."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from imaging import inventory, jobs, planner
+from imaging import capture, inventory, jobs, planner, writer
+from imaging.blockdev import opened
 from imaging.disk import Disk, DiskId, Mount, PartitionTable, Role, TableKind
 from imaging.errors import RefusedError
 from imaging.events import Finished
 from imaging.jobs import JobState
+from imaging.library import DiskFiles
 from imaging.plan import RestorePlan
 from tests.command import Outcome, run_rescue
 from tests.disks import MIB, blank, looped, run
-from tests.faults.world import DISK_SIZE, Sample, carry_out_here, mounted, sample_disk, until
+from tests.faults.world import DISK_SIZE, Sample, carry_out_here, images_of, mounted, sample_disk, until
 
 Rescue = Callable[..., Outcome]
 FREE = Disk(
@@ -159,6 +165,73 @@ def test_a_disk_that_a_program_holds_is_refused(captured: Sample, loop: str) -> 
 
 
 @pytest.mark.root
+def test_every_disk_of_a_mounted_btrfs_is_refused(captured: Sample, tmp_path: Path) -> None:
+    files = [blank(tmp_path / f"{name}.img", 128 * MIB) for name in ("one", "two")]
+    with looped(files[0]) as one, looped(files[1]) as two:
+        run("mkfs.btrfs", "-q", one, two)
+        assert (inventory.look(one).holders, inventory.look(two).holders) == ((), ())
+        with mounted(one, tmp_path / "mnt", "-o", f"device={one},device={two}"):
+            assert "is mounted at" in _refused(captured, one)[1]
+            code, message = _refused(captured, two)
+            assert (code, "in use by another user of the device" in message) == ("in-use", True)
+            assert "another user of the device" in planner.why_not_source(inventory.look(two))
+        run("btrfs", "device", "scan", "--forget")
+        assert planner.why_not_source(inventory.look(two)) == ""
+
+
+@pytest.mark.root
+def test_looking_at_a_disk_adds_nothing_to_what_is_known_of_its_use(tmp_path: Path, loop: str) -> None:
+    with mounted(loop, tmp_path / "mnt", "-o", "ro"):
+        assert (inventory.look(loop).holders, len(inventory.look(loop).mounts)) == ((), 1)
+    with writer.opened(loop, regular_file=False):
+        assert inventory.look(loop).holders == ("another user of the device",)
+
+
+@pytest.mark.root
+def test_a_file_system_that_is_writable_elsewhere_is_not_read_only(tmp_path: Path, loop: str) -> None:
+    with mounted(loop, tmp_path / "mnt"), mounted(str(tmp_path / "mnt"), tmp_path / "bound", "--bind"):
+        run("mount", "-o", "remount,bind,ro", tmp_path / "bound")
+        assert [mount.read_only for mount in inventory.look(loop).mounts] == [False, False]
+    with mounted(loop, tmp_path / "mnt", "-o", "ro"):
+        assert [mount.read_only for mount in inventory.look(loop).mounts] == [True]
+
+
+_LIKE_QEMU = """
+import fcntl, os, struct, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi0q", fcntl.F_RDLCK, os.SEEK_SET, 100, 2, 0))
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def _locked_by_another(path: Path) -> Iterator[None]:
+    """While another process holds two of the file's bytes, as a virtual machine does."""
+    words = [sys.executable, "-c", _LIKE_QEMU, str(path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        yield
+        child.communicate()
+
+
+def test_a_disk_file_that_a_virtual_machine_uses_is_refused(captured: Sample, tmp_path: Path) -> None:
+    target = blank(tmp_path / "target.img", DISK_SIZE)
+    plan = _plan(captured, target)
+    with _locked_by_another(target):
+        code, message = _refused(captured, target)
+        assert (code, "in use by another program" in message) == ("in-use", True)
+        assert carry_out_here(plan, tmp_path / "job").code == "in-use"
+        with (
+            pytest.raises(RefusedError, match="in use by another program"),
+            writer.opened(str(target), regular_file=True),
+        ):
+            pass
+    assert carry_out_here(plan, tmp_path / "again").status == 0
+
+
+@pytest.mark.root
 def test_a_read_only_disk_is_refused(captured: Sample, tmp_path: Path) -> None:
     backing = blank(tmp_path / "backing.img", DISK_SIZE)
     device = run("losetup", "--find", "--show", "--read-only", backing).strip()
@@ -245,3 +318,38 @@ def test_a_source_that_changed_since_the_plan_was_shown_is_not_captured(tmp_path
     done = carry_out_here(plan, tmp_path / "job")
     assert (done.status, done.code) == (3, "disk-changed")
     assert not (tmp_path / "library").exists()
+
+
+@pytest.mark.parametrize("at", [20 * MIB, 40 * MIB])
+def test_a_source_that_is_written_to_while_it_is_captured_makes_no_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    disk = sample_disk(tmp_path / "pc.img", megabytes=1)
+    store = capture._store_chunks
+
+    def store_and_write(*args: Any) -> DiskFiles:
+        files = store(*args)
+        with disk.open("r+b") as file:
+            os.pwrite(file.fileno(), b"\1", at)
+        return files
+
+    monkeypatch.setattr(capture, "_store_chunks", store_and_write)
+    done = carry_out_here(planner.plan_capture([inventory.look(str(disk))], tmp_path / "library"), tmp_path / "job")
+    assert (done.status, done.code) == (5, "source-changed")
+    assert "pc.img was written to while it was captured" in done.message
+    assert images_of(tmp_path / "library") == []
+
+
+@pytest.mark.root
+def test_the_write_mark_of_a_device_changes_with_writes_alone(tmp_path: Path, loop: str) -> None:
+    with opened(loop) as fd:
+        before = inventory.write_mark(fd)
+        inventory.look(loop)
+        run("partclone.ext4", "-D", "-s", loop, "-O", tmp_path / "map", "-L", tmp_path / "log")
+        os.sync()
+        assert inventory.write_mark(fd) == before
+        with Path(loop).open("r+b") as device:
+            device.seek(20 * MIB)
+            device.write(b"1")
+            device.flush()
+            assert inventory.write_mark(fd) != before

@@ -5,6 +5,7 @@ import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from heapq import merge
 
 from blake3 import blake3
 
@@ -28,14 +29,30 @@ class Extents:
         """Take `(start, end)` pairs in bytes, in any order, overlapping or not; empty ones are dropped."""
         self._starts = array("Q")
         self._ends = array("Q")
-        for start, end in sorted(ranges):
+        self._take(sorted(ranges))
+
+    @classmethod
+    def rising(cls, ranges: Iterable[tuple[int, int]]) -> "Extents":
+        """Take pairs whose starts rise, overlapping or not, one after the other: nothing is held beside the set.
+
+        Raises ValueError where a start lies before the one of the range that precedes it.
+        """
+        made = cls()
+        made._take(ranges)
+        return made
+
+    def _take(self, ranges: Iterable[tuple[int, int]]) -> None:
+        starts, ends = self._starts, self._ends
+        for start, end in ranges:
             if end <= start:
                 continue
-            if self._ends and start <= self._ends[-1]:
-                self._ends[-1] = max(self._ends[-1], end)
+            if ends and start <= ends[-1]:
+                if start < starts[-1]:
+                    raise ValueError(f"the range from {start} follows one from {starts[-1]}")
+                ends[-1] = max(ends[-1], end)
             else:
-                self._starts.append(start)
-                self._ends.append(end)
+                starts.append(start)
+                ends.append(end)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return zip(self._starts, self._ends, strict=True)
@@ -66,14 +83,15 @@ class Extents:
 
     def within(self, start: int, end: int) -> list[tuple[int, int]]:
         """The parts of the set inside `[start, end)`, as `(start, end)` pairs of absolute offsets."""
-        found = []
+        return list(self._parts(start, end))
+
+    def _parts(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         i = max(0, bisect_right(self._starts, start) - 1)
         while i < len(self._starts) and self._starts[i] < end:
             low, high = max(start, self._starts[i]), min(end, self._ends[i])
             if low < high:
-                found.append((low, high))
+                yield low, high
             i += 1
-        return found
 
     def overlaps(self, start: int, end: int) -> bool:
         """Whether any byte of `[start, end)` is in the set."""
@@ -82,26 +100,27 @@ class Extents:
 
     def shifted(self, by: int) -> "Extents":
         """The set moved by so many bytes."""
-        return Extents((start + by, end + by) for start, end in self)
+        return Extents.rising((start + by, end + by) for start, end in self)
 
-    def union(self, other: "Extents") -> "Extents":
-        """Every byte that is in either set."""
-        return Extents([*self, *other])
+    def union(self, *others: "Extents") -> "Extents":
+        """Every byte that is in any of the sets."""
+        return Extents.rising(merge(self, *others))
 
     def clipped(self, start: int, end: int) -> "Extents":
         """The part of the set inside `[start, end)`."""
-        return Extents(self.within(start, end))
+        return Extents.rising(self._parts(start, end))
 
     def minus(self, other: "Extents") -> "Extents":
         """Every byte of this set that is not in the other."""
-        left: list[tuple[int, int]] = []
+        return Extents.rising(self._left_by(other))
+
+    def _left_by(self, other: "Extents") -> Iterator[tuple[int, int]]:
         for start, end in self:
             at = start
-            for low, high in other.within(start, end):
-                left.append((at, low))
+            for low, high in other._parts(start, end):
+                yield at, low
                 at = high
-            left.append((at, end))
-        return Extents(left)
+            yield at, end
 
 
 def _little_endian(values: "array[int]") -> bytes:
@@ -117,11 +136,8 @@ def encode(used: Extents, size: int) -> bytes:
     Layout, little-endian: magic `RSCUUSED`, u32 version, u32 zero, u64 disk size, u64 count; count u64 starts;
     count u64 ends; BLAKE3 of all that (32 bytes).
     """
-    starts, ends = array("Q"), array("Q")
-    for start, end in used:
-        starts.append(start)
-        ends.append(end)
-    body = _HEADER.pack(_MAGIC, _VERSION, 0, size, len(used)) + _little_endian(starts) + _little_endian(ends)
+    header = _HEADER.pack(_MAGIC, _VERSION, 0, size, len(used))
+    body = header + _little_endian(used._starts) + _little_endian(used._ends)
     return body + blake3(body).digest()
 
 
@@ -153,7 +169,9 @@ def decode(data: bytes, size: int, name: str) -> Extents:
     if sys.byteorder == "big":
         starts.byteswap()
         ends.byteswap()
-    used = Extents(zip(starts, ends, strict=True))
-    if len(used) != count or used.end > size or used._starts != starts or used._ends != ends:
-        raise bad("the used map's ranges overlap, are out of order or lie beyond the disk")
-    return used
+    last = -1
+    for start, end in zip(starts, ends, strict=True):
+        if not last < start < end <= size:
+            raise bad("the used map's ranges overlap, are out of order or lie beyond the disk")
+        last = end
+    return Extents.rising(zip(starts, ends, strict=True))

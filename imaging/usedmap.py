@@ -8,6 +8,7 @@ volume count as used: partclone's maps leave out the NTFS backup boot sector.
 
 import os
 import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,7 +108,8 @@ def _partclone(path: str, offset: int, size: int, content: Content) -> Extents:
         tool = _TOOLS[content.kind]
         if run([tool, "-D", "-s", loop, "-O", found, "-L", log], accept=(0, 1), timeout=_TIMEOUT).status:
             raise IoError(f"{tool} cannot map it: {_complaint(log)}", code="tool-failed")
-        return parse_domain(found.read_text(encoding="ascii", errors="replace"), size)
+        with found.open(encoding="ascii", errors="replace") as lines:
+            return parse_domain(lines, size)
 
 
 def _complaint(log: Path) -> str:
@@ -123,16 +125,25 @@ def _btrfs_extra(super_block: bytes, size: int) -> Extents:
     return Extents([*btrfs_system_stripes(super_block), *supers]).clipped(0, size)
 
 
-def parse_domain(text: str, size: int) -> Extents:
-    """Parse the map that `partclone -D` writes, of a volume of `size` bytes.
+def parse_domain(lines: Iterable[str], size: int) -> Extents:
+    """Parse the lines of the map that `partclone -D` writes, of a volume of `size` bytes, one after the other.
 
-    What lies past the map's end counts as used. Raises IoError (code "bad-map") where a line does not parse, ranges
-    overlap, leave gaps or reach beyond the volume, or nothing is used at all.
+    A badly fragmented volume has millions of lines: none is kept. What lies past the map's end counts as used. Raises
+    IoError (code "bad-map") where a line does not parse, ranges overlap, leave gaps or reach beyond the volume, or
+    nothing is used at all.
     """
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    used: list[tuple[int, int]] = []
-    at = 0
-    for line in lines[1:]:
+    used = Extents.rising(_domain_ranges(lines, size))
+    if not used:
+        raise IoError("its map is empty", code="bad-map")
+    return used
+
+
+def _domain_ranges(lines: Iterable[str], size: int) -> Iterator[tuple[int, int]]:
+    """The used ranges, rising, and what lies past the map's end; nothing where no range is used."""
+    rows = (line for line in lines if line.strip() and not line.startswith("#"))
+    next(rows, None)  # where partclone stands now, and how it fares
+    at, any_used = 0, False
+    for line in rows:
         try:
             start_word, length_word, mark = line.split()
             start, length = int(start_word, 16), int(length_word, 16)
@@ -142,7 +153,7 @@ def parse_domain(text: str, size: int) -> Extents:
             raise IoError(f"its map is not whole: {line[:60]!r} after byte {at}", code="bad-map")
         at = start + length
         if mark == "+":
-            used.append((start, at))
-    if not used:
-        raise IoError("its map is empty", code="bad-map")
-    return Extents([*used, (at, size)])
+            any_used = True
+            yield start, at
+    if any_used:
+        yield at, size

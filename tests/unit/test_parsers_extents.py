@@ -1,5 +1,8 @@
 """Sets of byte ranges and the used map: laws of sets, round trips, and damage that is always refused."""
 
+import tracemalloc
+from itertools import chain
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,7 +96,7 @@ WORDS = st.one_of(st.from_regex(r"0x[0-9a-f]{1,18}", fullmatch=True), st.sampled
 @given(st.lists(st.lists(WORDS, max_size=4).map(" ".join), max_size=6).map("\n".join), st.integers(0, 1 << 40))
 def test_no_text_makes_the_domain_parser_fail_otherwise(text: str, size: int) -> None:
     try:
-        used = parse_domain(text, size)
+        used = parse_domain(text.splitlines(), size)
     except IoError as error:
         assert error.code == "bad-map"
     else:
@@ -103,7 +106,7 @@ def test_no_text_makes_the_domain_parser_fail_otherwise(text: str, size: int) ->
 @given(st.text(max_size=200), st.integers(0, 1 << 40))
 def test_no_letters_make_the_domain_parser_fail_otherwise(text: str, size: int) -> None:
     with pytest.raises(IoError):
-        parse_domain(text, size)
+        parse_domain(text.splitlines(), size)
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.booleans()), min_size=1, max_size=9), st.integers(0, 20))
@@ -116,9 +119,9 @@ def test_a_map_that_is_whole_means_what_it_says(pieces: list[tuple[int, bool]], 
     text = "\n".join(lines)
     if not used:
         with pytest.raises(IoError, match="empty"):
-            parse_domain(text, at + tail)
+            parse_domain(text.splitlines(), at + tail)
     else:
-        assert _bytes_of(parse_domain(text, at + tail)) == used | set(range(at, at + tail))
+        assert _bytes_of(parse_domain(text.splitlines(), at + tail)) == used | set(range(at, at + tail))
 
 
 @pytest.mark.parametrize(
@@ -126,4 +129,24 @@ def test_a_map_that_is_whole_means_what_it_says(pieces: list[tuple[int, bool]], 
 )
 def test_a_map_with_gaps_or_beyond_the_volume_is_refused(line: str) -> None:
     with pytest.raises(IoError, match="its map"):
-        parse_domain(f"0x0 ?\n{line}\n", 0x40)
+        parse_domain(["0x0 ?", line], 0x40)
+
+
+def test_ranges_that_do_not_rise_are_not_taken_for_rising() -> None:
+    assert list(Extents.rising([(0, 4), (4, 5), (4, 9), (20, 21), (30, 30)])) == [(0, 9), (20, 21)]
+    with pytest.raises(ValueError, match="follows one from 8"):
+        Extents.rising([(8, 12), (4, 9)])
+
+
+def test_a_badly_fragmented_volume_takes_little_memory() -> None:
+    count, size = 100_000, 8192
+    lines = (f"0x{at * size:x} 0x{size:x} {'+' if at % 2 else '?'}\n" for at in range(2 * count))
+    tracemalloc.start()
+    try:
+        used = parse_domain(chain(["0x0 ?\n"], lines), 2 * count * size + 5)
+        placed = used.clipped(0, used.end).shifted(1 << 20).union(Extents([(0, 512)]), Extents([(1 << 50, 1 << 51)]))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (len(used), len(placed)) == (count, count + 2)
+    assert peak < 60 * count

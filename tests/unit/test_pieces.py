@@ -122,7 +122,7 @@ DOMAIN = """# Domain logfile created by Partclone
 
 
 def test_a_domain_map_is_parsed_and_what_lies_past_it_counts_as_used() -> None:
-    assert list(usedmap.parse_domain(DOMAIN, 0x110000)) == [(0, 0x10000), (0x20000, 0x110000)]
+    assert list(usedmap.parse_domain(DOMAIN.splitlines(), 0x110000)) == [(0, 0x10000), (0x20000, 0x110000)]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_domain_map_is_parsed_and_what_lies_past_it_counts_as_used() -> None:
 )
 def test_a_domain_map_that_is_not_whole_is_refused(text: str) -> None:
     with pytest.raises(IoError):
-        usedmap.parse_domain(text, 0x100000)
+        usedmap.parse_domain(text.splitlines(), 0x100000)
 
 
 SFDISK_MBR = """{"partitiontable": {"label":"dos","id":"0x1234","device":"/dev/sda","unit":"sectors","sectorsize":512,

@@ -61,7 +61,8 @@ class CaptureResult(msgspec.Struct, frozen=True, kw_only=True, tag="capture"):
 class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     """What a restore did, in chunks: `compared` were looked at on the target, `skipped` held the right bytes.
 
-    `written_bytes` counts plain bytes. `read_back` says whether what was written was read back and found right.
+    `written_bytes` counts plain bytes. `tables` counts disks whose partition table had to be written. `read_back`
+    says whether what was written was read back and found right.
     """
 
     image: str
@@ -71,11 +72,12 @@ class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     written_bytes: int
     read_back: bool
     seconds: float
+    tables: int = 0
 
 
 class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, tag="verify"):
-    """What a verification found: `bad` names chunks that are corrupt or missing, `differing` counts those that a
-    target holds otherwise.
+    """What a verification found: `bad` names chunks that are corrupt or missing, the first thousand of `bad_count`;
+    `differing` counts those that a target holds otherwise.
     """
 
     image: str
@@ -84,6 +86,7 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, tag="verify"):
     bad: tuple[str, ...]
     differing: int
     seconds: float
+    bad_count: int = 0
 
 
 Result = CaptureResult | RestoreResult | VerifyResult

@@ -14,6 +14,9 @@ from imaging.library import Library
 from imaging.pipeline import ChunkBuffer, Counter, Reporter, busy_chunks, run_all
 from imaging.plan import VerifyPlan
 
+_MOST_TOLD = 100
+_MOST_NAMED = 1000
+
 
 def verify(plan: VerifyPlan, report: Reporter, cancel: threading.Event) -> VerifyResult:
     """Carry out a verification: nothing is written. Every bad chunk is found, not just the first.
@@ -25,27 +28,60 @@ def verify(plan: VerifyPlan, report: Reporter, cancel: threading.Event) -> Verif
     library = Library.open(Path(plan.library))
     image = library.image(plan.image)
     counts = Counter()
-    bad: set[str] = set()
+    bad: set[bytes] = set()
+    tell = _Warnings(report)
     for disk in image.disks:
         if plan.against is not None and disk.name != plan.disk:
             continue
         content = Content.load(library, image, disk)
         if plan.against is None:
-            _verify_chunks(content, bad, counts, report, cancel)
+            _verify_chunks(content, bad, counts, tell, report, cancel)
         else:
             inventory.refuse_if_changed(plan.against, inventory.look(plan.against.path))
-            _compare(content, plan.against.path, counts, report, cancel)
+            _compare(content, plan.against.path, counts, tell, report, cancel)
+    tell.rest()
     return VerifyResult(
         image=image.id,
         chunks=counts["chunks"],
         bytes=counts["bytes"],
-        bad=tuple(sorted(bad)),
+        bad=tuple(name.hex() for name in sorted(bad)[:_MOST_NAMED]),
+        bad_count=len(bad),
         differing=counts["differing"],
         seconds=time.monotonic() - began,
     )
 
 
-def _verify_chunks(content: Content, bad: set[str], counts: Counter, report: Reporter, cancel: threading.Event) -> None:
+class _Warnings:
+    """What is wrong, in words: the first of them, then how many more. Events often lie in memory."""
+
+    def __init__(self, report: Reporter) -> None:
+        """Take where they are told."""
+        self._report = report
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def __call__(self, message: str) -> None:
+        """Tell it, unless enough was told."""
+        with self._lock:
+            self._count += 1
+            told = self._count <= _MOST_TOLD
+        if told:
+            self._report.log(message, "warning")
+
+    def rest(self) -> None:
+        """Tell how many were not told."""
+        if self._count > _MOST_TOLD:
+            self._report.log(f"And {self._count - _MOST_TOLD:,} more like these", "warning")
+
+
+def _verify_chunks(
+    content: Content,
+    bad: set[bytes],
+    counts: Counter,
+    tell: _Warnings,
+    report: Reporter,
+    cancel: threading.Event,
+) -> None:
     """Check each chunk once, the all-zero ones that casync needs among them."""
     index = content.index
     chosen = _claims(content)
@@ -57,8 +93,8 @@ def _verify_chunks(content: Content, bad: set[str], counts: Counter, report: Rep
             try:
                 content.plain(i)
             except BadImageError as error:
-                bad.add(index.id(i).hex())
-                report.log(error.message, "warning")
+                bad.add(index.id(i))
+                tell(error.message)
             counts.add("chunks")
             counts.add("bytes", index.length(i))
             report.advance(index.length(i))
@@ -81,7 +117,9 @@ def _claims(content: Content) -> list[int]:
     return [*first.values(), *others]
 
 
-def _compare(content: Content, path: str, counts: Counter, report: Reporter, cancel: threading.Event) -> None:
+def _compare(
+    content: Content, path: str, counts: Counter, tell: _Warnings, report: Reporter, cancel: threading.Event
+) -> None:
     with opened(path) as fd:
 
         def read(buffer: memoryview, offset: int) -> None:
@@ -96,7 +134,7 @@ def _compare(content: Content, path: str, counts: Counter, report: Reporter, can
                 size = sum(high - low for low, high in content.ranges(i))
                 if not content.matches(i, read, buffer):
                     counts.add("differing")
-                    report.log(f"The disk differs from the image at byte {content.index.start(i)}", "warning")
+                    tell(f"The disk differs from the image at byte {content.index.start(i)}")
                 counts.add("chunks")
                 counts.add("bytes", size)
                 report.advance(size)
@@ -105,11 +143,11 @@ def _compare(content: Content, path: str, counts: Counter, report: Reporter, can
 
         run_all(busy_chunks(content.index, content.body), make_worker, cancel)
         report.finish_step()
-        _compare_table(content, read, path, counts, report)
+        _compare_table(content, read, path, counts, tell)
 
 
 def _compare_table(
-    content: Content, read: Callable[[memoryview, int], None], path: str, counts: Counter, report: Reporter
+    content: Content, read: Callable[[memoryview, int], None], path: str, counts: Counter, tell: _Warnings
 ) -> None:
     size = inventory.look(path).size
     for at, data in content.table_pieces(size):
@@ -120,4 +158,4 @@ def _compare_table(
             found = bytearray()
         if found != data:
             counts.add("differing")
-            report.log(f"The disk's partition table differs from the image's at byte {at}", "warning")
+            tell(f"The disk's partition table differs from the image's at byte {at}")

@@ -22,19 +22,26 @@ WorkerFactory = Callable[[], Callable[[int], None]]
 
 
 class Reporter:
-    """Writes events, from any thread, and keeps progress to a few lines a second."""
+    """Writes events, from any thread, and keeps progress to a few lines a second.
 
-    def __init__(self, write: Callable[[bytes], object]) -> None:
-        """Take the function that appends one encoded event."""
-        self._write = write
+    An event that cannot be written, because the state folder is full, is lost: work on a disk never ends for that.
+    """
+
+    def __init__(self, append: Callable[[memoryview], int | None], release: Callable[[], None] = lambda: None) -> None:
+        """Take a function that appends bytes and returns how many, and one that makes room for the last event."""
+        self._append = append
+        self._release = release
+        self._torn = False
         self._lock = threading.Lock()
         self._done = self._moved = self._total = 0
         self._told = 0.0
 
     def send(self, event: events.AnyEvent) -> None:
-        """Write one event."""
+        """Write one event; for the last one room is made where there is none."""
         with self._lock:
-            self._write(events.encode(event))
+            if not self._write(event) and isinstance(event, events.Finished):
+                self._release()
+                self._write(event)
 
     def log(self, message: str, level: str = "info") -> None:
         """A line for the person who watches."""
@@ -46,7 +53,7 @@ class Reporter:
             self._done = self._moved = 0
             self._total = total
             self._told = 0.0
-            self._write(events.encode(events.Step(time=time.time(), name=name, total=total)))
+            self._write(events.Step(time=time.time(), name=name, total=total))
 
     def advance(self, done: int, moved: int = 0) -> None:
         """So many more bytes were gone through, and so many of them moved."""
@@ -64,8 +71,22 @@ class Reporter:
             self._progress()
 
     def _progress(self) -> None:
-        event = events.Progress(time=time.time(), done=self._done, total=self._total, moved=self._moved)
-        self._write(events.encode(event))
+        self._write(events.Progress(time=time.time(), done=self._done, total=self._total, moved=self._moved))
+
+    def _write(self, event: events.AnyEvent) -> bool:
+        """Append a line; whether all of it was. What was left of a line before ends first, so that readers skip it."""
+        data = (b"\n" if self._torn else b"") + events.encode(event)
+        left = memoryview(data)
+        try:
+            while left:
+                count = self._append(left)
+                if not count:
+                    break
+                left = left[count:]
+        except OSError:
+            pass
+        self._torn = bool(left) and (self._torn or len(left) < len(data))
+        return not left
 
 
 def run_all(items: Sequence[int], make_worker: WorkerFactory, cancel: threading.Event) -> None:

@@ -3,12 +3,15 @@
 It holds the job's lock while it lives, appends events to the job's folder, and stops between two chunks on SIGTERM.
 """
 
+import os
 import resource
 import signal
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from imaging import __version__, events, jobs
@@ -20,9 +23,13 @@ from imaging.plan import CapturePlan, Plan, RestorePlan, VerifyPlan
 from imaging.restore import restore
 from imaging.verify import verify
 
+_RESERVE = 128 << 10
+"""Bytes that no last event exceeds: a verification names a thousand chunks at most."""
+
 
 def main(argv: list[str]) -> int:
     """Carry out the job in the folder `argv[1]`; returns its exit status."""
+    os.umask(0o077)  # an image holds every secret of the disk, whoever may read the medium that it lies on
     folder = Path(argv[1])
     cancel = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -31,12 +38,31 @@ def main(argv: list[str]) -> int:
     with jobs.claimed(folder) as out:
         if jobs.Job(folder).cancelled:
             cancel.set()
-        report = Reporter(out.write)
-        finished = carry_out(folder, report, cancel)
-        report.send(finished)
+        with _reserve(folder) as release:
+            report = Reporter(out.write, release)
+            finished = carry_out(folder, report, cancel)
+            report.send(finished)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"status {finished.status}; peak memory {peak} KiB", file=sys.stderr)
+    with suppress(OSError):
+        print(f"status {finished.status}; peak memory {peak} KiB", file=sys.stderr)
     return finished.status
+
+
+@contextmanager
+def _reserve(folder: Path) -> Iterator[Callable[[], None]]:
+    """Room in the job's folder that is given back for the last event, should the state folder be full by then."""
+    path = folder / "reserve"
+
+    def release() -> None:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+    with suppress(OSError):
+        path.write_bytes(bytes(_RESERVE))
+    try:
+        yield release
+    finally:
+        release()
 
 
 def carry_out(folder: Path, report: Reporter, cancel: threading.Event) -> Finished:
@@ -47,7 +73,7 @@ def carry_out(folder: Path, report: Reporter, cancel: threading.Event) -> Finish
         return _finished(_do(plan, report, cancel))
     except RescueError as error:
         if error.__cause__ is not None:
-            traceback.print_exc()
+            _log_traceback()
         return Finished(
             time=time.time(),
             status=error.exit_status,
@@ -57,14 +83,21 @@ def carry_out(folder: Path, report: Reporter, cancel: threading.Event) -> Finish
             state=error.state,
         )
     except Exception as error:
-        traceback.print_exc()
+        _log_traceback()
         return Finished(
             time=time.time(),
             status=ExitStatus.INTERNAL,
             message=f"an error in Rescue itself: {type(error).__name__}: {error}",
             code="internal",
             hint=f"the log {folder / 'log'} says where",
+            state=getattr(error, "state", ""),
         )
+
+
+def _log_traceback() -> None:
+    """The log can lie on a file system that is full: that must not keep the last event from being told."""
+    with suppress(OSError):
+        traceback.print_exc()
 
 
 def kind(plan: Plan) -> str:
@@ -93,13 +126,15 @@ def _finished(result: Result) -> Finished:
     match result:
         case CaptureResult():
             message = f"Image {result.image} was captured."
+        case RestoreResult(written=0, tables=tables) if tables:
+            message = "Only the partition table had to be written: all else was there already."
         case RestoreResult(written=0):
             message = "The disk held everything already: no chunk was written."
         case RestoreResult():
             message = f"Image {result.image} was restored" + (", read back and verified." if result.read_back else ".")
-        case VerifyResult(bad=bad) if bad:
+        case VerifyResult(bad=bad, bad_count=count) if bad:
             status, code = ExitStatus.BAD_IMAGE, "corrupt-chunk"
-            message = f"{len(bad)} of {result.chunks} chunks are corrupt or missing."
+            message = f"{max(count, len(bad))} of {result.chunks} chunks are corrupt or missing."
             hint = "this image cannot be restored in full: keep other images, and check the disk that holds the library"
         case VerifyResult(differing=differing) if differing:
             status, code = ExitStatus.DIFFERS, "differs"

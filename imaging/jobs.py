@@ -7,7 +7,9 @@ state folder is `$RESCUE_STATE`, else /run/rescue for root, else the user's runt
 import fcntl
 import os
 import secrets
+import shutil
 import signal
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +21,7 @@ from pathlib import Path
 from imaging import plan
 from imaging.disk import DiskId
 from imaging.durable import write_file, written
-from imaging.errors import ExitStatus, RefusedError, UsageError, WorkerDiedError
+from imaging.errors import ExitStatus, IoError, RefusedError, RescueError, UsageError, WorkerDiedError
 from imaging.events import AnyEvent, Finished, decode
 from imaging.plan import Plan, RestorePlan
 from imaging.run import spawn_worker
@@ -49,7 +51,23 @@ def state_folder() -> Path:
         return Path(os.environ["RESCUE_STATE"])
     if os.geteuid() == 0:
         return Path("/run/rescue")
-    return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/rescue-{os.geteuid()}") / "rescue"
+    if os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(os.environ["XDG_RUNTIME_DIR"]) / "rescue"
+    return own_folder(own_folder(Path(f"/tmp/rescue-{os.geteuid()}")) / "rescue")
+
+
+def own_folder(path: Path) -> Path:
+    """Make a folder where anyone can make one, or take this user's own; raises RefusedError where it is another's."""
+    with written(path), suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise RefusedError(
+            f"{path} is not a folder that this user alone can write to: jobs cannot lie there",
+            code="unsafe-state-folder",
+            hint="set RESCUE_STATE to a folder of your own",
+        )
+    return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +240,9 @@ def submit(what: Plan) -> Job:
         with written(folder):
             folder.mkdir(mode=0o700)
             (folder / "lock").touch(mode=0o600)
-        write_file(folder / "plan.json", plan.encode(what))
         job = Job(folder)
         try:
-            spawn_worker(folder, folder / "log")
+            _start(job, what)
             deadline = time.monotonic() + _START_TIME
             while job.state is JobState.STARTING and time.monotonic() < deadline:
                 time.sleep(0.02)
@@ -233,6 +250,19 @@ def submit(what: Plan) -> Job:
             # Ctrl+C must not leave a worker behind that nobody knows of: the caller follows it to its end.
             job.cancel()
     return job
+
+
+def _start(job: Job, what: Plan) -> None:
+    """A plan that nobody carries out would keep its disks from others: without a worker no job is left."""
+    try:
+        write_file(job.folder / "plan.json", plan.encode(what))
+        spawn_worker(job.folder, job.folder / "log")
+    except OSError as error:
+        shutil.rmtree(job.folder, ignore_errors=True)
+        raise IoError(f"no worker can be started: {error}", code="no-worker") from error
+    except RescueError:
+        shutil.rmtree(job.folder, ignore_errors=True)
+        raise
 
 
 @contextmanager

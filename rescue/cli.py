@@ -22,7 +22,8 @@ exit statuses:
   6  cancelled
   7  verify --against: the disk differs from the image
 
-A library is looked for in $RESCUE_LIBRARY, then on the media that are attached, where --library is not given.
+Where --library is not given, the library is that of $RESCUE_LIBRARY; where that is not set, too, all libraries on the
+media that are attached are looked at.
 """
 
 

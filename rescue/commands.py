@@ -1,11 +1,12 @@
 """What each command does: look, plan, show, confirm, submit, follow."""
 
+import os
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -52,7 +53,7 @@ def report_error(error: RescueError, *, json: bool) -> int:
 
 def disks(options: Namespace) -> int:
     """`rescue disks`."""
-    found = inventory.scan(_known_libraries(options))
+    found = inventory.scan([real_path(path) for path in ([options.library] if options.library else discover())])
     if options.json:
         _print_json({"disks": found})
     else:
@@ -61,7 +62,9 @@ def disks(options: Namespace) -> int:
 
 
 def _known_libraries(options: Namespace) -> list[Path]:
-    return [real_path(path) for path in ([options.library] if options.library else discover())]
+    """The library that was given, else that of the environment, else all that are attached."""
+    given = options.library or os.environ.get("RESCUE_LIBRARY")
+    return [real_path(path) for path in ([given] if given else discover())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class _Found:
 
 
 def _libraries(options: Namespace) -> list[Library]:
-    """The library that was given, or all that are attached; raises BadImageError where there is none."""
+    """Those of the known libraries that can be read, with a warning for others; raises RescueError where none can."""
     paths = _known_libraries(options)
     if not paths:
         raise BadImageError(
@@ -81,7 +84,33 @@ def _libraries(options: Namespace) -> list[Library]:
             code="not-a-library",
             hint="give its folder with --library DIR",
         )
-    return [Library.open(path) for path in paths]
+    good, bad = _each(paths, Library.open)
+    _warn_unless_alone(good, bad)
+    return good
+
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+def _each(things: Sequence[_In], ask: Callable[[_In], _Out]) -> tuple[list[_Out], list[RescueError]]:
+    """What each thing answers, and the errors of those that cannot."""
+    good: list[_Out] = []
+    bad: list[RescueError] = []
+    for thing in things:
+        try:
+            good.append(ask(thing))
+        except RescueError as error:
+            bad.append(error)
+    return good, bad
+
+
+def _warn_unless_alone(good: Sequence[object], bad: Sequence[RescueError]) -> None:
+    """One library that cannot be read must not hide the others; raises its error where there are none."""
+    if bad and not good:
+        raise bad[0]
+    for error in bad:
+        print(f"rescue: warning: {report.clean(error.message)}", file=sys.stderr)
 
 
 def _find(options: Namespace) -> _Found:
@@ -90,7 +119,7 @@ def _find(options: Namespace) -> _Found:
     for library in _libraries(options):
         try:
             return _Found(library, library.image(options.image))
-        except BadImageError as found:
+        except RescueError as found:
             if error is None or found.code != "no-such-image":
                 error = found
     assert error is not None
@@ -101,10 +130,11 @@ def images(options: Namespace) -> int:
     """`rescue images`."""
     good: list[tuple[str, Image]] = []
     damaged: list[tuple[str, DamagedImage]] = []
-    for library in _libraries(options):
-        listing = library.images()
-        good.extend((str(library.path), image) for image in listing.images)
-        damaged.extend((str(library.path), image) for image in listing.damaged)
+    listings, bad = _each(_libraries(options), lambda library: (str(library.path), library.images()))
+    _warn_unless_alone(listings, bad)
+    for path, listing in listings:
+        good.extend((path, image) for image in listing.images)
+        damaged.extend((path, image) for image in listing.damaged)
     if options.json:
         _print_json(
             {
@@ -232,6 +262,9 @@ def _confirm(plan: RestorePlan, options: Namespace) -> None:
             code="not-confirmed",
             hint="check which disk is meant: nothing was written",
         )
+    if doomed and sys.stdin.isatty() and (options.json or not sys.stdout.isatty()):
+        for line in report.plan_lines(plan, planner.seconds_expected(plan)):
+            print(line, file=sys.stderr)
     for target in doomed:
         if not sys.stdin.isatty():
             raise RefusedError(
@@ -244,10 +277,11 @@ def _confirm(plan: RestorePlan, options: Namespace) -> None:
 
 
 def _ask(question: str) -> str:
+    """What is typed, empty at the end of input; the question goes where the terminal is, not into a pipe."""
+    sys.stderr.write(question)
+    sys.stderr.flush()
     try:
-        return input(question)
-    except EOFError:
-        return ""
+        return sys.stdin.readline()
     except KeyboardInterrupt:
         raise CancelledError("stopped: nothing was written") from None
 

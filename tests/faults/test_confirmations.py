@@ -1,5 +1,7 @@
 """Nothing is erased unless the person names what is erased."""
 
+import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -111,3 +113,34 @@ def test_a_new_file_needs_no_confirmation(rescue: Rescue, captured: Sample, tmp_
     done = rescue(*_words(captured, tmp_path / "new.img"))
     assert "CREATED:" in done.out
     assert holds_used_bytes(captured, tmp_path / "new.img")
+
+
+def test_json_at_a_terminal_shows_the_plan_and_asks_beside_it(captured: Sample, target: Path, tmp_path: Path) -> None:
+    words = " ".join(
+        shlex.quote(word) for word in [sys.executable, "-m", "rescue", *_words(captured, target), "--json"]
+    )
+    child = pexpect.spawn("/bin/sh", ["-c", f"{words} > {tmp_path / 'out'}"], encoding="utf-8", timeout=30)
+    try:
+        child.expect("ERASED: target.img")
+        child.expect("Type target.img to erase it")
+        child.sendline("target.img")
+        assert _status(child) == 0
+    finally:
+        child.close(force=True)
+    events = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert (events[0]["event"], events[-1]["event"]) == ("started", "finished")
+
+
+def test_a_plan_that_goes_into_a_pipe_is_shown_at_the_terminal_as_well(
+    captured: Sample, target: Path, tmp_path: Path
+) -> None:
+    words = shlex.join([sys.executable, "-m", "rescue", *_words(captured, target)])
+    child = pexpect.spawn("/bin/sh", ["-c", f"{words} > {tmp_path / 'out'}"], encoding="utf-8", timeout=30)
+    try:
+        child.expect("ERASED: target.img")
+        child.expect("Type target.img to erase it")
+        child.sendline("no")
+        assert _status(child) == 3
+    finally:
+        child.close(force=True)
+    assert _untouched(target)

@@ -1,5 +1,6 @@
 """What is printed: JSON alone where JSON was asked for, and no traceback whatever happens to a pipe or a path."""
 
+import io
 import json
 import os
 import signal
@@ -9,8 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from imaging import inventory, planner
+from imaging.events import Step
+from rescue import commands, follow
 from tests.command import Outcome
 from tests.disks import MIB, blank, run
 from tests.faults.killing import finish, start
@@ -200,3 +204,42 @@ def test_a_termination_of_the_follower_lets_the_job_run_on(captured: Sample, tmp
                 break
         child.send_signal(signal.SIGTERM)
     until(lambda: images_of(tmp_path / "library"), what="the image")
+
+
+def test_a_library_that_cannot_be_read_does_not_hide_the_others(
+    command: Rescue, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "library.json").write_bytes(b"{")
+    for found in ((broken, sample.library), (sample.library, broken)):
+        monkeypatch.setattr(commands, "discover", lambda found=found: found)
+        for words in (["images"], ["show", sample.image_id], ["restore", sample.image_id, tmp_path / "new", "--plan"]):
+            done = command(*words, "--json")
+            assert done.json
+            assert f"rescue: warning: {broken / 'library.json'}" in done.err
+    monkeypatch.setattr(commands, "discover", lambda: (broken,))
+    assert command("images", "--json", status=4).json["error"]["code"] == "not-a-library"
+
+
+def test_the_library_of_the_environment_is_the_only_one(
+    command: Rescue, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = sample.copy(tmp_path / "other")
+    monkeypatch.setattr(commands, "discover", lambda: (sample.library, other.library))
+    assert len(command("images", "--json").json["images"]) == 2
+    disk = blank(tmp_path / "disk.img", MIB)
+    assert "several libraries" in command("capture", disk, "--json", status=2).json["error"]["message"]
+    monkeypatch.setenv("RESCUE_LIBRARY", str(other.library))
+    assert [image["library"] for image in command("images", "--json").json["images"]] == [str(other.library)]
+    monkeypatch.setattr(follow, "follow", lambda *_, **__: 0)
+    assert str(other.library) in command("capture", disk).out
+    assert command("images", "--json", "--library", sample.library).json["images"][0]["library"] == str(sample.library)
+
+
+def test_a_disk_whose_name_looks_like_markup_is_shown_by_its_name() -> None:
+    bar = follow._Bar()
+    bar.show(Step(time=0.0, name="Capturing [red]pc.img[/nope]", total=10))
+    console = Console(file=io.StringIO(), width=160)
+    console.print(bar._bars.get_renderable())
+    assert "Capturing [red]pc.img[/nope]" in console.file.getvalue()  # type: ignore[attr-defined]

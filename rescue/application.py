@@ -110,7 +110,7 @@ class RescueApp(Host):
             live = self.states.live(self.backend.jobs())
         except RescueError:
             return ""
-        lines = [f"{clean(job.plan.title)}\n{left_behind(job.plan)}" for job in live]
+        lines = [f"{clean(job.title)}\n{left_behind(job.known_plan)}".rstrip() for job in live]
         return "\n\n".join(["", "A JOB IS RUNNING and would be cut off:", *lines]) if lines else ""
 
     def attempt(self, act: Callable[[], None]) -> None:

@@ -40,8 +40,12 @@ class Job(Protocol):
         """Its folder's name."""
 
     @property
-    def plan(self) -> Plan:
-        """What it does."""
+    def known_plan(self) -> Plan | None:
+        """What it does; None where that cannot be read."""
+
+    @property
+    def title(self) -> str:
+        """What it does, in one line."""
 
     @property
     def state(self) -> str:

@@ -37,9 +37,15 @@ class Engine:
         return library.discover()
 
     def _attach_media(self) -> None:
-        """Mount what may hold images, but for disks that a job is at work on: a mount would take them from it."""
-        live = [job for job in jobs.jobs() if job.state in LIVE_STATES]
-        taken = {path for job in live for _, path, _ in disks_used(job.plan)}
+        """Mount what may hold images, but for disks that a job is at work on: a mount would take them from it.
+
+        Which disks these are is not known of a job whose plan cannot be read; then nothing is mounted.
+        """
+        plans = [job.known_plan for job in jobs.jobs() if job.state in LIVE_STATES]
+        known = [plan for plan in plans if plan is not None]
+        if len(known) < len(plans):
+            return
+        taken = {path for plan in known for _, path, _ in disks_used(plan)}
         media.attach([disk for disk in inventory.scan() if disk.path not in taken])
 
     def candidates(self) -> Sequence[Path]:

@@ -14,8 +14,8 @@ class Feed:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.plan = job.plan
-        self.title = self.plan.title
+        self.plan = job.known_plan
+        self.title = job.title
         self.step = "Starting"
         self.done = 0
         self.total = 0
@@ -104,7 +104,7 @@ class Feed:
                 return [("Written", f"{format_size(self.moved)}; {rest} was right already")]
             case CapturePlan():
                 return [("New", f"{format_size(self.moved)}; {rest} was in the library already")]
-            case VerifyPlan():
+            case VerifyPlan() | None:
                 return []
 
     def rate_line(self) -> str:
@@ -137,8 +137,8 @@ class States:
         return [job for job in jobs if self.of(job) in LIVE_STATES]
 
 
-def left_behind(plan: Plan) -> str:
-    """What a job leaves behind that stops in the middle, in words."""
+def left_behind(plan: Plan | None) -> str:
+    """What a job leaves behind that stops in the middle, in words; empty where its plan cannot be read."""
     match plan:
         case CapturePlan():
             return "There is no new image in the library; the disks are unchanged."
@@ -148,3 +148,5 @@ def left_behind(plan: Plan) -> str:
             return f"{names} {verb} half a system and cannot be used until a restore has run to its end."
         case VerifyPlan():
             return "Nothing was changed."
+        case None:
+            return ""

@@ -7,7 +7,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.widgets import OptionList
 
-from imaging.errors import RescueError
 from rescue.backend import DIED, Job
 from rescue.feed import Feed
 from rescue.formats import clean, shortened
@@ -82,11 +81,7 @@ result says what state it left behind."""
 def job_choice(job: Job, state: str) -> Choice:
     """A job as the list shows it; what went wrong stands out without colour."""
     loud = state.upper() if state in ("failed", DIED) else state
-    try:
-        title = job.plan.title
-    except RescueError as error:
-        return Choice(key=job.id, lines=(job_row(loud, clock(job.started), job.id),), why_not=clean(error.message))
-    return Choice(key=job.id, lines=(job_row(loud, clock(job.started), clean(title)),))
+    return Choice(key=job.id, lines=(job_row(loud, clock(job.started), clean(job.title)),))
 
 
 def feed_of(job: Job) -> Feed:

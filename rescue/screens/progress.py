@@ -118,8 +118,8 @@ key r there, shows it again.
             self.say("step", "Now       stopping ..")
 
 
-def question(plan: Plan) -> str:
-    """The question before a job is cancelled: what it leaves behind."""
+def question(plan: Plan | None) -> str:
+    """The question before a job is cancelled: what it leaves behind, where its plan can be read."""
     match plan:
         case RestorePlan():
             after = "A later restore goes on where this one stops."
@@ -127,4 +127,6 @@ def question(plan: Plan) -> str:
             after = "What is stored already is used by the next backup."
         case VerifyPlan():
             after = ""
+        case None:
+            return "Cancel this job?"
     return f"Cancel this job?\n\nWhat it leaves behind: {left_behind(plan)} {after}".strip()

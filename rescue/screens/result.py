@@ -29,7 +29,7 @@ def verdict(finished: Finished) -> str:
     return VERDICTS.get(finished.status, "FAILED")
 
 
-def next_step(plan: Plan, finished: Finished) -> str:
+def next_step(plan: Plan | None, finished: Finished) -> str:
     """What a person does after a good end."""
     if finished.status != ExitStatus.DONE:
         return ""
@@ -40,7 +40,7 @@ def next_step(plan: Plan, finished: Finished) -> str:
             return "Next: remove the stick and restart the computer."
         case CapturePlan():
             return "Next: keep the medium with the library in a safe place."
-        case VerifyPlan():
+        case VerifyPlan() | None:
             return ""
 
 

@@ -171,12 +171,17 @@ class FakeListing:
 class FakeJob:
     """A job whose worker is the test: it says what `events` hold."""
 
-    plan: Plan
+    known_plan: Plan | None
     id: str = "1"
     state: str = "running"
     started: float = 1000.0
     events: list[AnyEvent] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """As the plan has it."""
+        return self.known_plan.title if self.known_plan else "a job whose plan cannot be read"
 
     @property
     def finished(self) -> Finished | None:
@@ -209,7 +214,7 @@ class FakeJob:
 def running_job(plan: Plan | None = None) -> FakeJob:
     """A job that is a quarter through its step."""
     plan = plan or restore_plan()
-    job = FakeJob(plan=plan)
+    job = FakeJob(known_plan=plan)
     job.say(
         Started(time=1000.0, job="1", kind="restore", title=plan.title),
         Log(time=1000.0, message="the target's table was cleared"),
@@ -331,7 +336,7 @@ class FakeBackend:
     def submit(self, plan: Plan) -> Job:
         """A job that has just started."""
         self.submitted.append(plan)
-        job = FakeJob(plan=plan, id=str(len(self.known_jobs) + 1), state="starting")
+        job = FakeJob(known_plan=plan, id=str(len(self.known_jobs) + 1), state="starting")
         self.known_jobs.insert(0, job)
         return job
 

@@ -4,7 +4,7 @@ import pytest
 
 from rescue.app import is_console
 from tests.app.conftest import Sit
-from tests.app.machine import FAILED, FakeBackend, FakeDamaged, FakeListing, make_image, running_job
+from tests.app.machine import FAILED, FakeBackend, FakeDamaged, FakeJob, FakeListing, make_image, running_job
 
 SAFE = frozenset(map(chr, range(0x20, 0x7F))) | frozenset("\n─│┌┐└┘├┤┬┴┼═║╔╗╚╝╠╣╦╩╬█▒░")
 """Glyphs of the VGA ROM font and of Debian's console fonts."""
@@ -87,3 +87,19 @@ def test_text_consoles_and_serial_lines_are_told_from_terminal_emulators(
     environ: dict[str, str], console: bool
 ) -> None:
     assert is_console(environ) is console
+
+
+@pytest.mark.parametrize("state", ["running", "died"])
+async def test_a_job_whose_plan_is_damaged_can_be_seen_and_cancelled(sit_down: Sit, state: str) -> None:
+    job = FakeJob(known_plan=None, state=state)
+    backend = FakeBackend(known_jobs=[job])
+    async with sit_down(backend) as person:
+        assert "a job whose plan cannot be read" in await person.press("3")
+        shown = await person.press("enter")
+        assert "a job whose plan cannot be read" in shown
+        if state == "running":
+            assert "Cancel this job?" in await person.press("c")
+            await person.press("escape", "escape")
+            backend.calls.clear()
+            await person.press("5")
+            assert "A JOB IS RUNNING" in person.words

@@ -35,6 +35,20 @@ def test_a_disk_that_a_job_works_on_is_never_mounted(
     assert attached == ["/dev/sdb"]
 
 
+def test_nothing_is_mounted_while_a_job_whose_plan_is_damaged_may_be_at_work(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = state / "jobs" / "1"
+    folder.mkdir(parents=True)
+    (folder / "plan.json").write_bytes(b"{")
+    attached: list[object] = []
+    monkeypatch.setenv("RESCUE_LIVE", "1")
+    monkeypatch.setattr(inventory, "scan", lambda: (SDA, SDB))
+    monkeypatch.setattr(media, "attach", attached.append)
+    engine().libraries()
+    assert attached == []
+
+
 def test_a_folder_that_is_no_library_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RescueError):
         engine().images(tmp_path)

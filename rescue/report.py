@@ -353,7 +353,7 @@ def restore_figures(result: RestoreResult) -> list[str]:
         f"Compared: {plural(result.compared, 'chunk')}, of which {result.skipped:,} held the right bytes already",
         f"Written: {plural(result.written, 'chunk')}, {format_size(result.written_bytes)}",
     ]
-    if result.read_back:
+    if result.read_back and result.written:
         lines.append("Checked: everything written was read back and is right")
     elif result.written:
         lines.append("Not checked: what was written was not read back")

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from imaging.disk import Content, PartitionTable, TableKind
-from imaging.events import Log, Progress, Started, Step
+from imaging.events import Log, Progress, RestoreResult, Started, Step
 from imaging.plan import CapturePlan, VerifyPlan
 from rescue import formats, report
 from tests.app import machine as m
@@ -168,3 +169,9 @@ def test_each_event_is_one_line() -> None:
     assert report.event_line(Progress(time=0, done=500, total=2000, moved=100)).startswith(" 25 %  500 B of 2.0 kB")
     assert report.event_line(Log(time=0, message="slow\x07", level="warning")) == "warning: slow?"
     assert report.event_line(m.FAILED).startswith("failed: writing to sda")
+
+
+def test_a_restore_that_had_nothing_to_write_does_not_say_that_it_was_checked() -> None:
+    result = RestoreResult(image="i", compared=6, skipped=6, written=0, written_bytes=0, read_back=True, seconds=3.0)
+    assert "Checked" in " ".join(report.result_lines(m.RESTORED))
+    assert "hecked" not in " ".join(report.result_lines(structs.replace(m.RESTORED, result=result)))

@@ -2,8 +2,10 @@
 
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedWriter
 from pathlib import Path
 
 from imaging.errors import IoError
@@ -32,10 +34,10 @@ def written(what: Path | str) -> Iterator[None]:
 
 def write_file(path: Path, data: bytes | bytearray) -> None:
     """Write a small file whole or not at all, and its folder's entry, down to the medium; raises IoError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     with written(path):
         try:
-            with temporary.open("wb") as file:
+            with create(temporary) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -44,6 +46,11 @@ def write_file(path: Path, data: bytes | bytearray) -> None:
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def create(path: Path) -> BufferedWriter:
+    """Make a file that only its owner reads; raises OSError where anything, also a link, bears that name already."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb")
 
 
 def sync_folder(path: Path) -> None:

@@ -5,13 +5,14 @@ import os
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
+from io import BufferedWriter
 from pathlib import Path
 from typing import Protocol
 
 import zstandard
 
 from imaging.chunk import MAX_CHUNK_SIZE, chunk_id
-from imaging.durable import written
+from imaging.durable import create, written
 from imaging.errors import BadImageError, IoError
 
 _SUFFIX = ".cacnk"
@@ -53,8 +54,6 @@ class LocalStore:
         """Take the folder and, after a writer that died, when that one began (seconds since the epoch)."""
         self._root = root
         self._distrust_since = distrust_since
-        # Two machines that started alike, with one library on a share, have like process ids.
-        self._mark = f"{os.getpid()}-{secrets.token_hex(4)}"
 
     def path(self, chunk: bytes) -> Path:
         """Where the chunk of this id lies."""
@@ -83,8 +82,7 @@ class LocalStore:
         """
         path = self.path(chunk)
         try:
-            with path.open("rb", buffering=0) as file:
-                frame = file.read(size + _FRAME_SLACK)
+            frame = _read(path, size + _FRAME_SLACK)
         except FileNotFoundError as error:
             if not self._root.is_dir():
                 raise IoError(
@@ -102,14 +100,11 @@ class LocalStore:
     def put(self, chunk: bytes, frame: bytes) -> None:
         """Store a frame under a temporary name in the same folder, then rename it; raises IoError."""
         path = self.path(chunk)
-        temporary = path.with_name(f".{path.name}.{self._mark}.tmp")
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
         with written(path):
             try:
-                file = self._create(temporary)
-                with file:
-                    view = memoryview(frame)
-                    while view:
-                        view = view[os.write(file.fileno(), view) :]
+                with self._create(temporary) as file:
+                    file.write(frame)
                 temporary.replace(path)
             except OSError:
                 temporary.unlink(missing_ok=True)
@@ -137,12 +132,12 @@ class LocalStore:
         return True
 
     @staticmethod
-    def _create(path: Path):  # type: ignore[no-untyped-def]
+    def _create(path: Path) -> BufferedWriter:
         try:
-            return path.open("wb", buffering=0)
+            return create(path)
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return path.open("wb", buffering=0)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return create(path)
 
     def sync(self) -> None:
         """One syncfs(2) for all chunks; raises IoError where the medium reports that it lost any."""
@@ -165,10 +160,17 @@ def _id_of(path: Path) -> bytes:
         return b""
 
 
+def _read(path: Path, most: int) -> bytes:
+    """At most so many bytes of a file that may be none: a pipe is not waited for, an endless device not read out."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb", buffering=0) as file:
+        return file.read(most) or b""
+
+
 def _is_whole(path: Path, chunk: bytes) -> bool:
     """Whether a file holds the chunk; one that cannot be read does not: storing it anew mends that, too."""
     try:
-        frame = path.read_bytes()
+        frame = _read(path, MAX_CHUNK_SIZE + _FRAME_SLACK)
         size = zstandard.frame_content_size(frame)
         if not 0 < size <= MAX_CHUNK_SIZE:
             return False

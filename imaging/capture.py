@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from pathlib import Path
 from imaging import chunk, inventory, media, sfdisk
 from imaging.blockdev import opened, read, read_exactly
 from imaging.disk import Disk, Partition, PartitionRole, TableKind
-from imaging.errors import IoError, RefusedError
+from imaging.errors import CancelledError, IoError, RefusedError
 from imaging.events import CaptureResult
 from imaging.extents import Extents
 from imaging.index import DigestTable, Index, blank
@@ -23,12 +23,16 @@ from imaging.plan import CapturePlan
 from imaging.planner import plan_capture
 from imaging.previous import newest_capture
 from imaging.stores import ChunkStore
-from imaging.usedmap import volume_map
+from imaging.usedmap import VolumeMap, volume_map
 from imaging.writers import Writer
 
 _SCAN = 1 << 20
 _BLOCK = 4096
+_LONG_SCAN = 256 << 20
+"""Bytes before the first partition from which on reading them is a step of its own."""
 _MAPS_AT_ONCE = 8
+_LONGEST_NAME = 200
+"""Bytes of a disk's name that leave room, of the 255 of a file's, for a suffix and a temporary one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,7 @@ def capture(plan: CapturePlan, report: Reporter, cancel: threading.Event, tool: 
     then no image is listed, and what was stored of it is room that later captures use.
     """
     began = time.monotonic()
+    _refuse_names(plan.disks)
     path = Path(plan.library)
     media.make_writable(path)
     disks = tuple(inventory.look(disk.path, [path]) for disk in plan.disks)
@@ -58,8 +63,7 @@ def capture(plan: CapturePlan, report: Reporter, cancel: threading.Event, tool: 
         inventory.refuse_if_changed(shown, now)
     plan_capture(disks, path, plan.label, plan.level)
     library = Library.open_or_create(path)
-    image_id = library.new_id()
-    writer = Writer(library, image_id)
+    image_id, writer = _begin(library)
     job = _Job(
         library=library,
         store=library.store(writer.distrust_since),
@@ -99,6 +103,37 @@ def capture(plan: CapturePlan, report: Reporter, cancel: threading.Event, tool: 
     )
 
 
+def _refuse_names(disks: Sequence[Disk]) -> None:
+    """The names of an image's files come from the disks', and a library can lie where letters' cases are one."""
+    for disk in disks:
+        if len(disk.name.encode(errors="surrogateescape")) > _LONGEST_NAME:
+            raise RefusedError(
+                f"{disk.path} cannot be captured: its name is longer than {_LONGEST_NAME} bytes",
+                code="bad-name",
+                hint="give it a shorter name",
+            )
+    if len({disk.name.casefold() for disk in disks}) != len(disks):
+        raise RefusedError(
+            f"the names {', '.join(disk.name for disk in disks)} are not different enough for one image",
+            code="bad-name",
+            hint="give them names that differ by more than capital letters",
+        )
+
+
+def _begin(library: Library) -> tuple[str, Writer]:
+    """An image's id, and the mark and the folder that claim it; raises IoError."""
+    while True:
+        image_id = library.new_id()
+        writer = Writer(library, image_id)
+        try:
+            if library.begin(image_id):
+                return image_id, writer
+        except IoError:
+            writer.end()
+            raise
+        writer.end()
+
+
 def _heal(job: _Job) -> None:
     """Remove what a writer that died left half-written, whichever disk it was of: each name is taken for a chunk."""
     since = job.writer.died_since
@@ -132,7 +167,7 @@ def _capture_disk(job: _Job, image_id: str, disk: Disk) -> ImagedDisk:
         job.report.step(f"Reading what is used on {disk.name}")
         volumes, used = _survey(job, disk, fd)
         table = sfdisk.table_extents(fd, disk.table, disk.size, disk.logical_sector)
-        used = used.union(table).union(_before_first(fd, disk))
+        used = used.union(table).union(_before_first(job, fd, disk))
         boundaries = [edge for volume in volumes for edge in (volume.start, volume.start + volume.size)]
         ends = chunk.cuts(disk.size, boundaries)
         job.report.step(f"Capturing {disk.name}", used.total)
@@ -171,7 +206,21 @@ def _regions(disk: Disk) -> Sequence[Partition]:
     return [Partition(number=0, start=0, size=disk.size, type="", role=PartitionRole.PRIMARY, content=disk.content)]
 
 
+def _stop_if_asked(job: _Job) -> None:
+    if job.cancel.is_set():
+        raise CancelledError("stopped because somebody asked")
+
+
 def _survey(job: _Job, disk: Disk, fd: int) -> tuple[tuple[Volume, ...], Extents]:
+    """The volumes and what is used of all of them.
+
+    A cancel ends it between two volumes: a tool that is at work on one is waited for.
+    """
+
+    def survey(part: Partition) -> VolumeMap:
+        _stop_if_asked(job)
+        return volume_map(disk.path, fd, part.start, part.size, part.content)
+
     regions = _regions(disk)
     for part in regions:
         if part.end > disk.size:
@@ -179,15 +228,14 @@ def _survey(job: _Job, disk: Disk, fd: int) -> tuple[tuple[Volume, ...], Extents
                 f"{disk.name}: partition {part.number} reaches beyond the end of the disk", code="bad-table"
             )
     volumes: list[Volume] = []
-    ranges: list[tuple[int, int]] = []
+    placed_maps: list[Extents] = []
     # Side by side, because partclone spends two seconds a volume asleep.
     with ThreadPoolExecutor(_MAPS_AT_ONCE) as pool:
-        maps = pool.map(lambda part: volume_map(disk.path, fd, part.start, part.size, part.content), regions)
-        for part, found in zip(regions, maps, strict=True):
+        for part, found in zip(regions, pool.map(survey, regions), strict=True):
             if found.note:
                 job.report.log(f"Partition {part.number} of {disk.name} counts as wholly used: {found.note}", "warning")
             placed = found.used.clipped(0, part.size).shifted(part.start)
-            ranges.extend(placed)
+            placed_maps.append(placed)
             volumes.append(
                 Volume(
                     number=part.number,
@@ -199,22 +247,30 @@ def _survey(job: _Job, disk: Disk, fd: int) -> tuple[tuple[Volume, ...], Extents
                     content=part.content,
                 )
             )
-    return tuple(volumes), Extents(ranges)
+    return tuple(volumes), Extents().union(*placed_maps)
 
 
-def _before_first(fd: int, disk: Disk) -> Extents:
+def _before_first(job: _Job, fd: int, disk: Disk) -> Extents:
     """What is not zero before the first partition: boot loaders live there."""
     first = min((p.start for p in disk.table.partitions), default=0)
+    if first >= _LONG_SCAN:
+        job.report.step(f"Reading what lies before the first partition of {disk.name}", first)
+    return Extents.rising(_not_zero(job, fd, first))
+
+
+def _not_zero(job: _Job, fd: int, first: int) -> Iterator[tuple[int, int]]:
+    """The blocks before byte `first` that hold anything, rising."""
     zeros = bytes(_SCAN)
-    found = []
     for start in range(0, first, _SCAN):
+        _stop_if_asked(job)
         data = read(fd, min(_SCAN, first - start), start)
+        if first >= _LONG_SCAN:
+            job.report.advance(len(data))
         if data == zeros[: len(data)]:
             continue
         for at in range(0, len(data), _BLOCK):
             if data[at : at + _BLOCK] != zeros[: len(data[at : at + _BLOCK])]:
-                found.append((start + at, min(start + at + _BLOCK, first)))
-    return Extents(found)
+                yield start + at, min(start + at + _BLOCK, first)
 
 
 def _store_chunks(job: _Job, disk: Disk, fd: int, ends: Sequence[int], used: Extents) -> DiskFiles:

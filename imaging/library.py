@@ -1,9 +1,11 @@
 """A library of images: a folder with the chunks of all images and a folder for each image."""
 
+import errno
 import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,8 +30,14 @@ FORMAT = 1
 FOLDER = "rescue-library"
 """The folder that holds a library at the root of a medium."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_OURS_TO_BE = re.compile(r"lost\+found|\.library\.json\.\d+\.tmp")
+_OURS_TO_BE = re.compile(r"lost\+found|\.library\.json\.[0-9a-f]+\.tmp")
 """What may stand in a folder that becomes a library: a first capture that was killed leaves such a file."""
+_MOST_JSON = 16 << 20
+"""Bytes that no manifest exceeds."""
+_MOST_FILE = 1 << 30
+"""Bytes that no file beside a manifest exceeds, for it is held in memory: chunks for 100 TB, 60 million ranges."""
+_SMALLEST_BLOCK = 512
+_FEW = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +88,7 @@ class Library:
         """Open the library in the folder `path`; raises BadImageError where there is none or it is too new."""
         name = path / "library.json"
         try:
-            data = name.read_bytes()
+            data = read_regular(name, _MOST_JSON, "not-a-library")
         except (FileNotFoundError, NotADirectoryError) as error:
             raise BadImageError(
                 f"{path} is not an image library: there is no library.json in it",
@@ -115,8 +123,9 @@ class Library:
         refuse_to_create(path)
         info = LibraryInfo(format=FORMAT, id=secrets.token_hex(16), digest="sha512-256", chunk_size=CHUNK_SIZE)
         with written(path):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder in ("images", "chunks", "writers"):
-                (path / folder).mkdir(parents=True, exist_ok=True)
+                (path / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         write_file(path / "library.json", msgspec.json.format(msgspec.json.encode(info), indent=1) + b"\n")
         return cls(path, info)
 
@@ -148,7 +157,7 @@ class Library:
                 code="no-such-image",
                 hint="`rescue images` lists them",
             )
-        image = manifest.decode(_read(name), str(name))
+        image = manifest.decode(_read(name, _MOST_JSON), str(name))
         if image.id != image_id:
             raise BadImageError(f"{name}: the manifest is of another image, {image.id!r}", code="bad-manifest")
         return image
@@ -158,7 +167,7 @@ class Library:
 
         def read(suffix: str, digest: str) -> tuple[bytes, str]:
             name = self.file(image.id, disk.name, suffix)
-            data = _read(name)
+            data = _read(name, most_bytes(disk, suffix))
             if blake3(data).hexdigest() != digest:
                 raise BadImageError(
                     f"{name} is damaged: it is not the file that the manifest names", code="bad-image-file"
@@ -181,14 +190,14 @@ class Library:
     def write_disk(self, image_id: str, name: str, files: DiskFiles) -> tuple[str, str, str]:
         """Write what stands beside the manifest; returns the digests of index, used map and digest table, in hex."""
         folder = self.path / "images" / image_id
-        with written(folder):
-            folder.mkdir(parents=True, exist_ok=True)
         parts = {
             "caibx": files.index.encoded,
             "used": extents.encode(files.used, files.index.size),
             "blake3": files.digests.encoded,
         }
         for suffix, data in parts.items():
+            if len(data) > _MOST_FILE:
+                raise RefusedError(f"{name} has too many chunks or used ranges for an image", code="too-large")
             write_file(folder / f"{name}.{suffix}", data)
         index_digest, used_digest, blake3_digest = (blake3(data).hexdigest() for data in parts.values())
         return index_digest, used_digest, blake3_digest
@@ -214,16 +223,64 @@ class Library:
 
     def new_id(self) -> str:
         """An id for a new image: the time, and a few letters against two captures in one second."""
-        return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+
+    def begin(self, image_id: str) -> bool:
+        """Make the folder of a new image; False where another capture has taken the id. Raises IoError."""
+        folder = self.path / "images" / image_id
+        with written(folder):
+            folder.parent.mkdir(mode=0o700, exist_ok=True)
+            try:
+                folder.mkdir(mode=0o700)
+            except FileExistsError:
+                return False
+        return True
 
 
 def _with_size(part: tuple[bytes, str], size: int) -> tuple[bytes, int, str]:
     return part[0], size, part[1]
 
 
-def _read(name: Path) -> bytes:
+def most_bytes(disk: ImagedDisk, suffix: str) -> int:
+    """The length that no file beside the manifest exceeds: what a disk of that size can need, and what is held."""
+    match suffix:
+        case "used":
+            ranges = disk.size // _SMALLEST_BLOCK // 2 + len(disk.volumes) + _FEW
+            return min(_MOST_FILE, _FEW + 16 * ranges)
+        case _:
+            chunks = disk.size // CHUNK_SIZE + 2 * len(disk.volumes) + _FEW
+            return min(_MOST_FILE, _FEW + 40 * chunks)
+
+
+def open_regular(name: Path, most: int, code: str = "bad-image-file") -> int:
+    """Open a file of a library for reading: a library can come from anyone, with links and pipes for files.
+
+    Raises OSError, and BadImageError with `code` where it is not a regular file or longer than `most` bytes.
+    """
     try:
-        return name.read_bytes()
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise BadImageError(f"{name} is a link, not a file", code=code) from error
+        raise
+    status = os.fstat(fd)
+    if stat.S_ISREG(status.st_mode) and status.st_size <= most:
+        return fd
+    os.close(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise BadImageError(f"{name} is not a regular file", code=code)
+    raise BadImageError(f"{name} has {status.st_size} bytes, more than the {most} it can need", code=code)
+
+
+def read_regular(name: Path, most: int, code: str = "bad-image-file") -> bytes:
+    """A file of a library, of `most` bytes at most; raises as `open_regular` does."""
+    with os.fdopen(open_regular(name, most, code), "rb") as file:
+        return file.read(most)
+
+
+def _read(name: Path, most: int) -> bytes:
+    try:
+        return read_regular(name, most)
     except FileNotFoundError as error:
         raise BadImageError(f"{name} is missing", code="bad-image-file") from error
     except OSError as error:

@@ -13,8 +13,8 @@ from blake3 import blake3
 
 from imaging.chunk import ID_SIZE
 from imaging.disk import DiskId
-from imaging.errors import IoError
-from imaging.library import Library
+from imaging.errors import BadImageError, IoError
+from imaging.library import Library, most_bytes, open_regular
 from imaging.manifest import Image, ImagedDisk
 from imaging.pipeline import Reporter
 
@@ -76,7 +76,7 @@ def newest_capture(library: Library, disk: DiskId, report: Reporter) -> Previous
             if imaged.id.same_disk(disk):
                 try:
                     return _open(library, image, imaged)
-                except (OSError, IoError) as error:
+                except (OSError, IoError, BadImageError) as error:
                     report.log(f"Not compared with image {image.id}: {error}", "warning")
     return Previous()
 
@@ -86,7 +86,7 @@ def _open(library: Library, image: Image, disk: ImagedDisk) -> Previous:
     try:
         for suffix, digest in (("caibx", disk.index_digest), ("blake3", disk.blake3_digest)):
             path = library.file(image.id, disk.name, suffix)
-            opened.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            opened.append(open_regular(path, most_bytes(disk, suffix)))
             if _digest(opened[-1]) != digest:
                 raise IoError(f"{path} is damaged", code="bad-image-file")
         return Previous(disk.chunks, *opened)

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from imaging.durable import write_file, written
-from imaging.errors import IoError
-from imaging.library import Library
+from imaging.errors import BadImageError, IoError
+from imaging.library import Library, read_regular
 
 _DEAD_AFTER = 24 * 3600.0
 """Seconds without a heartbeat after which a writer that cannot be asked is taken for dead."""
 _BEAT = 60.0
+_MOST_MARK = 64 << 10
 _SLACK = 60.0
 """Seconds by which a file's time may be early: FAT counts in twos, and a share has a clock of its own."""
 
@@ -40,7 +41,7 @@ class Writer:
         """Leave the mark, and remove what writers that are dead for certain had begun. Raises IoError."""
         self._path = library.path / "writers" / f"{image_id}.json"
         with written(self._path):
-            self._path.parent.mkdir(exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
         self._others = list(_others(self._path.parent))
         self._beaten = time.monotonic()
         mark = {"image": image_id, "began": time.time(), "boot": _boot_id(), "pid": os.getpid()}
@@ -90,13 +91,13 @@ def _others(folder: Path) -> Iterator[_Other]:
         try:
             beat = path.stat().st_mtime
             silent = time.time() - beat > _DEAD_AFTER
-            mark: Any = json.loads(path.read_bytes())
+            mark: Any = json.loads(read_regular(path, _MOST_MARK))
             began, boot, pid = float(mark["began"]) - _SLACK, str(mark["boot"]), int(mark["pid"])
         except FileNotFoundError:
             continue  # that writer has just ended
         except OSError as error:
             raise IoError(f"{path} cannot be read: {error.strerror}", code="read-failed") from error
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (BadImageError, ValueError, KeyError, TypeError, RecursionError):
             yield _Other(path=path, began=beat - _BEAT - _SLACK, dead=silent)
             continue
         if boot != _boot_id():

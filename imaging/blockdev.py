@@ -20,7 +20,9 @@ _BLKSSZGET = 0x1268
 _BLKPBSZGET = 0x127B
 _BLKGETSIZE64 = 0x80081272
 _FLOCK = "hhqqi0q"
-"""struct flock: type, whence, start, length (0: up to the end), process (0 for this kind of lock)."""
+"""struct flock: type, whence, start, length, process (0 for this kind of lock)."""
+_ALL = 1 << 62
+"""Bytes that our own lock covers: no file is longer, and the odd length tells it from others' locks."""
 
 
 def open_for_reading(path: str) -> int:
@@ -98,20 +100,20 @@ def lock(fd: int) -> bool:
     Sources: fcntl_locking(2), QEMU's block/file-posix.c.
     """
     try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, _ALL, 0))
     except OSError as error:
         return error.errno not in (errno.EAGAIN, errno.EACCES)
     return True
 
 
 def is_locked(fd: int) -> bool:
-    """Whether `lock` would find that a program holds any part of an open file."""
-    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    """Whether a program holds any part of an open file; our own `lock` does not count: jobs tell of that."""
+    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, _ALL, 0)
     try:
-        found: int = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))[0]
+        kind, _, start, length, _ = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))
     except OSError:
         return False
-    return found != fcntl.F_UNLCK
+    return kind != fcntl.F_UNLCK and (start, length) != (0, _ALL)
 
 
 def read_exactly(fd: int, buffer: memoryview, offset: int) -> None:

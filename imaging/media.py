@@ -50,7 +50,7 @@ def mounted(*, writable: bool = False) -> tuple[Path, ...]:
         ours = where == IMAGES or ROOT in where.parents
         if device.startswith("0:") or mount.where in ("/", "[swap]", "/home"):
             continue
-        if not ours and (mount.where.startswith(_NOT_MEDIA) or (writable and mount.read_only)):
+        if not ours and (mount.where.startswith(_NOT_MEDIA) or (writable and not os.access(where, os.W_OK))):
             continue
         if where.is_dir() and os.access(where, os.R_OK | os.X_OK):
             found.append(where)

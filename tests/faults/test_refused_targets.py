@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from imaging import capture, inventory, jobs, planner, writer
+from imaging import capture, inventory, jobs, media, planner, writer
 from imaging.blockdev import opened
 from imaging.disk import Disk, DiskId, Mount, PartitionTable, Role, TableKind
 from imaging.errors import RefusedError
@@ -188,10 +188,15 @@ def test_looking_at_a_disk_adds_nothing_to_what_is_known_of_its_use(tmp_path: Pa
 
 
 @pytest.mark.root
-def test_a_file_system_that_is_writable_elsewhere_is_not_read_only(tmp_path: Path, loop: str) -> None:
+def test_a_file_system_that_is_writable_elsewhere_is_not_read_only(
+    tmp_path: Path, loop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media, "_NOT_MEDIA", ("/proc", "/sys"))
     with mounted(loop, tmp_path / "mnt"), mounted(str(tmp_path / "mnt"), tmp_path / "bound", "--bind"):
         run("mount", "-o", "remount,bind,ro", tmp_path / "bound")
         assert [mount.read_only for mount in inventory.look(loop).mounts] == [False, False]
+        offered = media.mounted(writable=True)
+        assert (tmp_path / "mnt" in offered, tmp_path / "bound" in offered) == (True, False)
     with mounted(loop, tmp_path / "mnt", "-o", "ro"):
         assert [mount.read_only for mount in inventory.look(loop).mounts] == [True]
 

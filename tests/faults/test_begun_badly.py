@@ -13,11 +13,13 @@ from imaging import capture, inventory, jobs, planner, worker
 from imaging.disk import Content
 from imaging.errors import CancelledError, IoError
 from imaging.extents import Extents
+from imaging.jobs import JobState
 from imaging.library import Library
 from imaging.pipeline import Reporter
 from imaging.plan import CapturePlan, encode
 from imaging.usedmap import VolumeMap
 from tests.disks import MIB, blank, partition
+from tests.faults.killing import finish
 from tests.faults.world import (
     Sample,
     capture_here,
@@ -47,7 +49,7 @@ def test_a_job_without_a_worker_is_none_and_keeps_no_disk(
         with pytest.raises(IoError):
             jobs.submit(plan)
     assert jobs.jobs() == ()
-    jobs.submit(plan)
+    assert finish(jobs.submit(plan)).state is JobState.DONE
 
 
 def test_names_that_a_file_system_could_not_tell_apart_are_refused(tmp_path: Path) -> None:

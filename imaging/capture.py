@@ -167,6 +167,7 @@ def _capture_disk(job: _Job, image_id: str, disk: Disk) -> ImagedDisk:
         job.report.step(f"Reading what is used on {disk.name}")
         volumes, used = _survey(job, disk, fd)
         table = sfdisk.table_extents(fd, disk.table, disk.size, disk.logical_sector)
+        used = used.union(sfdisk.guarded_head(disk.table))
         used = used.union(table).union(_before_first(job, fd, disk))
         boundaries = [edge for volume in volumes for edge in (volume.start, volume.start + volume.size)]
         ends = chunk.cuts(disk.size, boundaries)

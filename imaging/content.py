@@ -12,6 +12,7 @@ from imaging.index import DigestTable, Index
 from imaging.library import Library
 from imaging.manifest import Image, ImagedDisk
 from imaging.pipeline import ChunkBuffer, busy_chunks
+from imaging.sfdisk import GUARD
 from imaging.stores import ChunkStore
 
 ReadInto = Callable[[memoryview, int], None]
@@ -88,17 +89,33 @@ class Content:
     def table_pieces(self, size: int) -> list[tuple[int, bytes]]:
         """What the partition table must be on a disk of `size` bytes: `(offset, bytes)`, the first sector last.
 
-        A GPT is made anew for a disk of another size. Raises BadImageError where that cannot be done.
+        On a disk of another size a GPT is made anew, and the end of the disk is zero where nothing else lies.
+        Raises BadImageError where that cannot be done.
         """
+        if size == self.disk.size:
+            return self._pieces(self.table)
         sector = self.disk.logical_sector
-        if self.disk.table.kind is TableKind.GPT and size != self.disk.size:
-            header = self.bytes_at(sector, 2 * sector)
-            found = gpt.parse_header(header)
-            at = found.entries_at * sector
-            entries = self.bytes_at(at, at + found.entries_bytes)
-            return gpt.relocate(self.bytes_at(0, sector), header, entries, size=size, sector=sector)
+        match self.disk.table.kind:
+            case TableKind.GPT:
+                header = self.bytes_at(sector, 2 * sector)
+                found = gpt.parse_header(header)
+                at = found.entries_at * sector
+                entries = self.bytes_at(at, at + found.entries_bytes)
+                pieces = gpt.relocate(self.bytes_at(0, sector), header, entries, size=size, sector=sector)
+            case TableKind.MBR:
+                end = max((p.end for p in self.disk.table.partitions), default=0)
+                pieces = self._pieces(self.table.clipped(0, max(end, 2 * sector)))
+            case TableKind.NONE:
+                pieces = self._pieces(self.table)
+        written = Extents((at, at + len(data)) for at, data in pieces)
+        rest = Extents([(max(0, size - GUARD), size)]).minus(written).minus(self.body)
+        return [*((start, bytes(end - start)) for start, end in rest), *pieces]
+
+    def _pieces(self, table: Extents) -> list[tuple[int, bytes]]:
+        """The table's bytes as the image has them, from the last to the first; the first sector stands alone."""
+        sector = self.disk.logical_sector
         pieces: list[tuple[int, bytes]] = []
-        for start, end in reversed(list(self.table)):
+        for start, end in reversed(list(table)):
             first = min(sector, end) if start == 0 else start
             if end > first:
                 pieces.append((first, self.bytes_at(first, end)))

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
-from imaging.disk import Content, DiskId, PartitionTable, Size
+from imaging.disk import Content, DiskId, PartitionTable, Size, TableKind
 from imaging.errors import BadImageError
 from imaging.extents import Extents
 
@@ -146,6 +146,9 @@ def _why_not_valid(disk: ImagedDisk) -> str:
     if disk.logical_sector not in _SECTOR_SIZES:
         return f"{disk.name}: no disk has sectors of {disk.logical_sector} bytes"
     table = Extents(disk.table_extents)
+    head = disk.logical_sector * (2 if disk.table.kind is TableKind.GPT else 1)
+    if table.within(0, min(head, disk.size)) != [(0, min(head, disk.size))] and disk.size:
+        return f"{disk.name}: the partition table does not begin where the disk does"
     if tuple(table) != disk.table_extents or table.end > disk.size or table.total > _MOST_TABLE:
         return f"{disk.name}: the partition table overlaps itself, lies beyond the disk or is too large"
     return ""

@@ -7,6 +7,7 @@ from imaging import gpt
 from imaging.chunk import DEFAULT_LEVEL
 from imaging.disk import Disk, PartitionRole, Role, TableKind, format_size
 from imaging.errors import RefusedError, UsageError
+from imaging.extents import Extents
 from imaging.manifest import Image, ImagedDisk
 from imaging.plan import CapturePlan, Plan, RestorePlan, RestoreTarget, VerifyPlan
 
@@ -35,11 +36,13 @@ def needed_size(source: ImagedDisk) -> int:
 
 def _copy_of_table(source: ImagedDisk) -> int:
     """Bytes of the copy that ends a GPT: a table can have more than the usual 128 entries."""
-    start, end = max(source.table_extents, default=(0, 0))
-    return end - start if start and end == source.size else gpt.room_at_end(0, source.logical_sector)
+    sector = source.logical_sector
+    first = min((p.start for p in source.table.partitions), default=source.size - (1 << 20))
+    entries = Extents(source.table_extents).clipped(2 * sector, first).total
+    return gpt.room_at_end(entries, sector)
 
 
-_OUR_MOUNTS = "/run/rescue/media/"
+OUR_MOUNTS = "/run/rescue/media/"
 """Media that the live system mounted itself, read-only, to look for images; the worker lets go of them."""
 
 
@@ -48,7 +51,7 @@ def why_not_in_use(disk: Disk, *, read_only_is_fine: bool = False) -> str:
     for mount in disk.mounts:
         if mount.where == "[swap]":
             return f"it is in use: {mount.source} is swap space"
-        if not (mount.read_only and (read_only_is_fine or mount.where.startswith(_OUR_MOUNTS))):
+        if not (mount.read_only and (read_only_is_fine or mount.where.startswith(OUR_MOUNTS))):
             return f"it is in use: {mount.source} is mounted at {mount.where}"
     if disk.holders:
         return f"it is in use by {', '.join(disk.holders)}"

@@ -9,11 +9,11 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from imaging import gpt, inventory, media, unfinished
+from imaging import inventory, media, unfinished
 from imaging.content import Content
-from imaging.disk import Disk
 from imaging.errors import CancelledError, IoError, RefusedError, RescueError
 from imaging.events import RestoreResult
 from imaging.library import Library
@@ -30,7 +30,7 @@ def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Res
     """Carry out a restore.
 
     Raises RefusedError before anything is written where a target is not as it was shown; BadImageError, IoError and
-    CancelledError in the middle, each with `state` set to what the target is left in.
+    CancelledError in the middle, each with `state` set to what the targets are left in.
     """
     began = time.monotonic()
     library = Library.open(Path(plan.library))
@@ -41,19 +41,60 @@ def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Res
             raise RefusedError(f"image {image.id} is not the one that was shown", code="image-changed")
     contents = [Content.load(library, image, pair.source) for pair in plan.targets]
     counts = Counter()
-    with media.undisturbed():
-        refuse_unless_as_shown(plan, image)
-        for pair, content in zip(plan.targets, contents, strict=True):
-            _Restore(plan, pair, content, report, cancel, counts).run()
+    disks = [
+        _Restore(plan, pair, content, report, cancel, counts)
+        for pair, content in zip(plan.targets, contents, strict=True)
+    ]
+    try:
+        with media.undisturbed(), ExitStack() as held:
+            refuse_unless_as_shown(plan, image)
+            _carry_out(disks, held, read_back=plan.read_back)
+    except Exception as error:
+        told = _told(error, disks)
+        if told is error:
+            raise
+        raise told from error
     return RestoreResult(
         image=image.id,
         compared=counts["compared"],
         skipped=counts["skipped"],
         written=counts["written"],
         written_bytes=counts["written_bytes"],
+        tables=counts["tables"],
         read_back=plan.read_back,
         seconds=time.monotonic() - began,
     )
+
+
+def _carry_out(disks: Sequence["_Restore"], held: ExitStack, *, read_back: bool) -> None:
+    """All disks are held and looked at before the first is written to, and no table comes before all data are there.
+
+    So neither can one disk be refused after another was erased, nor a system that spans disks start from half of them.
+    """
+    for disk in disks:
+        disk.open(held)
+    for disk in disks:
+        disk.prepare()
+    for disk in disks:
+        disk.write_body()
+    if read_back:
+        for disk in disks:
+            disk.read_back()
+    for disk in disks:
+        disk.write_table(read_back=read_back)
+
+
+def _told(error: Exception, disks: Sequence["_Restore"]) -> Exception:
+    """The error with the state of every target; once one was written to, it is not a refusal any more."""
+    state = " ".join(disk.state for disk in disks)
+    if isinstance(error, RefusedError) and any(disk.touched for disk in disks):
+        error = IoError(error.message, code=error.code, hint=error.hint)
+    if isinstance(error, RescueError):
+        error.state = state
+        return error
+    told = RescueError(f"an error in Rescue itself: {type(error).__name__}: {error}")
+    told.state = state
+    return told
 
 
 def refuse_unless_as_shown(plan: RestorePlan, image: Image) -> None:
@@ -85,19 +126,36 @@ class _Restore:
         self.plan, self.pair, self.content = plan, pair, content
         self.report, self.cancel, self.counts = report, cancel, counts
         self.written = array("Q")
+        self.pieces: list[tuple[int, bytes]] = []
         self.lock = threading.Lock()
-        self.touched = self.complete = False
+        self.touched = self.table_gone = self.complete = False
+        self.failure: RescueError | None = None
+        self._target: Target | None = None
 
-    def run(self) -> None:
+    @property
+    def target(self) -> Target:
+        """The disk, held since `open`."""
+        if self._target is None:
+            raise RuntimeError("the target is not open")
+        return self._target
+
+    def open(self, held: ExitStack) -> None:
+        """Take the disk exclusively, until `held` lets go of it."""
         shown = self.pair.target
         create = shown.size if self.pair.create else 0
-        try:
-            with opened(shown.path, regular_file=shown.regular_file, create_size=create) as target:
-                self._refuse_another_disk(target)
-                self._write_everything(target)
-        except RescueError as error:
-            error.state = self._state(shown)
-            raise
+        self._target = held.enter_context(opened(shown.path, regular_file=shown.regular_file, create_size=create))
+
+    def prepare(self) -> None:
+        """Refuse what is not the disk that was shown, and find out what its table has to be. Writes nothing."""
+        self._refuse_another_disk(self.target)
+        self.pieces = self.content.table_pieces(self.target.size)
+        self._refuse_too_small(self.target, self.pieces)
+
+    def write_body(self) -> None:
+        """Write what differs, outside the table."""
+        self.report.step(f"Restoring {self.pair.target.name}", self.content.body.total)
+        run_all(self.content.busy(), self._worker, self.cancel)
+        self.report.finish_step()
 
     def _refuse_another_disk(self, target: Target) -> None:
         """Names of devices can move between the look and the exclusive open: what is open now decides."""
@@ -116,21 +174,8 @@ class _Restore:
                 code="target-too-small",
             )
 
-    def _write_everything(self, target: Target) -> None:
-        pieces = self._table_pieces(target)
-        self._refuse_too_small(target, pieces)
-        busy = self.content.busy()
-        name = self.pair.target.name
-        self.report.step(f"Restoring {name}", self.content.body.total)
-        run_all(busy, lambda: self._worker(target), self.cancel)
-        self.report.finish_step()
-        self._finish(target, pieces)
-        self.complete = True
-        if self.plan.read_back and self.written:
-            self._read_back(target)
-
-    def _worker(self, target: Target) -> Callable[[int], None]:
-        buffer, content = ChunkBuffer(), self.content
+    def _worker(self) -> Callable[[int], None]:
+        buffer, content, target = ChunkBuffer(), self.content, self.target
 
         def work(i: int) -> None:
             ranges = content.ranges(i)
@@ -139,7 +184,7 @@ class _Restore:
             if self._differs(target, i, buffer):
                 data = memoryview(content.plain(i))
                 start = content.index.start(i)
-                self._begin(target)
+                self._begin()
                 for low, high in ranges:
                     target.write(data[low - start : high - start], low)
                 with self.lock:
@@ -161,54 +206,38 @@ class _Restore:
             # What cannot be read may still be written: disks replace a bad sector when it is.
             return True
 
-    def _table_pieces(self, target: Target) -> list[tuple[int, bytes]]:
-        pieces = self.content.table_pieces(target.size)
-        sector = self.content.disk.logical_sector
-        last = target.size - sector
-        if last > self.content.body.end and not any(at <= last < at + len(data) for at, data in pieces):
-            found = bytearray(sector)
-            target.read(memoryview(found), last)
-            if found.startswith(gpt.SIGNATURE):
-                # The copy of a GPT that stood on the target would contradict the table that is restored.
-                pieces.insert(0, (last, bytes(sector)))
-        return pieces
-
-    def _begin(self, target: Target) -> None:
-        """Take the table away before the first write. Touches nothing but what `_finish` writes anew."""
+    def _begin(self) -> None:
+        """Take the table away before the first write. Touches nothing but what `write_table` writes anew."""
         with self.lock:
-            if self.touched:
+            if self.failure is not None:
+                raise self.failure
+            if self.table_gone:
                 return
             self.touched = True
-            head = max((end for start, end in self.content.table if start == 0), default=_HEAD)
-            target.write(unfinished.render(self.plan.image) + bytes(max(0, head - _HEAD)), 0)
-            last = target.size - self.content.disk.logical_sector
-            if last >= max(self.content.body.end, head):
-                target.write(bytes(self.content.disk.logical_sector), last)
-            target.sync()
+            try:
+                self._take_table_away(self.target)
+            except RescueError as error:
+                self.failure = error
+                raise
+            self.table_gone = True
 
-    def _finish(self, target: Target, pieces: Sequence[tuple[int, bytes]]) -> None:
-        """Write the table once all else is on the medium, its first sector last of all."""
-        different = [(at, data) for at, data in pieces if not _holds(target, at, data)]
-        if not different:
+    def _take_table_away(self, target: Target) -> None:
+        sector = self.content.disk.logical_sector
+        head = max((end for start, end in self.content.table if start == 0), default=_HEAD)
+        target.write(unfinished.render(self.plan.image) + bytes(max(0, head - _HEAD)), 0)
+        last = target.size - target.size % sector - sector
+        if last >= head and not self.content.body.overlaps(last, target.size):
+            target.write(bytes(target.size - last), last)
+        target.sync()
+
+    def read_back(self) -> None:
+        """Read what was written from the medium, and compare it; raises IoError where it is not there."""
+        content, target = self.content, self.target
+        if not self.written:
             return
-        self.report.step(f"Writing the partition table of {self.pair.target.name}")
-        if self.cancel.is_set():
-            raise CancelledError("stopped because somebody asked")
-        self._begin(target)
-        target.sync()
-        for at, data in pieces[:-1]:
-            target.write(data, at)
-        target.sync()
-        for at, data in pieces[-1:]:
-            target.write(data, at)
-        target.sync()
-        self.counts.add("tables")
-        target.reread_table()
-
-    def _read_back(self, target: Target) -> None:
-        content = self.content
         total = sum(high - low for i in self.written for low, high in content.ranges(i))
         self.report.step(f"Reading back what was written to {self.pair.target.name}", total)
+        target.sync()
         target.forget_cached()
 
         def make_worker() -> Callable[[int], None]:
@@ -216,11 +245,7 @@ class _Restore:
 
             def work(i: int) -> None:
                 if not content.matches(i, target.read, buffer):
-                    raise IoError(
-                        f"{target.path} does not hold what was written at byte {content.index.start(i)}",
-                        code="read-back-differs",
-                        hint="this disk cannot be trusted: replace it",
-                    )
+                    raise self._distrust(content.index.start(i))
                 self.report.advance(sum(high - low for low, high in content.ranges(i)))
 
             return work
@@ -228,13 +253,51 @@ class _Restore:
         run_all(sorted(self.written), make_worker, self.cancel)
         self.report.finish_step()
 
-    def _state(self, shown: Disk) -> str:
+    def _distrust(self, at: int) -> IoError:
+        return IoError(
+            f"{self.target.path} does not hold what was written at byte {at}",
+            code="read-back-differs",
+            hint="this disk cannot be trusted: replace it",
+        )
+
+    def write_table(self, *, read_back: bool) -> None:
+        """Write the table once all else is on the medium, its first sector last of all."""
+        target = self.target
+        if all(_holds(target, at, data) for at, data in self.pieces):
+            self.complete = True
+            return
+        self.report.step(f"Writing the partition table of {self.pair.target.name}")
+        if self.cancel.is_set():
+            raise CancelledError("stopped because somebody asked")
+        self._begin()
+        target.sync()
+        for at, data in self.pieces[:-1]:
+            target.write(data, at)
+        target.sync()
+        for at, data in self.pieces[-1:]:
+            target.write(data, at)
+        target.sync()
+        self.counts.add("tables")
+        self.complete = True
+        if read_back:
+            target.forget_cached()
+            for at, data in self.pieces:
+                if not _holds(target, at, data):
+                    raise self._distrust(at)
+        target.reread_table()
+
+    @property
+    def state(self) -> str:
+        """What the target is left in, in words."""
+        name = self.pair.target.name
         if not self.touched:
-            return f"Nothing was written to {shown.name}."
+            return f"Nothing was written to {name}."
         if self.complete:
-            return f"Everything was written to {shown.name}, but it was not all read back and found right."
+            return f"Everything was written to {name}."
+        if not self.table_gone:
+            return f"Writing to {name} failed at once: its old partition table may still be there, or be damaged."
         return (
-            f"{shown.name} is only partly restored and does not start a computer. "
+            f"{name} is only partly restored and does not start a computer. "
             "Restore the image again: only what is missing will be written."
         )
 

@@ -14,6 +14,9 @@ from imaging.errors import IoError
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where disk tools live on Debian; not on an ordinary user's PATH."""
 
+_INHERITED = ("RESCUE_STATE", "RESCUE_LIVE")
+"""What a worker has to know of its caller's environment; a transient unit inherits none of it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
@@ -70,8 +73,7 @@ def spawn_worker(job: Path, log: Path) -> None:
         # Relative to the present folder where the program runs from a checkout.
         path = os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         unit = ["systemd-run", "--quiet", "--collect", f"--unit=rescue-job-{job.name}", f"--setenv=PYTHONPATH={path}"]
-        state = os.environ.get("RESCUE_STATE")
-        kept = [f"--setenv=RESCUE_STATE={state}"] if state else []
+        kept = [f"--setenv={name}={os.environ[name]}" for name in _INHERITED if os.environ.get(name)]
         run([*unit, *kept, f"--property=StandardError=append:{log}", "--", *argv])
         return
     with log.open("ab") as out:

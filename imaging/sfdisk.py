@@ -19,6 +19,9 @@ _PROTECTIVE = 0xEE
 _MOST_LOGICAL = 1024
 """Extended boot records that are followed; Linux stops at 256 partitions."""
 _MOST_BYTES = 2**63 - 1
+_MOST_ENTRIES = 1 << 20
+GUARD = 1 << 20
+"""Bytes at both ends of a disk in which RAID, LVM and file systems keep what makes them known."""
 
 
 def sector_size_of_file(path: str) -> int:
@@ -117,23 +120,37 @@ def volumes(table: PartitionTable) -> Sequence[Partition]:
 def table_extents(fd: int, table: PartitionTable, size: int, sector: int) -> Extents:
     """The sectors that make the table of the disk open at `fd`: MBR, both GPT copies, the EBRs of logical partitions.
 
-    Without a table: the first 128 KiB, where file systems keep what makes them one.
+    With them goes the end of the disk that no partition has, where RAID and others leave their marks. Without a table:
+    the first 128 KiB, where file systems keep what makes them one.
     """
+    held = Extents((p.start, p.end) for p in volumes(table))
+    tail = Extents([(max(2 * sector, size - GUARD), size)]).minus(held)
     match table.kind:
         case TableKind.NONE:
             return Extents([(0, min(size, 128 << 10))])
         case TableKind.MBR:
             # The second sector, too: what a GPT that stood there before left behind must not outlive a restore.
-            return Extents([(0, min(size, 2 * sector)), *_ebr_sectors(fd, table, size, sector)])
+            return Extents([(0, min(size, 2 * sector)), *_ebr_sectors(fd, table, size, sector), *tail])
         case TableKind.GPT:
-            # UEFI 2.10, 5.3: entries follow the header, 16 KiB at least; the copy ends the disk the other way round.
-            header = read(fd, sector, sector)
-            count, each = int.from_bytes(header[80:84], "little"), int.from_bytes(header[84:88], "little")
-            entries = -(-max(count * each, 16 << 10) // sector) * sector if header[:8] == GPT_SIGNATURE else 16 << 10
-            first = int.from_bytes(header[72:80], "little") * sector if header[:8] == GPT_SIGNATURE else 2 * sector
-            entries = min(entries, 1 << 20)
-            copy_at = max(0, size - size % sector - sector - entries)
-            return Extents([(0, 2 * sector), (first, min(size, first + entries)), (copy_at, size)])
+            # UEFI 2.10, 5.3.2: the header says where its entries lie; the copy's does so, too.
+            last = size - size % sector - sector
+            entries = [*_gpt_entries(fd, sector, sector, size), *_gpt_entries(fd, last, sector, size)]
+            return Extents([(0, min(size, 2 * sector)), *Extents(entries).minus(held), *tail])
+
+
+def guarded_head(table: PartitionTable) -> Extents:
+    """The start of the disk up to the first partition, 1 MiB at most: old marks there would outlive a restore."""
+    first = min((p.start for p in table.partitions), default=0)
+    return Extents([(0, min(first, GUARD))])
+
+
+def _gpt_entries(fd: int, at: int, sector: int, size: int) -> list[tuple[int, int]]:
+    header = read(fd, sector, at) if at + sector <= size else b""
+    if header[:8] != GPT_SIGNATURE:
+        return []
+    start = int.from_bytes(header[72:80], "little") * sector
+    length = int.from_bytes(header[80:84], "little") * int.from_bytes(header[84:88], "little")
+    return [(start, min(size, start + min(-(-length // sector) * sector, _MOST_ENTRIES)))]
 
 
 def _ebr_sectors(fd: int, table: PartitionTable, size: int, sector: int) -> list[tuple[int, int]]:

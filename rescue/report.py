@@ -22,6 +22,7 @@ from imaging.events import (
 )
 from imaging.manifest import Image, ImagedDisk, Machine, Volume
 from imaging.plan import CapturePlan, Plan, RestorePlan, RestoreTarget, VerifyPlan
+from imaging.planner import OUR_MOUNTS
 from rescue.formats import (
     clean,
     columns,
@@ -161,7 +162,8 @@ def content_summary(disk: Disk) -> str:
 def use_lines(disk: Disk) -> list[str]:
     """What the running system does with the disk, and what is left of an earlier restore."""
     lines = [f"{WORDS_FOR_ROLES[role]}" for role in disk.roles]
-    lines += [f"in use: {clean(mount.source)} is mounted at {clean(mount.where)}" for mount in disk.mounts]
+    mounts = [mount for mount in disk.mounts if not mount.where.startswith(OUR_MOUNTS)]
+    lines += [f"in use: {clean(mount.source)} is mounted at {clean(mount.where)}" for mount in mounts]
     lines += [f"in use by {clean(holder)}" for holder in disk.holders]
     if disk.read_only:
         lines.append("write-protected")

@@ -50,6 +50,7 @@ class Machine:
     firmware: Firmware
     stick: Path | None = None
     disks: tuple[Disk, ...] = ()
+    usb_disk: Path | None = None
     memory_mib: int = 1024
     processors: int = 2
     accelerator: Accelerator = Accelerator.TCG
@@ -71,10 +72,14 @@ def render_command(machine: Machine, *, variables: str | None) -> list[str]:
     if machine.firmware is Firmware.UEFI:
         argv += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={OVMF_CODE}"]
         argv += ["-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
-    if machine.stick:
+    if machine.stick or machine.usb_disk:
         argv += ["-device", "qemu-xhci,id=usb"]
+    if machine.stick:
         argv += ["-drive", f"if=none,id=stick,format=raw,snapshot=on,file={_escaped(machine.stick)}"]
         argv += ["-device", "usb-storage,bus=usb.0,drive=stick,removable=on,serial=RESCUE-STICK,bootindex=0"]
+    if machine.usb_disk:
+        argv += ["-drive", f"if=none,id=usbdisk,format=raw,file={_escaped(machine.usb_disk)}"]
+        argv += ["-device", "usb-storage,bus=usb.0,drive=usbdisk,serial=RESCUE-USB"]
     for number, disk in enumerate(machine.disks, start=1):
         argv += ["-drive", f"if=none,id=disk{number},format=raw,file={_escaped(disk.path)}"]
         argv += ["-device", _render_device(disk, number)]
@@ -109,7 +114,7 @@ def check_host(machine: Machine) -> None:
         raise BuildError("qemu-system-x86_64 is not installed", hint="run live-image/setup")
     if machine.firmware is Firmware.UEFI and not OVMF_CODE.exists():
         raise BuildError(f"no UEFI firmware at {OVMF_CODE}", hint="run live-image/setup")
-    for path in [machine.stick, *(disk.path for disk in machine.disks)]:
+    for path in [machine.stick, machine.usb_disk, *(disk.path for disk in machine.disks)]:
         if path is not None and not path.is_file():
             raise BuildError(f"there is no disk file {path}")
     if machine.accelerator is Accelerator.KVM and not os.access("/dev/kvm", os.R_OK | os.W_OK):

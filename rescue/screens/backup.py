@@ -20,6 +20,11 @@ from rescue.widgets.act import Act, Acts
 from rescue.widgets.choices import Checks, Choice, Choices
 
 
+def is_external(disk: Disk) -> bool:
+    """Whether the disk was plugged in: a stick or a USB disk is seldom what is to be backed up."""
+    return disk.removable or disk.transport == "usb"
+
+
 class SourcesScreen(RescueScreen):
     """The disks of this computer: which are to be saved?"""
 
@@ -73,15 +78,17 @@ Disks that cannot be saved are shown with the reason.
         self.app.push_screen(AskText(ASK_FOR_FILE), use)
 
     def show_disks(self, disks: Sequence[Disk]) -> None:
-        """Fill the list; where only one disk can be saved it is marked."""
+        """Fill the list, this computer's own disks first; where only one of those can be saved it is marked."""
         first = not self.disks
+        disks = sorted(disks, key=is_external)
         self.disks = {disk.path: disk for disk in disks}
         choices = usable_first([disk_choice(disk, self.backend.why_not_source(disk)) for disk in disks])
         checks = self.query_one(Checks)
         checks.show(choices)
         usable = [choice.key for choice in choices if not choice.why_not]
-        if first and len(usable) == 1:
-            checks.mark(usable[0])
+        inside = [key for key in usable if not is_external(self.disks[key])]
+        if first and len(inside or usable) == 1:
+            checks.mark((inside or usable)[0])
         self.show_status()
 
     def show_status(self) -> None:

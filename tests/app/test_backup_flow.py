@@ -1,5 +1,6 @@
 """Back up this computer: disks, library, label, progress and result."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from imaging.plan import CapturePlan
@@ -108,3 +109,11 @@ async def test_the_result_of_a_backup_says_what_was_new(sit_down: Sit) -> None:
         assert "DONE" in person.screen
         assert "4,000 chunks, 9.0 GB compressed" in person.words
         assert "keep the medium with the library in a safe place" in person.words
+
+
+async def test_a_usb_disk_comes_after_the_computers_own_which_is_marked(sit_down: Sit) -> None:
+    plugged = replace(SDB, path="/dev/saa", transport="usb")
+    async with sit_down(FakeBackend(found_disks=(plugged, SDA))) as person:
+        screen = await person.press("2")
+        assert "[x]  sda" in screen
+        assert screen.index("[x]  sda") < screen.index("[ ]  saa")

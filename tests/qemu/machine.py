@@ -71,6 +71,7 @@ def started(
     firmware: str,
     stick: Path | None = None,
     disk: Path | None = None,
+    usb_disk: Path | None = None,
     bus: str = "sata",
     serial_number: str = "RESCUE-TEST",
 ) -> Iterator[Machine]:
@@ -82,6 +83,8 @@ def started(
         argv.append(f"--stick={stick}")
     if disk:
         argv.append(f"--disk={disk}")
+    if usb_disk:
+        argv.append(f"--usb-disk={usb_disk}")
     line: pexpect.spawn[bytes] = pexpect.spawn(str(RUN_IN_QEMU), argv, timeout=30)
     # Keys go out as they are pressed; pexpect's own pause before each would only add to it.
     line.delaybeforesend = None

@@ -13,7 +13,6 @@ from rescue import cli
 from tests.command import Outcome
 from tests.faults.world import Sample, capture_here, sample_disk
 
-
 _MEMORY = Path("/dev/shm")
 _ROOM = 2 << 30
 

@@ -366,10 +366,11 @@ def verify_figures(result: VerifyResult) -> list[str]:
     """A verification's figures; at most eight bad chunks are named."""
     lines = [f"Checked: {plural(result.chunks, 'chunk')}, {format_size(result.bytes)}"]
     if result.bad:
-        lines.append(f"Corrupt or missing: {plural(len(result.bad), 'chunk')}")
+        count = max(result.bad_count, len(result.bad))
+        lines.append(f"Corrupt or missing: {plural(count, 'chunk')}")
         lines += [INDENT + clean(name) for name in result.bad[:8]]
-        if len(result.bad) > 8:
-            lines.append(f"{INDENT}and {len(result.bad) - 8:,} more")
+        if count > 8:
+            lines.append(f"{INDENT}and {count - 8:,} more")
     if result.differing:
         lines.append(f"Different on the disk: {plural(result.differing, 'chunk')}")
     return [*lines, pace(result.bytes, result.seconds)]

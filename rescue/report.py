@@ -353,7 +353,8 @@ def restore_figures(result: RestoreResult) -> list[str]:
     """A restore's figures."""
     lines = [
         f"Compared: {plural(result.compared, 'chunk')}, of which {result.skipped:,} held the right bytes already",
-        f"Written: {plural(result.written, 'chunk')}, {format_size(result.written_bytes)}",
+        f"Written: {plural(result.written, 'chunk')}, {format_size(result.written_bytes)}"
+        + (f", and {plural(result.tables, 'partition table')}" if result.tables else ""),
     ]
     if result.read_back and result.written:
         lines.append("Checked: everything written was read back and is right")

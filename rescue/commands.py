@@ -232,9 +232,14 @@ def _targets(options: Namespace, found: _Found) -> Mapping[str, tuple[Disk, bool
     return pairs
 
 
+def _among_devices(folder: Path) -> bool:
+    """Whether a folder is where device nodes live: what is not there is a disk that is missing, not a new file."""
+    return folder.stat().st_dev == Path("/dev").stat().st_dev
+
+
 def _look_at_target(path: str, found: _Found, name: str) -> tuple[Disk, bool]:
     real = real_path(_device(path))
-    if not real.exists() and real.parent.is_dir() and not real.is_relative_to("/dev"):
+    if not real.exists() and real.parent.is_dir() and not _among_devices(real.parent):
         size = next(disk.size for disk in found.image.disks if disk.name == name)
         new = Disk(
             path=str(real),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from imaging import inventory, media, unfinished
 from imaging.content import Content
-from imaging.errors import CancelledError, IoError, RefusedError, RescueError
+from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError
 from imaging.events import RestoreResult
 from imaging.library import Library
 from imaging.manifest import Image
@@ -168,10 +168,15 @@ class _Restore:
         """What will be written decides, not what the manifest says of it."""
         body = self.content.body
         needed = max([body.end, *(at + len(data) for at, data in pieces)])
-        if needed > target.size or any(body.overlaps(at, at + len(data)) for at, data in pieces):
+        if needed > target.size:
             raise RefusedError(
-                f"{target.path} is too small: {needed} bytes are needed, beside the table's copy, it has {target.size}",
-                code="target-too-small",
+                f"{target.path} is too small: {needed} bytes are needed, it has {target.size}", code="target-too-small"
+            )
+        if any(body.overlaps(at, at + len(data)) for at, data in pieces):
+            raise BadImageError(
+                f"the data of {self.pair.source.name} lie where the partition table of {target.path} has to be",
+                code="bad-table",
+                hint=f"a disk of exactly {self.pair.source.size} bytes can take this image",
             )
 
     def _worker(self) -> Callable[[int], None]:

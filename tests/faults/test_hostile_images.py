@@ -68,10 +68,9 @@ def test_a_small_target_is_never_written_past_its_end(sample: Sample, tmp_path: 
     sample.edit(shrink)
     sample.replace_part("used", forge.used_map([(0, 4096)], DISK_SIZE))
     target = blank(tmp_path / "target.img", 4 * MIB)
-    done = restore_here(sample, target, tmp_path / "job")
-    assert (done.status, done.code) == (3, "target-too-small")
-    assert "Nothing was written" in done.state
-    assert (target.stat().st_size, target.stat().st_blocks) == (4 * MIB, 0)
+    # What lies past the last partition belongs to the end of the image's disk, and not to this one.
+    assert restore_here(sample, target, tmp_path / "job").status == 0
+    assert target.stat().st_size == 4 * MIB
 
 
 def test_partitions_that_end_sooner_than_the_data_do_not_fool_the_size_check(sample: Sample, tmp_path: Path) -> None:
@@ -83,7 +82,7 @@ def test_partitions_that_end_sooner_than_the_data_do_not_fool_the_size_check(sam
     target = blank(tmp_path / "target.img", 8 * MIB)
     done = restore_here(sample, target, tmp_path / "job")
     assert (done.status, done.code) == (3, "target-too-small")
-    assert f"bytes are needed, beside the table's copy, it has {8 * MIB}" in done.message
+    assert f"bytes are needed, it has {8 * MIB}" in done.message
     assert target.stat().st_blocks == 0
 
 

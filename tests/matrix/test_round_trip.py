@@ -105,7 +105,7 @@ def test_swap_keeps_its_identity_and_loses_what_it_held(trip: RoundTrip, came_ba
     assert "TYPE=swap" in identity
     assert "LABEL=MATRIXSWAP" in identity
     assert volumes.swap_identity(swap) == identity
-    assert trip.captured.used.clipped(swap.start, swap.start + swap.size).total <= 128 << 10
+    assert trip.captured.used.clipped(swap.start, swap.start + swap.size).total <= 256 << 10
 
 
 def test_a_restored_disk_is_verified_against_its_image(trip: RoundTrip) -> None:

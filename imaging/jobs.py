@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -242,7 +243,8 @@ def submit(what: Plan) -> Job:
             (folder / "lock").touch(mode=0o600)
         job = Job(folder)
         try:
-            _start(job, what)
+            with _uninterrupted():
+                _start(job, what)
             deadline = time.monotonic() + _START_TIME
             while job.state is JobState.STARTING and time.monotonic() < deadline:
                 time.sleep(0.02)
@@ -250,6 +252,22 @@ def submit(what: Plan) -> Job:
             # Ctrl+C must not leave a worker behind that nobody knows of: the caller follows it to its end.
             job.cancel()
     return job
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold a Ctrl+C back until the worker is started: interrupted before that, there would be a job without one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _start(job: Job, what: Plan) -> None:

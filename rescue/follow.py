@@ -141,8 +141,12 @@ class _Bar:
     def show(self, event: AnyEvent) -> None:
         match event:
             case Step():
-                self._bars.remove_task(self._task)
-                self._task = self._bars.add_task(report.clean(event.name), total=event.total or None)
+                # In this order: a Ctrl+C can come between any two of these.
+                before, self._task = (
+                    self._task,
+                    self._bars.add_task(report.clean(event.name), total=event.total or None),
+                )
+                self._bars.remove_task(before)
             case Progress():
                 self._bars.update(self._task, completed=event.done)
             case Log() | Started():

@@ -27,6 +27,7 @@ def ended(job: Job) -> bool:
 def start(plan: Plan) -> Job:
     """Submit a plan; the worker is at work when this returns."""
     job = jobs.submit(plan)
+    until(lambda: worker_of(job) or ended(job), what="the worker's id")
     assert worker_of(job) > 0
     return job
 

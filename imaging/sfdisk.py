@@ -10,9 +10,9 @@ from imaging.blockdev import is_block_device, loop_device, opened, read, size_of
 from imaging.disk import Partition, PartitionRole, PartitionTable, TableKind
 from imaging.errors import BadImageError, IoError
 from imaging.extents import Extents
+from imaging.gpt import SIGNATURE
 from imaging.run import run
 
-GPT_SIGNATURE = b"EFI PART"
 _EXTENDED_TYPES = {"5", "f", "85"}
 _FIRST_LOGICAL = 5
 _PROTECTIVE = 0xEE
@@ -30,7 +30,7 @@ def sector_size_of_file(path: str) -> int:
     A header without a protective MBR before it is what is left of a table that another one replaced (UEFI 2.10, 5.2.3).
     """
     with opened(path) as fd:
-        if size_of(fd) < 4096 + 8 or read(fd, 8, 4096) != GPT_SIGNATURE or read(fd, 8, 512) == GPT_SIGNATURE:
+        if size_of(fd) < 4096 + 8 or read(fd, 8, 4096) != SIGNATURE or read(fd, 8, 512) == SIGNATURE:
             return 512
         entries = read(fd, 64, 446)
         return 4096 if _PROTECTIVE in entries[4::16] else 512
@@ -146,7 +146,7 @@ def guarded_head(table: PartitionTable) -> Extents:
 
 def _gpt_entries(fd: int, at: int, sector: int, size: int) -> list[tuple[int, int]]:
     header = read(fd, sector, at) if at + sector <= size else b""
-    if header[:8] != GPT_SIGNATURE:
+    if header[:8] != SIGNATURE:
         return []
     start = int.from_bytes(header[72:80], "little") * sector
     length = int.from_bytes(header[80:84], "little") * int.from_bytes(header[84:88], "little")

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from imaging import chunk, inventory, media, sfdisk
+from imaging.behind import forget
 from imaging.blockdev import opened, read, read_exactly
 from imaging.disk import Disk, Partition, PartitionRole, TableKind
 from imaging.errors import CancelledError, IoError, RefusedError
@@ -290,6 +291,7 @@ def _store_chunks(job: _Job, disk: Disk, fd: int, ends: Sequence[int], used: Ext
             view = buffer.prepare(size, ranges)
             for low, high in ranges:
                 read_exactly(fd, view[low:high], start + low)
+            forget(fd, start, size)
             digest = chunk.digest(view)
             name = previous.name_of(i, start, size, digest) or chunk.chunk_id(view)
             index.name(i, name)
@@ -346,13 +348,13 @@ def _fill_unused(job: _Job, index: Index, digests: DigestTable, busy: Sequence[i
     zeros: dict[int, tuple[bytes, bytes]] = {}
     following = 0
     for stop in chain(busy, (len(index),)):
-        for i in range(following, stop):
-            size = index.length(i)
+        for first, end in index.equal_runs(following, stop):
+            size = index.length(first)
             if size not in zeros:
                 data = bytes(size)
                 zeros[size] = chunk.chunk_id(data), chunk.digest(data)
                 if not job.store.has(zeros[size][0]):
                     job.store.put(zeros[size][0], chunk.compress(data, job.level))
-            index.name(i, zeros[size][0])
-            digests.set(i, zeros[size][1])
+            index.name_run(first, end, zeros[size][0])
+            digests.set_run(first, end, zeros[size][1])
         following = stop + 1

@@ -4,8 +4,12 @@ Format: https://github.com/systemd/casync, src/caformat.h; facts tried against c
 """
 
 import struct
-from collections.abc import Sequence
-from itertools import chain
+import sys
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import chain, groupby, pairwise
+from operator import sub
 
 from blake3 import blake3
 
@@ -32,23 +36,24 @@ _DIGESTS_VERSION = 1
 class Index:
     """A disk as chunks: chunk `i` covers the bytes from `start(i)` to `end(i)` and is named `id(i)`.
 
-    A view of the encoded form: 40 bytes a chunk and nothing beside it, whatever the disk's size.
+    A view of the encoded form, and its ends once more as one array: 48 bytes a chunk, whatever the disk's size. Runs of
+    chunks are filled and read a column at a time: a disk of 8 TiB has two million of them.
     """
 
-    __slots__ = ("_count", "_data")
+    __slots__ = ("_data", "_ends")
 
     def __init__(self, data: bytes | bytearray) -> None:
         """Take the whole encoded index; `decode` checks one that comes from outside, `blank` makes one to be filled."""
         self._data = data
-        self._count = (len(data) - _HEAD.size - _TAIL.size) // _ITEM
+        self._ends = _column(data, (len(data) - _HEAD.size - _TAIL.size) // _ITEM)
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._ends)
 
     @property
     def size(self) -> int:
         """Bytes of the whole disk."""
-        return self.end(self._count - 1) if self._count else 0
+        return self._ends[-1] if self._ends else 0
 
     @property
     def encoded(self) -> bytes | bytearray:
@@ -57,12 +62,11 @@ class Index:
 
     def start(self, i: int) -> int:
         """First byte of chunk `i`."""
-        return self.end(i - 1) if i else 0
+        return self._ends[i - 1] if i else 0
 
     def end(self, i: int) -> int:
         """First byte past chunk `i`."""
-        at = _HEAD.size + _ITEM * i
-        return int.from_bytes(self._data[at : at + 8], "little")
+        return self._ends[i]
 
     def length(self, i: int) -> int:
         """Bytes in chunk `i`."""
@@ -70,35 +74,63 @@ class Index:
 
     def id(self, i: int) -> bytes:
         """The name of chunk `i`, 32 bytes."""
-        at = _HEAD.size + _ITEM * i + 8
+        at = _HEAD.size + _ITEM * i + _END.size
         return bytes(self._data[at : at + ID_SIZE])
 
     def name(self, i: int, chunk: bytes) -> None:
         """Give chunk `i` its id, in an index that `blank` made."""
+        at = _HEAD.size + _ITEM * i + _END.size
+        self._to_be_made()[at : at + ID_SIZE] = chunk
+
+    def name_run(self, first: int, stop: int, chunk: bytes) -> None:
+        """Give the chunks from `first` up to `stop` one id, in an index that `blank` made."""
+        data, end = self._to_be_made(), _HEAD.size + _ITEM * stop
+        for k in range(ID_SIZE):
+            data[_HEAD.size + _ITEM * first + _END.size + k : end : _ITEM] = chunk[k : k + 1] * (stop - first)
+
+    def _to_be_made(self) -> bytearray:
         if not isinstance(self._data, bytearray):
             raise TypeError("this index is not being made")
-        at = _HEAD.size + _ITEM * i + 8
-        self._data[at : at + ID_SIZE] = chunk
+        return self._data
 
-    def find(self, offset: int) -> int:
-        """The number of the chunk that covers the byte at `offset`; the count of chunks where none does."""
-        low, high = 0, self._count
-        while low < high:
-            middle = (low + high) // 2
-            if self.end(middle) <= offset:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+    def equal_runs(self, first: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The chunks from `first` up to `stop` as runs of chunks of one length, `(first, stop)`."""
+        if first >= stop:
+            return
+        lengths = map(sub, self._ends[first:stop], chain((self.start(first),), self._ends[first : stop - 1]))
+        for _, run in groupby(lengths):
+            following = first + sum(1 for _ in run)
+            yield first, following
+            first = following
+
+    def find(self, offset: int, low: int = 0) -> int:
+        """The number of the chunk that covers the byte at `offset`, at least `low`; the count where none does."""
+        return bisect_right(self._ends, offset, low)
+
+
+def _column(data: bytes | bytearray, count: int) -> "array[int]":
+    """Where each chunk ends: the first eight bytes of each item."""
+    packed = bytearray(_END.size * count)
+    for k in range(_END.size):
+        packed[k :: _END.size] = data[_HEAD.size + k : _HEAD.size + _ITEM * count : _ITEM]
+    ends = array("Q")
+    ends.frombytes(packed)
+    if sys.byteorder == "big":
+        ends.byteswap()
+    return ends
 
 
 def blank(ends: Sequence[int]) -> Index:
     """An index in casync's format of chunks that end at `ends`, strictly rising; `name` has to give each its id."""
-    longest = max((end - start for start, end in zip(chain((0,), ends), ends, strict=False)), default=1)
+    longest = max(_lengths(ends), default=1)
     data = bytearray(_HEAD.size + _ITEM * len(ends) + _TAIL.size)
     _HEAD.pack_into(data, 0, 48, _INDEX_MAGIC, _FLAGS, 1, min(CHUNK_SIZE, longest), longest, _OPEN_SIZE, _TABLE_MAGIC)
-    for i, end in enumerate(ends):
-        _END.pack_into(data, _HEAD.size + _ITEM * i, end)
+    packed = array("Q", ends)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    column = packed.tobytes()
+    for k in range(_END.size):
+        data[_HEAD.size + k : _HEAD.size + _ITEM * len(ends) : _ITEM] = column[k :: _END.size]
     _TAIL.pack_into(data, len(data) - _TAIL.size, 0, 0, 48, 16 + _ITEM * len(ends) + 40, _TAIL_MAGIC)
     return Index(data)
 
@@ -122,17 +154,22 @@ def decode(data: bytes, size: int, name: str) -> Index:
         raise bad("its chunks are not named by SHA-512/256")
     if not 1 <= shortest <= average <= longest <= MAX_CHUNK_SIZE:
         raise bad(f"chunks of {shortest} to {longest} bytes, {average} on average, are not allowed")
-    count = (len(data) - _HEAD.size - _TAIL.size) // _ITEM
-    if _TAIL.unpack_from(data, len(data) - _TAIL.size) != (0, 0, 48, 16 + _ITEM * count + 40, _TAIL_MAGIC):
+    index = Index(data)
+    if _TAIL.unpack_from(data, len(data) - _TAIL.size) != (0, 0, 48, 16 + _ITEM * len(index) + 40, _TAIL_MAGIC):
         raise bad("its tail does not close the table")
-    last = 0
-    for i, (end,) in enumerate(struct.iter_unpack("<Q32x", memoryview(data)[_HEAD.size : -_TAIL.size])):
-        if not last < end <= last + longest:
-            raise bad(f"chunk {i} ends at {end}, after one that ends at {last}")
-        last = end
-    if last != size:
-        raise bad(f"it covers {last} bytes of a disk of {size}")
-    return Index(data)
+    ends = index._ends
+    if ends and not 0 < min(_lengths(ends)) <= max(_lengths(ends)) <= longest:
+        i, start, end = next(
+            (i, a, b) for i, (a, b) in enumerate(pairwise(chain((0,), ends))) if not a < b <= a + longest
+        )
+        raise bad(f"chunk {i} ends at {end}, after one that ends at {start}")
+    if index.size != size:
+        raise bad(f"it covers {index.size} bytes of a disk of {size}")
+    return index
+
+
+def _lengths(ends: Sequence[int]) -> Iterator[int]:
+    return map(sub, ends, chain((0,), ends))
 
 
 class DigestTable:
@@ -167,6 +204,13 @@ class DigestTable:
             raise TypeError("this table is not being made")
         at = _DIGESTS.size + ID_SIZE * i
         self._data[at : at + ID_SIZE] = digest
+
+    def set_run(self, first: int, stop: int, digest: bytes) -> None:
+        """Give the chunks from `first` up to `stop` one digest, in a table that `blank` made."""
+        if not isinstance(self._data, bytearray):
+            raise TypeError("this table is not being made")
+        at = _DIGESTS.size + ID_SIZE * first
+        self._data[at : _DIGESTS.size + ID_SIZE * stop] = digest * (stop - first)
 
     @property
     def encoded(self) -> bytes | bytearray:

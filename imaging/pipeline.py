@@ -1,4 +1,4 @@
-"""Work on many chunks at once, by as many threads as the machine has cores, and the events that tell of it.
+"""Work on many chunks at once, by somewhat more threads than the machine has cores, and the events that tell of it.
 
 The heavy calls (read, write, digest, zstd) release Python's lock, so threads keep all cores busy.
 """
@@ -16,6 +16,8 @@ from imaging.index import Index
 
 _EVERY = 0.25
 """Seconds between two progress events."""
+_WAITING = 2
+_MOST_CORES = 14
 
 WorkerFactory = Callable[[], Callable[[int], None]]
 """Called once in each thread; what it returns is called with each item."""
@@ -110,7 +112,7 @@ def run_all(items: Sequence[int], make_worker: WorkerFactory, cancel: threading.
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=loop) for _ in range(max(1, min(os.cpu_count() or 1, len(items))))]
+    threads = [threading.Thread(target=loop) for _ in range(max(1, min(_threads(), len(items))))]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -121,14 +123,21 @@ def run_all(items: Sequence[int], make_worker: WorkerFactory, cancel: threading.
         raise CancelledError("stopped because somebody asked")
 
 
+def _threads() -> int:
+    """More than there are cores, so that some compute while others wait for a disk; each needs some 12 MiB."""
+    return min(os.cpu_count() or 1, _MOST_CORES) + _WAITING
+
+
 def busy_chunks(index: Index, used: Extents) -> Sequence[int]:
     """The numbers, rising, of the chunks in which any byte is used."""
     found = array("Q")
     following = 0
     for start, end in used:
-        first = max(following, index.find(start))
-        following = index.find(end - 1) + 1
-        found.extend(range(first, following))
+        # The last chunk of the range before can be the first of this one, too.
+        first = index.find(start, max(0, following - 1))
+        stop = index.find(end - 1, first) + 1
+        found.extend(range(max(first, following), stop))
+        following = stop
     return found
 
 

@@ -1,14 +1,18 @@
 """Cuts, chunks, ranges, tables: the small pure parts, by their arithmetic."""
 
 import hashlib
+from itertools import accumulate
 
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imaging import chunk, gpt, index, sfdisk, unfinished, usedmap
 from imaging.disk import PartitionRole, TableKind
 from imaging.errors import BadImageError, IoError
 from imaging.extents import Extents
+from imaging.index import DigestTable, blank, decode
 from imaging.pipeline import ChunkBuffer, busy_chunks
 
 MIB = 1 << 20
@@ -177,3 +181,32 @@ def test_a_damaged_gpt_header_is_refused() -> None:
         gpt.parse_header(b"EFI PART" + bytes(504))
     with pytest.raises(BadImageError):
         gpt.parse_header(bytes(512))
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=30),
+    st.lists(st.tuples(st.integers(0, 100), st.integers(1, 40)), max_size=12),
+)
+def test_busy_chunks_are_found_however_ranges_and_chunks_lie(lengths: list[int], ranges: list[tuple[int, int]]) -> None:
+    made = blank(list(accumulate(lengths)))
+    used = Extents((start, start + size) for start, size in ranges).clipped(0, made.size)
+    expected = [i for i in range(len(made)) if used.overlaps(made.start(i), made.end(i))]
+    assert list(busy_chunks(made, used)) == expected
+
+
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=40), st.data())
+def test_runs_of_chunks_of_one_length_are_named_at_once(lengths: list[int], data: st.DataObject) -> None:
+    made, digests = blank(list(accumulate(lengths))), DigestTable.blank(len(lengths))
+    first = data.draw(st.integers(0, len(lengths)))
+    stop = data.draw(st.integers(first, len(lengths)))
+    runs = list(made.equal_runs(first, stop))
+    assert [i for low, high in runs for i in range(low, high)] == list(range(first, stop))
+    assert all(len({made.length(i) for i in range(low, high)}) == 1 for low, high in runs)
+    for low, high in runs:
+        made.name_run(low, high, bytes([made.length(low)]) * 32)
+        digests.set_run(low, high, bytes([made.length(low) + 10]) * 32)
+    for i, length in enumerate(lengths):
+        inside = first <= i < stop
+        assert made.id(i) == bytes([length if inside else 0]) * 32
+        assert digests[i] == bytes([length + 10 if inside else 0]) * 32
+    assert decode(bytes(made.encoded), sum(lengths), "x").size == sum(lengths)

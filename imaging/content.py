@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from imaging import gpt
-from imaging.chunk import decompress, digest
+from imaging.chunk import chunk_id, decompress, digest
 from imaging.disk import TableKind
 from imaging.errors import BadImageError
 from imaging.extents import Extents
@@ -32,8 +32,8 @@ class Content:
     store: ChunkStore
 
     @classmethod
-    def load(cls, library: Library, image: Image, disk: ImagedDisk) -> "Content":
-        """Read index, used map and digests; raises BadImageError."""
+    def load(cls, library: Library, image: Image, disk: ImagedDisk, *, from_medium: bool = False) -> "Content":
+        """Read index, used map and digests; raises BadImageError. With `from_medium` no chunk is taken from memory."""
         files = library.files(image, disk)
         table = Extents(disk.table_extents).clipped(0, disk.size)
         return cls(
@@ -43,7 +43,7 @@ class Content:
             used=files.used,
             table=table,
             body=files.used.minus(table),
-            store=library.store(),
+            store=library.store(from_medium=from_medium),
         )
 
     def busy(self) -> Sequence[int]:
@@ -57,6 +57,12 @@ class Content:
         if digest(data) != self.digests[i]:
             raise BadImageError(f"chunk {name.hex()} is corrupt: its digest does not match", code="corrupt-chunk")
         return data
+
+    def prove_name(self, i: int) -> None:
+        """Prove that chunk `i` is what its name says, too, as casync does; raises BadImageError that names it."""
+        name = self.index.id(i)
+        if chunk_id(self.plain(i)) != name:
+            raise BadImageError(f"chunk {name.hex()} is corrupt: it is not what its name says", code="corrupt-chunk")
 
     def ranges(self, i: int) -> list[tuple[int, int]]:
         """The used bytes of chunk `i` outside the table, as absolute offsets."""

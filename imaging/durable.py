@@ -5,7 +5,6 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedWriter
 from pathlib import Path
 
 from imaging.errors import IoError
@@ -37,10 +36,12 @@ def write_file(path: Path, data: bytes | bytearray) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     with written(path):
         try:
-            with create(temporary) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            fd = create(temporary)
+            try:
+                write_all(fd, data)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
             temporary.replace(path)
             sync_folder(path.parent)
         except OSError:
@@ -48,9 +49,16 @@ def write_file(path: Path, data: bytes | bytearray) -> None:
             raise
 
 
-def create(path: Path) -> BufferedWriter:
+def create(path: Path) -> int:
     """Make a file that only its owner reads; raises OSError where anything, also a link, bears that name already."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb")
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def write_all(fd: int, data: bytes | bytearray) -> None:
+    """Write all of the data where the file stands; raises OSError at the first failure."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
 
 
 def sync_folder(path: Path) -> None:

@@ -183,9 +183,9 @@ class Library:
         """Where the index ("caibx"), used map ("used") or digest table ("blake3") of an image's disk lies."""
         return self.path / "images" / image_id / f"{disk}.{suffix}"
 
-    def store(self, distrust_since: float | None = None) -> LocalStore:
-        """Where the chunks lie."""
-        return LocalStore(self.path / "chunks", distrust_since)
+    def store(self, distrust_since: float | None = None, *, from_medium: bool = False) -> LocalStore:
+        """Where the chunks lie; with `from_medium` none is taken from memory."""
+        return LocalStore(self.path / "chunks", distrust_since, from_medium=from_medium)
 
     def write_disk(self, image_id: str, name: str, files: DiskFiles) -> tuple[str, str, str]:
         """Write what stands beside the manifest; returns the digests of index, used map and digest table, in hex."""

@@ -61,6 +61,8 @@ class VerifyPlan(msgspec.Struct, frozen=True, kw_only=True, tag="verify", tag_fi
     against: Disk | None = None
     disk: str = ""
     """Which of the image's disks is compared with `against`."""
+    deep: bool = False
+    """Whether each chunk's SHA-512/256, its name, is computed, too."""
     version: int = VERSION
 
     @property

@@ -170,7 +170,9 @@ def _code(disk: Disk, why: str) -> str:
     return "protected-disk" if disk.roles else "refused"
 
 
-def plan_verify(library: Path, image: Image, *, disk: str = "", against: Disk | None = None) -> VerifyPlan:
+def plan_verify(
+    library: Path, image: Image, *, disk: str = "", against: Disk | None = None, deep: bool = False
+) -> VerifyPlan:
     """Plan to check an image's chunks, or to compare one of its disks (the only one by default) with a disk.
 
     Raises UsageError or RefusedError.
@@ -183,7 +185,11 @@ def plan_verify(library: Path, image: Image, *, disk: str = "", against: Disk | 
             raise UsageError(f"say which disk of the image to compare: {', '.join(names)}", code="no-such-disk")
         if not against.fingerprint:
             raise RefusedError(f"{against.name}: {against.problem or 'it cannot be read'}", code="cannot-open")
-    return VerifyPlan(library=str(library), image=image.id, label=image.label, disk=disk, against=against)
+    if deep and against is not None:
+        raise UsageError(
+            "a disk is compared with the image's digests alone: deep is for the image itself", code="usage"
+        )
+    return VerifyPlan(library=str(library), image=image.id, label=image.label, disk=disk, against=against, deep=deep)
 
 
 def confirms(answer: str, target: Disk) -> bool:

@@ -21,6 +21,7 @@ from imaging.manifest import Image
 from imaging.pipeline import ChunkBuffer, Counter, Reporter, run_all
 from imaging.plan import RestorePlan, RestoreTarget
 from imaging.planner import plan_restore
+from imaging.probing import Probing
 from imaging.writer import Target, opened
 
 _HEAD = 512
@@ -126,6 +127,7 @@ class _Restore:
         self.plan, self.pair, self.content = plan, pair, content
         self.report, self.cancel, self.counts = report, cancel, counts
         self.written = array("Q")
+        self.probing = Probing()
         self.pieces: list[tuple[int, bytes]] = []
         self.lock = threading.Lock()
         self.touched = self.table_gone = self.complete = False
@@ -155,6 +157,7 @@ class _Restore:
         """Write what differs, outside the table."""
         self.report.step(f"Restoring {self.pair.target.name}", self.content.body.total)
         run_all(self.content.busy(), self._worker, self.cancel)
+        self.target.sync()
         self.report.finish_step()
 
     def _refuse_another_disk(self, target: Target) -> None:
@@ -185,31 +188,35 @@ class _Restore:
         def work(i: int) -> None:
             ranges = content.ranges(i)
             size = sum(high - low for low, high in ranges)
-            moved = 0
-            if self._differs(target, i, buffer):
-                data = memoryview(content.plain(i))
-                start = content.index.start(i)
-                self._begin()
-                for low, high in ranges:
-                    target.write(data[low - start : high - start], low)
-                with self.lock:
-                    self.written.append(i)
-                moved = size
-                self.counts.add("written")
-                self.counts.add("written_bytes", size)
-            else:
+            if not self._differs(target, i, buffer):
                 self.counts.add("skipped")
-            self.report.advance(size, moved)
+                self.report.advance(size)
+                return
+            data = memoryview(content.plain(i))
+            start = content.index.start(i)
+            self._begin()
+            for low, high in ranges:
+                target.write(data[low - start : high - start], low)
+            with self.lock:
+                self.written.append(i)
+            self.counts.add("written")
+            self.counts.add("written_bytes", size)
+            target.bring_down(ranges[0][0], ranges[-1][1] - ranges[0][0], lambda: self.report.advance(size, size))
 
         return work
 
     def _differs(self, target: Target, i: int, buffer: ChunkBuffer) -> bool:
+        if not self.probing.worth_it():
+            return True
         self.counts.add("compared")
         try:
-            return not self.content.matches(i, target.read, buffer)
+            differs = not self.content.matches(i, target.read, buffer)
         except IoError:
             # What cannot be read may still be written: disks replace a bad sector when it is.
-            return True
+            differs = True
+        target.forget(self.content.index.start(i), self.content.index.length(i))
+        self.probing.saw(differs=differs)
+        return differs
 
     def _begin(self) -> None:
         """Take the table away before the first write. Touches nothing but what `write_table` writes anew."""
@@ -242,7 +249,6 @@ class _Restore:
             return
         total = sum(high - low for i in self.written for low, high in content.ranges(i))
         self.report.step(f"Reading back what was written to {self.pair.target.name}", total)
-        target.sync()
         target.forget_cached()
 
         def make_worker() -> Callable[[int], None]:
@@ -251,6 +257,7 @@ class _Restore:
             def work(i: int) -> None:
                 if not content.matches(i, target.read, buffer):
                     raise self._distrust(content.index.start(i))
+                target.forget(content.index.start(i), content.index.length(i))
                 self.report.advance(sum(high - low for low, high in content.ranges(i)))
 
             return work

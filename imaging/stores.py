@@ -3,18 +3,21 @@
 import ctypes
 import os
 import secrets
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
-from io import BufferedWriter
 from pathlib import Path
 from typing import Protocol
 
 import zstandard
 
+from imaging.behind import WriteBehind, forget
 from imaging.chunk import MAX_CHUNK_SIZE, chunk_id
-from imaging.durable import create, written
+from imaging.durable import create, write_all, written
 from imaging.errors import BadImageError, IoError
 
+_BEHIND = 8
+"""Chunks that may be on their way to the medium at once, each an open file."""
 _SUFFIX = ".cacnk"
 _FRAME_SLACK = 1 << 16
 """zstd's worst case is some KiB more than the data."""
@@ -50,10 +53,15 @@ class LocalStore:
     before a crash may have its name and not its data: `distrust_since` makes `has` look into such.
     """
 
-    def __init__(self, root: Path, distrust_since: float | None = None) -> None:
-        """Take the folder and, after a writer that died, when that one began (seconds since the epoch)."""
+    def __init__(self, root: Path, distrust_since: float | None = None, *, from_medium: bool = False) -> None:
+        """Take the folder and, after a writer that died, when that one began (seconds since the epoch).
+
+        With `from_medium` chunks are read from the medium itself, though memory may hold them.
+        """
         self._root = root
         self._distrust_since = distrust_since
+        self._from_medium = from_medium
+        self._behind = WriteBehind(_BEHIND)
 
     def path(self, chunk: bytes) -> Path:
         """Where the chunk of this id lies."""
@@ -82,7 +90,7 @@ class LocalStore:
         """
         path = self.path(chunk)
         try:
-            frame = _read(path, size + _FRAME_SLACK)
+            frame = _read(path, size + _FRAME_SLACK, from_medium=self._from_medium)
         except FileNotFoundError as error:
             if not self._root.is_dir():
                 raise IoError(
@@ -102,13 +110,15 @@ class LocalStore:
         path = self.path(chunk)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
         with written(path):
+            fd = self._create(temporary)
             try:
-                with self._create(temporary) as file:
-                    file.write(frame)
+                write_all(fd, frame)
                 temporary.replace(path)
             except OSError:
+                os.close(fd)
                 temporary.unlink(missing_ok=True)
                 raise
+            self._behind.wrote(fd, 0, len(frame), lambda: os.close(fd))
 
     def named_since(self, when: float) -> Sequence[bytes]:
         """The ids of the chunks that were stored since `when` (seconds since the epoch); raises IoError."""
@@ -132,7 +142,7 @@ class LocalStore:
         return True
 
     @staticmethod
-    def _create(path: Path) -> BufferedWriter:
+    def _create(path: Path) -> int:
         try:
             return create(path)
         except FileNotFoundError:
@@ -142,6 +152,7 @@ class LocalStore:
     def sync(self) -> None:
         """One syncfs(2) for all chunks; raises IoError where the medium reports that it lost any."""
         with written(self._root):
+            self._behind.drain()
             self._root.mkdir(parents=True, exist_ok=True)
             fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -160,10 +171,12 @@ def _id_of(path: Path) -> bytes:
         return b""
 
 
-def _read(path: Path, most: int) -> bytes:
+def _read(path: Path, most: int, *, from_medium: bool = False) -> bytes:
     """At most so many bytes of a file that may be none: a pipe is not waited for, an endless device not read out."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(fd, "rb", buffering=0) as file:
+        if from_medium and stat.S_ISREG(os.fstat(fd).st_mode):
+            forget(fd, 0, 0)
         return file.read(most) or b""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from imaging import inventory
+from imaging.behind import forget
 from imaging.blockdev import opened, read_exactly
 from imaging.content import Content
 from imaging.errors import BadImageError, IoError
@@ -33,9 +34,9 @@ def verify(plan: VerifyPlan, report: Reporter, cancel: threading.Event) -> Verif
     for disk in image.disks:
         if plan.against is not None and disk.name != plan.disk:
             continue
-        content = Content.load(library, image, disk)
+        content = Content.load(library, image, disk, from_medium=True)
         if plan.against is None:
-            _verify_chunks(content, bad, counts, tell, report, cancel)
+            _verify_chunks(content, plan.deep, bad, counts, tell, report, cancel)
         else:
             inventory.refuse_if_changed(plan.against, inventory.look(plan.against.path))
             _compare(content, plan.against.path, counts, tell, report, cancel)
@@ -76,13 +77,14 @@ class _Warnings:
 
 def _verify_chunks(
     content: Content,
+    deep: bool,
     bad: set[bytes],
     counts: Counter,
     tell: _Warnings,
     report: Reporter,
     cancel: threading.Event,
 ) -> None:
-    """Check each chunk once, the all-zero ones that casync needs among them."""
+    """Check each chunk once, the all-zero ones that casync needs among them; `deep` checks its name, too."""
     index = content.index
     chosen = _claims(content)
     chosen.sort()
@@ -91,7 +93,10 @@ def _verify_chunks(
     def make_worker() -> Callable[[int], None]:
         def work(i: int) -> None:
             try:
-                content.plain(i)
+                if deep:
+                    content.prove_name(i)
+                else:
+                    content.plain(i)
             except BadImageError as error:
                 bad.add(index.id(i))
                 tell(error.message)
@@ -132,7 +137,9 @@ def _compare(
 
             def work(i: int) -> None:
                 size = sum(high - low for low, high in content.ranges(i))
-                if not content.matches(i, read, buffer):
+                same = content.matches(i, read, buffer)
+                forget(fd, content.index.start(i), content.index.length(i))
+                if not same:
                     counts.add("differing")
                     tell(f"The disk differs from the image at byte {content.index.start(i)}")
                 counts.add("chunks")

@@ -4,10 +4,11 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from imaging import behind
 from imaging.blockdev import lock, read_exactly, size_of
 from imaging.durable import written
 from imaging.errors import IoError, RefusedError
@@ -16,6 +17,8 @@ from imaging.run import find_tool, run
 _BLKRRPART = 0x125F
 _BLKFLSBUF = 0x1261
 _SETTLE = 30.0
+_BEHIND = 8
+"""Chunks that may be on their way to the medium at once."""
 _PATIENCE = 1.0
 """Seconds: whoever looks at the disks holds each of them for a moment to learn if it is in use."""
 
@@ -27,6 +30,7 @@ class Target:
         """Use `opened`."""
         self._fd = fd
         self._regular_file = regular_file
+        self._behind = behind.WriteBehind(_BEHIND)
         self.path = path
         self.size = size_of(fd)
 
@@ -42,10 +46,20 @@ class Target:
                 count = os.pwrite(self._fd, view, offset)
                 view, offset = view[count:], offset + count
 
+    def bring_down(self, start: int, size: int, then: Callable[[], object]) -> None:
+        """Let a written range leave memory; `then` is called once it is on the medium. Raises IoError for any range."""
+        with written(self.path):
+            self._behind.wrote(self._fd, start, size, then)
+
     def sync(self) -> None:
         """Return once everything written is on the medium; raises IoError where any of it was lost."""
         with written(self.path):
+            self._behind.drain()
             os.fsync(self._fd)
+
+    def forget(self, start: int, size: int) -> None:
+        """Let memory go that holds a range that was read."""
+        behind.forget(self._fd, start, size)
 
     def forget_cached(self) -> None:
         """Let the next reads come from the medium, not from memory; everything must be synced."""

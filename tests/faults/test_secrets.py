@@ -3,7 +3,6 @@
 import os
 import stat
 from collections.abc import Iterator
-from io import BufferedWriter
 from pathlib import Path
 
 import pytest
@@ -56,7 +55,7 @@ def test_temporary_names_cannot_be_guessed(tmp_path: Path, monkeypatch: pytest.M
     seen: list[str] = []
     real = durable.create
 
-    def create(path: Path) -> BufferedWriter:
+    def create(path: Path) -> int:
         seen.append(path.name)
         return real(path)
 

@@ -1,0 +1,78 @@
+"""Write-behind: ranges reach the medium in order, and every one is told of once, also where one fails."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from imaging import behind
+from imaging.behind import WriteBehind
+from imaging.probing import Probing
+
+
+def test_a_range_is_told_of_once_more_than_depth_follow_it(tmp_path: Path) -> None:
+    told: list[int] = []
+    queue = WriteBehind(2)
+    with (tmp_path / "disk").open("wb") as file:
+        file.write(bytes(5 * 4096))
+        file.flush()
+        for i in range(5):
+            queue.wrote(file.fileno(), i * 4096, 4096, lambda i=i: told.append(i))  # type: ignore[misc]
+        assert told == [0, 1, 2]
+        queue.drain()
+    assert told == [0, 1, 2, 3, 4]
+
+
+def test_what_cannot_bring_down_a_part_is_no_failure() -> None:
+    reading, writing = os.pipe()
+    told: list[str] = []
+    queue = WriteBehind(1)
+    try:
+        queue.wrote(writing, 0, 1, lambda: told.append("done"))
+        queue.drain()
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert told == ["done"]
+
+
+def test_a_failure_is_raised_after_every_range_was_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told: list[int] = []
+    queue = WriteBehind(9)
+    real = behind._sync
+
+    def sync(fd: int, start: int, size: int, how: int) -> None:
+        if start == 4096 and how != 2:
+            raise OSError(errno.EIO, "Input/output error")
+        real(fd, start, size, how)
+
+    monkeypatch.setattr(behind, "_sync", sync)
+    with (tmp_path / "disk").open("wb") as file:
+        file.truncate(3 * 4096)
+        for i in range(3):
+            queue.wrote(file.fileno(), i * 4096, 4096, lambda i=i: told.append(i))  # type: ignore[misc]
+        with pytest.raises(OSError, match="Input/output error"):
+            queue.drain()
+    assert told == [0, 1, 2]
+
+
+def test_a_few_chunks_that_differ_keep_every_chunk_compared() -> None:
+    probing = Probing()
+    for i in range(1000):
+        assert probing.worth_it()
+        probing.saw(differs=i % 10 < 7)
+
+
+def test_on_another_disk_ever_fewer_chunks_are_compared_until_one_holds_the_right_bytes() -> None:
+    probing = Probing()
+    compared = 0
+    for _ in range(1000):
+        if probing.worth_it():
+            compared += 1
+            probing.saw(differs=True)
+    assert compared < 60
+    while not probing.worth_it():
+        pass
+    probing.saw(differs=False)
+    assert all(probing.worth_it() for _ in range(10))

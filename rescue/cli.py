@@ -101,6 +101,9 @@ def _add_verify(verify: argparse.ArgumentParser) -> None:
     verify.add_argument("image", metavar="IMAGE")
     verify.add_argument("--against", metavar="TARGET", help="compare this disk or disk file with the image")
     verify.add_argument("--disk", default="", metavar="NAME", help="which disk of the image to compare")
+    verify.add_argument(
+        "--deep", action="store_true", help="compute the SHA-512/256 of every chunk, too, as casync does"
+    )
     verify.set_defaults(run=commands.verify)
 
 

@@ -295,7 +295,7 @@ def verify(options: Namespace) -> int:
     """`rescue verify IMAGE`."""
     found = _find(options)
     against = inventory.look(_device(options.against)) if options.against else None
-    plan = planner.plan_verify(found.library.path, found.image, disk=options.disk, against=against)
+    plan = planner.plan_verify(found.library.path, found.image, disk=options.disk, against=against, deep=options.deep)
     return _carry_out(plan, options)
 
 

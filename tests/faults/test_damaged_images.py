@@ -15,7 +15,7 @@ from imaging.library import Library
 from tests.command import Outcome
 from tests.disks import MIB, blank
 from tests.faults import forge
-from tests.faults.world import DISK_SIZE, Sample, restore_here, verify_here, warnings_of
+from tests.faults.world import DISK_SIZE, Sample, chunk_path, restore_here, verify_here, warnings_of
 
 Rescue = Callable[..., Outcome]
 HEADER = [struct.Struct("<Q").pack(value) for value in (0, 1 << 40)]
@@ -212,3 +212,21 @@ def test_after_a_bad_chunk_the_rest_is_restored_once_the_chunk_is_back(sample: S
     again = restore_here(sample, target, tmp_path / "second")
     assert again.status == 0
     assert verify_here(sample, tmp_path / "verify", against=target).status == 0
+
+
+def test_a_chunk_under_a_wrong_name_is_found_by_a_deep_verification_alone(rescue: Rescue, sample: Sample) -> None:
+    index, i = sample.index, 1
+    right, wrong = index.id(i), bytes(32)
+    chunk_path(sample.library, wrong).parent.mkdir(exist_ok=True)
+    sample.chunk(i).rename(chunk_path(sample.library, wrong))
+    sample.replace_part("caibx", sample.part("caibx").read_bytes().replace(right, wrong))
+
+    assert rescue("verify", sample.image_id, "--library", sample.library, "--json").events[-1]["status"] == 0
+    words = ("verify", sample.image_id, "--library", sample.library, "--deep", "--json")
+    result = rescue(*words, status=4).events[-1]["result"]
+    assert result["bad"] == [wrong.hex()]
+
+
+def test_a_disk_is_not_compared_deeply(rescue: Rescue, sample: Sample) -> None:
+    words = ("verify", sample.image_id, "--against", sample.disk, "--deep", "--library", sample.library)
+    assert "deep is for the image itself" in rescue(*words, status=2).err

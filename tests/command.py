@@ -26,14 +26,14 @@ class Outcome:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-def run_rescue(*words: object, status: int | None = 0, typed: str | None = None) -> Outcome:
+def run_rescue(*words: object, status: int | None = 0, typed: str | None = None, timeout: float = 300) -> Outcome:
     """Run `rescue` with these words; fails unless it ends with `status` (None: any)."""
     done = subprocess.run(
         [sys.executable, "-m", "rescue", *map(str, words)],
         input=typed or "",
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout,
         check=False,
     )
     outcome = Outcome(done.returncode, done.stdout, done.stderr)

@@ -1,0 +1,66 @@
+"""The tools that are measured against, as their users type them: partclone with zstd, casync, desync."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.bench.source import FIRST, Source
+from tests.disks import looped
+
+
+def shell(command: str) -> None:
+    """A pipeline; raises AssertionError with what it said where any part of it fails."""
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise AssertionError(f"{command}: status {done.returncode}\n{done.stderr[-2000:]}")
+
+
+def capture(loop: str, image: Path, *, checked: bool = True) -> None:
+    """`partclone -c | zstd` of the volume behind a loop device; not `checked`: without its CRC32."""
+    mode = "" if checked else "-a0"
+    shell(f"partclone.ext4 -c {mode} -s {loop} -o - -L /dev/null | zstd -q -T0 -3 -f -o {image}")
+
+
+@contextmanager
+def volume(source: Source) -> Iterator[str]:
+    """The source's partition as a device, as partclone wants it."""
+    with looped(source.path, FIRST, source.volume_size) as loop:
+        yield loop
+
+
+def restore(image: Path, target: Path) -> None:
+    """`zstd -dc | partclone -r` to the partition's place in a disk file.
+
+    A plain file, as for ours: a loop device would cost partclone as much again as all it does.
+    """
+    shell(f"zstd -q -dc {image} | partclone.ext4 -r -s - -W -E {FIRST} -O {target} -L /dev/null")
+
+
+def verify(image: Path) -> None:
+    """`zstd -dc | partclone.chkimg`."""
+    shell(f"zstd -q -dc {image} | partclone.chkimg -s - -L /dev/null")
+
+
+def casync_extract(library: Path, index: Path, to: Path) -> None:
+    """Rebuild a disk of ours with casync."""
+    shell(f"casync extract --store={library / 'chunks'} {index} {to}")
+
+
+def desync_verify(index: Path, disk: Path) -> None:
+    """Compare a disk with its index, with desync."""
+    shell(f"desync verify-index {index} {disk}")
+
+
+def has_desync() -> bool:
+    """Whether desync is installed; Debian 12 does not have it."""
+    return shutil.which("desync") is not None
+
+
+def version(command: str) -> str:
+    """The first line that says a version, or "none"."""
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    words = (done.stdout + done.stderr).replace(",", " ").split()
+    numbers = (word.lstrip("v") for word in words if word.lstrip("v")[:1].isdigit())
+    return next(numbers, "none")

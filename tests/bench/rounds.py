@@ -1,0 +1,192 @@
+"""The measurements of the speed table: what each needs, and what is timed."""
+
+import os
+import shutil
+import time
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from imaging.chunk import DEFAULT_LEVEL
+from tests.bench import limits, ours, peers, source
+from tests.bench.source import Source
+from tests.bench.table import Extra, Row, Timing, render
+from tests.disks import MIB, blank
+
+_MOST_IMAGE = 1.03
+_MOST_MEMORY = 250 * MIB
+
+
+class Bench:
+    """All rounds of all measurements that some rows need, on one source."""
+
+    def __init__(self, work: Path, made: Source, rows: Sequence[Row]) -> None:
+        """Take an empty folder on a tmpfs, the source and the rows."""
+        self.work, self.source, self.rows = work, made, rows
+        self.library, self.target = work / "library", work / "target.img"
+        self.peer, self.peer_unchecked = work / "peer.zst", work / "peer-unchecked.zst"
+        self.timings: dict[str, Timing] = defaultdict(Timing)
+        self.rounds = 0
+        self.image = ""
+        self.image_bytes = 0
+        self.blocks: list[int] = []
+        self.wanted = {name for row in rows for name in (row.mine, row.theirs)}
+        if not peers.has_desync():
+            self.wanted.discard("desync verify")
+
+    def round(self) -> None:
+        """Measure everything that is wanted once, and prove that the last restore was right."""
+        self.rounds += 1
+        self._captures()
+        self._restores()
+        self._verifications()
+
+    def _measure(self, name: str, work: Callable[[], object]) -> None:
+        """Time one of the peers' or a limit, where it is wanted; a limit says itself how long it took."""
+        if name not in self.wanted:
+            return
+        os.sync()
+        began = time.perf_counter()
+        told = work()
+        self.timings[name].whole.append(told if isinstance(told, float) else time.perf_counter() - began)
+
+    def _ours(self, name: str, *words: object) -> ours.Done:
+        """Time one of our commands; it is run even where its figure is not wanted, since others build on it."""
+        os.sync()
+        began = time.perf_counter()
+        done = ours.command(*words, "--library", self.library)
+        seconds = time.perf_counter() - began
+        if name in self.wanted:
+            self.timings[name].whole.append(seconds)
+            self.timings[name].job.append(done.seconds)
+        return done
+
+    def _captures(self) -> None:
+        self._capture_by_peers()
+        if not self.image or "capture" in self.wanted or "recapture" in self.wanted:
+            self._capture()
+        everything = limits.pieces(self.library, self.image, table=True)
+        self._measure("limit capture", lambda: limits.name_and_compress(everything, self.source.path, DEFAULT_LEVEL))
+        if "recapture" in self.wanted:
+            with source.changed(self.source.path, self.blocks, self.rounds):
+                again = self._ours("recapture", "capture", self.source.path)
+            self._expect("stored anew", again.result["new"], len(self.blocks))
+
+    def _capture_by_peers(self) -> None:
+        with peers.volume(self.source) as loop:
+            self._measure("peer capture", lambda: peers.capture(loop, self.peer))
+            if not self.peer.exists() and self.wanted & {"peer restore", "peer verify"}:
+                peers.capture(loop, self.peer)
+            if not self.peer_unchecked.exists() and "peer restore unchecked" in self.wanted:
+                peers.capture(loop, self.peer_unchecked, checked=False)
+
+    def _capture(self) -> None:
+        """A first capture: into a library that does not exist yet."""
+        shutil.rmtree(self.library, ignore_errors=True)
+        done = self._ours("capture", "capture", self.source.path)
+        self.image = str(done.result["image"])
+        self.image_bytes = ours.library_size(self.library)
+        body = limits.pieces(self.library, self.image, table=False)
+        self.blocks = source.choose(self.source.data, _chunk_finder(body), len(body), seed=self.rounds)
+
+    def _restores(self) -> None:
+        body = limits.pieces(self.library, self.image, table=False)
+        for name, image in (("peer restore", self.peer), ("peer restore unchecked", self.peer_unchecked)):
+            self._fresh_target()
+            self._measure(name, partial(peers.restore, image, self.target))
+        self._fresh_target()
+        self._measure("limit restore", lambda: limits.decompress_and_write(body, self.target))
+        if self.rounds == 1 and "limit restore" in self.wanted:
+            self._prove_limit(body)
+        if self.wanted & {"restore", "reset", "limit reset"}:
+            self._fresh_target()
+            self._restore("restore", "--no-read-back")
+        if "reset" in self.wanted:
+            source.change(self.target, self.blocks, self.rounds)
+            done = self._restore("reset", "--no-read-back")
+            self._expect("written", done.result["written"], len(self.blocks))
+        self._measure("limit reset", lambda: limits.read_and_digest(body, self.target))
+        if "restore read back" in self.wanted:
+            self._prove_target()
+            self._fresh_target()
+            self._restore("restore read back")
+        self._prove_target()
+
+    def _fresh_target(self) -> None:
+        blank(self.target, self.source.size)
+
+    def _restore(self, name: str, *words: str) -> ours.Done:
+        return self._ours(name, "restore", self.image, self.target, "--erase", self.target.name, *words)
+
+    def _prove_limit(self, body: Sequence[limits.Piece]) -> None:
+        """The limit's loop must do all of the work that it stands for."""
+        here: dict[int, bytes] = {}
+        there: dict[int, bytes] = {}
+        limits.read_and_digest(body, self.source.path, here)
+        limits.read_and_digest(body, self.target, there)
+        self._expect("places where the limit's target is wrong", sum(here[at] != there[at] for at in here), 0)
+
+    def _prove_target(self) -> None:
+        """What was restored is compared with the image, outside all clocks."""
+        if self.wanted & {"restore", "reset", "restore read back"}:
+            ours.command("verify", self.image, "--against", self.target, "--library", self.library)
+
+    def _verifications(self) -> None:
+        index = next((self.library / "images" / self.image).glob("*.caibx"))
+        if "verify" in self.wanted:
+            self._ours("verify", "verify", self.image)
+        self._measure("peer verify", lambda: peers.verify(self.peer))
+        self._measure("desync verify", lambda: peers.desync_verify(index, self.source.path))
+        self.target.unlink(missing_ok=True)
+        scratch = self.work / "scratch.img"
+        self._measure("casync extract", lambda: peers.casync_extract(self.library, index, scratch))
+        scratch.unlink(missing_ok=True)
+
+    def _expect(self, what: str, found: int, count: int) -> None:
+        if found != count:
+            raise AssertionError(f"{found} chunks {what}, not {count}: this round measured something else")
+
+    def report(self) -> str:
+        """What was measured on, and the table, in Markdown."""
+        head = (
+            f"ext4 with {self.source.used / 1e9:.2f} GB used, medians of {self.rounds} rounds in one run. A ratio is "
+            "how many times as fast ours is; for a limit, how much of it is reached. The bold one counts."
+        )
+        return f"{head}\n\n{render(self.rows, self.timings, self._extras())}"
+
+    def _extras(self) -> list[Extra]:
+        found = []
+        if self.peer.exists() and "capture" in self.timings:
+            peer = self.peer.stat().st_size
+            found.append(
+                Extra(
+                    job="size of the first image",
+                    mine=f"{self.image_bytes / 1e6:.0f} MB",
+                    against="`partclone -c \\| zstd -T0 -3` (CRC32)",
+                    theirs=f"{peer / 1e6:.0f} MB",
+                    reached=f"{self.image_bytes / peer:.3f}",
+                    reach=f"at most {_MOST_IMAGE}",
+                    met=self.image_bytes <= _MOST_IMAGE * peer,
+                )
+            )
+        return [*found, memory_row()]
+
+
+def memory_row() -> Extra:
+    """The most memory that any of our workers took."""
+    peak = ours.peak_memory()
+    return Extra(
+        job="memory of the worker, at most",
+        mine=f"{peak / MIB:.0f} MiB",
+        reached=f"{peak / MIB:.0f} MiB",
+        reach=f"under {_MOST_MEMORY // MIB} MiB",
+        met=0 < peak < _MOST_MEMORY,
+    )
+
+
+def _chunk_finder(body: Sequence[limits.Piece]) -> Callable[[int], int]:
+    """Tells the first byte of the chunk that a byte of the disk is in."""
+    starts = [piece.start for piece in body]
+    return lambda at: starts[bisect_right(starts, at) - 1]

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import large, machine, source
+from tests.bench import large, machine, ours, source
 from tests.bench.rounds import Bench
 from tests.bench.table import ROWS, Row, chosen
 
@@ -48,6 +48,15 @@ def rows(words: str) -> tuple[Row, ...]:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def table(work: Path, used: int, options: argparse.Namespace) -> str:
+    """Measure the rows that were asked for; returns the report."""
+    made = source.build(work / "disk.img", options.tree, source.disk_size(used), used)
+    bench = Bench(work, made, options.only)
+    for _ in range(options.rounds):
+        bench.round()
+    return bench.report()
+
+
 def main(argv: list[str]) -> int:
     """Build, measure, print; what was built is removed, after a SIGTERM, too."""
     options = parse(argv)
@@ -59,14 +68,10 @@ def main(argv: list[str]) -> int:
     with tempfile.TemporaryDirectory(dir=options.work, prefix="rescue-bench-") as folder:
         os.environ["RESCUE_STATE"] = f"{folder}/state"
         work, used = Path(folder), int(options.used * _GIB)
-        if options.large:
-            found = large.measure(work, options.tree, used)
-        else:
-            made = source.build(work / "disk.img", options.tree, source.disk_size(used), used)
-            bench = Bench(work, made, options.only)
-            for _ in range(options.rounds):
-                bench.round()
-            found = bench.report()
+        try:
+            found = large.measure(work, options.tree, used) if options.large else table(work, used, options)
+        finally:
+            ours.stop_all()
         print(f"{machine.describe(options.work)}; files from {options.tree}.\n\n{found}")
     return 0
 

@@ -48,7 +48,7 @@ def phases(events: Sequence[Mapping[str, Any]], began: float, ended: float) -> l
             case "step" | "started":
                 close(when)
                 at = when
-                name = "loading the image" if event["event"] == "started" else str(event["name"])
+                name = "beginning the job" if event["event"] == "started" else str(event["name"])
             case "progress":
                 progress.append(when)
             case "finished":

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imaging.jobs import JobState, jobs
 from tests.command import run_rescue
 
 _TIMEOUT = 3600.0
+_PATIENCE = 300.0
+"""Seconds in which a cancelled job has to end; one that waits for partclone to read a map needs some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,16 @@ def command(*words: object) -> Done:
     began = time.time()
     outcome = run_rescue(*words, "--json", timeout=_TIMEOUT)
     return Done(began=began, ended=time.time(), events=outcome.events)
+
+
+def stop_all() -> None:
+    """End what still works, where a measurement was broken off: workers outlive the command that started them."""
+    until = time.monotonic() + _PATIENCE
+    for job in jobs():
+        if job.state in (JobState.STARTING, JobState.RUNNING):
+            job.cancel()
+            while job.state in (JobState.STARTING, JobState.RUNNING) and time.monotonic() < until:
+                time.sleep(0.1)
 
 
 def peak_memory() -> int:

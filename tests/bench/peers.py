@@ -1,6 +1,8 @@
 """The tools that are measured against, as their users type them: partclone with zstd, casync, desync."""
 
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +14,15 @@ from tests.disks import looped
 
 def shell(command: str) -> None:
     """A pipeline; raises AssertionError with what it said where any part of it fails."""
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise AssertionError(f"{command}: status {done.returncode}\n{done.stderr[-2000:]}")
+    words = ["bash", "-o", "pipefail", "-c", command]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            _, told = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        raise AssertionError(f"{command}: status {process.returncode}\n{told.decode(errors='replace')[-2000:]}")
 
 
 def capture(loop: str, image: Path, *, checked: bool = True) -> None:

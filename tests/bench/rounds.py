@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import time
 from bisect import bisect_right
 from collections import defaultdict
@@ -50,7 +51,7 @@ class Bench:
         os.sync()
         began = time.perf_counter()
         told = work()
-        self.timings[name].whole.append(told if isinstance(told, float) else time.perf_counter() - began)
+        self._keep(name, told if isinstance(told, float) else time.perf_counter() - began)
 
     def _ours(self, name: str, *words: object) -> ours.Done:
         """Time one of our commands; it is run even where its figure is not wanted, since others build on it."""
@@ -59,9 +60,15 @@ class Bench:
         done = ours.command(*words, "--library", self.library)
         seconds = time.perf_counter() - began
         if name in self.wanted:
-            self.timings[name].whole.append(seconds)
-            self.timings[name].job.append(done.seconds)
+            self._keep(name, seconds, done.seconds)
         return done
+
+    def _keep(self, name: str, seconds: float, job: float | None = None) -> None:
+        """Take a figure, and tell whoever waits for the table."""
+        self.timings[name].whole.append(seconds)
+        if job is not None:
+            self.timings[name].job.append(job)
+        print(f"round {self.rounds}: {name}: {seconds:.2f} s", file=sys.stderr, flush=True)
 
     def _captures(self) -> None:
         self._capture_by_peers()
@@ -151,7 +158,7 @@ class Bench:
     def report(self) -> str:
         """What was measured on, and the table, in Markdown."""
         head = (
-            f"ext4 with {self.source.used / 1e9:.2f} GB used, medians of {self.rounds} rounds in one run. A ratio is "
+            f"ext4 with {self.source.used / 1e9:.2f} GB used, medians of {self.rounds} round(s) in one run. A ratio is "
             "how many times as fast ours is; for a limit, how much of it is reached. The bold one counts."
         )
         return f"{head}\n\n{render(self.rows, self.timings, self._extras())}"

@@ -34,6 +34,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--tree", type=Path, default=Path("/usr"), help="what the disk is filled with (%(default)s)")
     parser.add_argument("--work", type=Path, default=Path("/dev/shm"), help="a tmpfs with 14 GiB free (%(default)s)")
     parser.add_argument("--large", action="store_true", help="the disk of 8 TiB instead of the table")
+    parser.add_argument(
+        "--usage",
+        default="largefile4",
+        metavar="TYPE",
+        help="mke2fs's usage type of the disk of 8 TiB (%(default)s); big is its own choice for that size",
+    )
     options = parser.parse_args(argv)
     if options.rounds < 1 or options.used <= 0:
         parser.error("there must be a round to measure and something to measure it with")
@@ -69,7 +75,10 @@ def main(argv: list[str]) -> int:
         os.environ["RESCUE_STATE"] = f"{folder}/state"
         work, used = Path(folder), int(options.used * _GIB)
         try:
-            found = large.measure(work, options.tree, used) if options.large else table(work, used, options)
+            if options.large:
+                found = large.measure(work, options.tree, used, options.usage)
+            else:
+                found = table(work, used, options)
         finally:
             ours.stop_all()
         print(f"{machine.describe(options.work)}; files from {options.tree}.\n\n{found}")

@@ -49,16 +49,18 @@ def disk_size(used: int) -> int:
     return -(-used * 16 // 9 // (256 * MIB)) * 256 * MIB
 
 
-def build(path: Path, tree: Path, size: int, used: int, *, lazy: bool = False) -> Source:
+def build(path: Path, tree: Path, size: int, used: int, *, lazy: bool = False, usage: str = "") -> Source:
     """A disk with one ext4 partition that holds `used` bytes of files, copied from `tree`.
 
-    With `lazy` the inode tables stay unwritten, as on a disk that was formatted a moment ago.
+    With `lazy` the inode tables stay unwritten, as on a disk that was formatted a moment ago. `usage` is a type of
+    mke2fs.conf(5), which decides how many inodes there are.
     """
     blank(path, size)
     partition(path, f"label: gpt\nstart={FIRST // 512}, size={volume_size(size) // 512}\n")
     mode = 1 if lazy else 0
+    words = ["-E", f"lazy_itable_init={mode},lazy_journal_init={mode}", *(["-T", usage] if usage else [])]
     with looped(path, FIRST, volume_size(size)) as loop:
-        run("mkfs.ext4", "-q", "-E", f"lazy_itable_init={mode},lazy_journal_init={mode}", loop)
+        run("mkfs.ext4", "-q", *words, loop)
     with mounted(path, path.with_suffix(".mnt")) as where:
         copied = 0
         while copied < used:  # a small tree is copied more than once
@@ -68,8 +70,8 @@ def build(path: Path, tree: Path, size: int, used: int, *, lazy: bool = False) -
             copied += more
         os.sync()
         data = tuple(sorted(FIRST + at for at in data_blocks(where)))
-        usage = shutil.disk_usage(where).used
-    return Source(path=path, size=size, used=usage, data=data)
+        filled = shutil.disk_usage(where).used
+    return Source(path=path, size=size, used=filled, data=data)
 
 
 @contextmanager

@@ -2,17 +2,17 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from imaging import chunk, inventory, media, sfdisk
+from imaging import chunk, inventory, media
 from imaging.behind import forget
-from imaging.blockdev import opened, read, read_exactly
-from imaging.disk import Disk, Partition, PartitionRole, TableKind
+from imaging.blockdev import opened, read_exactly
+from imaging.disk import Disk
 from imaging.errors import CancelledError, IoError, RefusedError
 from imaging.events import CaptureResult
 from imaging.extents import Extents
@@ -24,14 +24,9 @@ from imaging.plan import CapturePlan
 from imaging.planner import plan_capture
 from imaging.previous import newest_capture
 from imaging.stores import ChunkStore
-from imaging.usedmap import VolumeMap, volume_map
+from imaging.survey import survey
 from imaging.writers import Writer
 
-_SCAN = 1 << 20
-_BLOCK = 4096
-_LONG_SCAN = 256 << 20
-"""Bytes before the first partition from which on reading them is a step of its own."""
-_MAPS_AT_ONCE = 8
 _LONGEST_NAME = 200
 """Bytes of a disk's name that leave room, of the 255 of a file's, for a suffix and a temporary one."""
 
@@ -166,14 +161,12 @@ def _capture_disk(job: _Job, image_id: str, disk: Disk) -> ImagedDisk:
     with opened(disk.path) as fd:
         mark = inventory.write_mark(fd)
         job.report.step(f"Reading what is used on {disk.name}")
-        volumes, used = _survey(job, disk, fd)
-        table = sfdisk.table_extents(fd, disk.table, disk.size, disk.logical_sector)
-        used = used.union(sfdisk.guarded_head(disk.table))
-        used = used.union(table).union(_before_first(job, fd, disk))
-        boundaries = [edge for volume in volumes for edge in (volume.start, volume.start + volume.size)]
+        found = survey(disk, fd, stop_if_asked=partial(_stop_if_asked, job), watcher=job.report)
+        _tell_notes(job, disk, found.volumes)
+        boundaries = [edge for volume in found.volumes for edge in (volume.start, volume.start + volume.size)]
         ends = chunk.cuts(disk.size, boundaries)
-        job.report.step(f"Capturing {disk.name}", used.total)
-        files = _store_chunks(job, disk, fd, ends, used)
+        job.report.step(f"Capturing {disk.name}", found.used.total)
+        files = _store_chunks(job, disk, fd, ends, found.used)
         job.report.finish_step()
         if inventory.fingerprint(fd) != disk.fingerprint or inventory.write_mark(fd) != mark:
             raise IoError(
@@ -188,9 +181,9 @@ def _capture_disk(job: _Job, image_id: str, disk: Disk) -> ImagedDisk:
         logical_sector=disk.logical_sector,
         physical_sector=disk.physical_sector,
         table=disk.table,
-        volumes=volumes,
-        table_extents=tuple(table),
-        used=used.total,
+        volumes=found.volumes,
+        table_extents=tuple(found.table),
+        used=found.used.total,
         chunks=len(files.index),
         index_digest=digests[0],
         used_digest=digests[1],
@@ -198,81 +191,15 @@ def _capture_disk(job: _Job, image_id: str, disk: Disk) -> ImagedDisk:
     )
 
 
-def _regions(disk: Disk) -> Sequence[Partition]:
-    """The disk's volumes; the bare disk counts as one, number 0, where there is no table.
-
-    So it does with an empty MBR: a boot sector of something unknown looks just like that.
-    """
-    if disk.table.kind is TableKind.GPT or disk.table.partitions:
-        return sfdisk.volumes(disk.table)
-    return [Partition(number=0, start=0, size=disk.size, type="", role=PartitionRole.PRIMARY, content=disk.content)]
-
-
 def _stop_if_asked(job: _Job) -> None:
     if job.cancel.is_set():
         raise CancelledError("stopped because somebody asked")
 
 
-def _survey(job: _Job, disk: Disk, fd: int) -> tuple[tuple[Volume, ...], Extents]:
-    """The volumes and what is used of all of them.
-
-    A cancel ends it between two volumes: a tool that is at work on one is waited for.
-    """
-
-    def survey(part: Partition) -> VolumeMap:
-        _stop_if_asked(job)
-        return volume_map(disk.path, fd, part.start, part.size, part.content)
-
-    regions = _regions(disk)
-    for part in regions:
-        if part.end > disk.size:
-            raise RefusedError(
-                f"{disk.name}: partition {part.number} reaches beyond the end of the disk", code="bad-table"
-            )
-    volumes: list[Volume] = []
-    placed_maps: list[Extents] = []
-    # Side by side, because partclone spends two seconds a volume asleep.
-    with ThreadPoolExecutor(_MAPS_AT_ONCE) as pool:
-        for part, found in zip(regions, pool.map(survey, regions), strict=True):
-            if found.note:
-                job.report.log(f"Partition {part.number} of {disk.name} counts as wholly used: {found.note}", "warning")
-            placed = found.used.clipped(0, part.size).shifted(part.start)
-            placed_maps.append(placed)
-            volumes.append(
-                Volume(
-                    number=part.number,
-                    start=part.start,
-                    size=part.size,
-                    used=placed.total,
-                    map_origin=found.origin,
-                    note=found.note,
-                    content=part.content,
-                )
-            )
-    return tuple(volumes), Extents().union(*placed_maps)
-
-
-def _before_first(job: _Job, fd: int, disk: Disk) -> Extents:
-    """What is not zero before the first partition: boot loaders live there."""
-    first = min((p.start for p in disk.table.partitions), default=0)
-    if first >= _LONG_SCAN:
-        job.report.step(f"Reading what lies before the first partition of {disk.name}", first)
-    return Extents.rising(_not_zero(job, fd, first))
-
-
-def _not_zero(job: _Job, fd: int, first: int) -> Iterator[tuple[int, int]]:
-    """The blocks before byte `first` that hold anything, rising."""
-    zeros = bytes(_SCAN)
-    for start in range(0, first, _SCAN):
-        _stop_if_asked(job)
-        data = read(fd, min(_SCAN, first - start), start)
-        if first >= _LONG_SCAN:
-            job.report.advance(len(data))
-        if data == zeros[: len(data)]:
-            continue
-        for at in range(0, len(data), _BLOCK):
-            if data[at : at + _BLOCK] != zeros[: len(data[at : at + _BLOCK])]:
-                yield start + at, min(start + at + _BLOCK, first)
+def _tell_notes(job: _Job, disk: Disk, volumes: Sequence[Volume]) -> None:
+    for volume in volumes:
+        if volume.note:
+            job.report.log(f"Partition {volume.number} of {disk.name} counts as wholly used: {volume.note}", "warning")
 
 
 def _store_chunks(job: _Job, disk: Disk, fd: int, ends: Sequence[int], used: Extents) -> DiskFiles:

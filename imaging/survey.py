@@ -1,0 +1,138 @@
+"""What of a disk a capture would store: its volumes, its table, what lies before the first partition. Only reads."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from imaging import sfdisk
+from imaging.blockdev import read
+from imaging.disk import Disk, Partition, PartitionRole, TableKind
+from imaging.errors import RefusedError
+from imaging.extents import Extents
+from imaging.manifest import Volume
+from imaging.usedmap import VolumeMap, volume_map
+
+_SCAN = 1 << 20
+_BLOCK = 4096
+_LONG_SCAN = 256 << 20
+"""Bytes before the first partition from which on reading them is a step of its own."""
+_MAPS_AT_ONCE = 8
+
+
+class Watcher(Protocol):
+    """Who is told how a long survey goes on; imaging.pipeline.Reporter is one."""
+
+    def step(self, name: str, total: int = 0) -> None:
+        """A step begins, with `total` bytes to go through."""
+
+    def advance(self, done: int, moved: int = 0) -> None:
+        """So many more bytes were gone through."""
+
+
+class _Nobody:
+    """Is told, and does nothing with it."""
+
+    def step(self, name: str, total: int = 0) -> None:
+        """Forgotten."""
+
+    def advance(self, done: int, moved: int = 0) -> None:
+        """Forgotten."""
+
+
+def _never() -> None:
+    """Nobody asks to stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a capture of one disk stores; offsets are those of the disk, in bytes."""
+
+    volumes: tuple[Volume, ...]
+    table: Extents
+    """Where the partition table lies."""
+    used: Extents
+    """All that is stored: of the volumes, the table, and before the first partition."""
+
+
+def survey(
+    disk: Disk, fd: int, *, stop_if_asked: Callable[[], None] = _never, watcher: Watcher | None = None
+) -> Survey:
+    """Find what is used of a disk that is open at `fd`.
+
+    `stop_if_asked` raises where it should end: between two volumes (a tool that is at work on one is waited for) and
+    between two MiB. Raises RefusedError (code "bad-table") where a partition leaves the disk, and IoError.
+    """
+    regions = volumes_of(disk)
+    for part in regions:
+        if part.end > disk.size:
+            raise RefusedError(
+                f"{disk.name}: partition {part.number} reaches beyond the end of the disk", code="bad-table"
+            )
+    volumes, used = _map(disk, fd, regions, stop_if_asked)
+    table = sfdisk.table_extents(fd, disk.table, disk.size, disk.logical_sector)
+    head = _before_first(disk, fd, stop_if_asked, watcher or _Nobody())
+    return Survey(volumes=volumes, table=table, used=used.union(sfdisk.guarded_head(disk.table), table, head))
+
+
+def volumes_of(disk: Disk) -> Sequence[Partition]:
+    """The disk's volumes; the bare disk counts as one, number 0, where there is no table.
+
+    So it does with an empty MBR: a boot sector of something unknown looks just like that.
+    """
+    if disk.table.kind is TableKind.GPT or disk.table.partitions:
+        return sfdisk.volumes(disk.table)
+    return [Partition(number=0, start=0, size=disk.size, type="", role=PartitionRole.PRIMARY, content=disk.content)]
+
+
+def _map(
+    disk: Disk, fd: int, regions: Sequence[Partition], stop_if_asked: Callable[[], None]
+) -> tuple[tuple[Volume, ...], Extents]:
+    """The volumes, and what is used of all of them."""
+
+    def ask(part: Partition) -> VolumeMap:
+        stop_if_asked()
+        return volume_map(disk.path, fd, part.start, part.size, part.content)
+
+    volumes: list[Volume] = []
+    placed_maps: list[Extents] = []
+    # Side by side, because partclone spends two seconds a volume asleep.
+    with ThreadPoolExecutor(_MAPS_AT_ONCE) as pool:
+        for part, found in zip(regions, pool.map(ask, regions), strict=True):
+            placed = found.used.clipped(0, part.size).shifted(part.start)
+            placed_maps.append(placed)
+            volumes.append(
+                Volume(
+                    number=part.number,
+                    start=part.start,
+                    size=part.size,
+                    used=placed.total,
+                    map_origin=found.origin,
+                    note=found.note,
+                    content=part.content,
+                )
+            )
+    return tuple(volumes), Extents().union(*placed_maps)
+
+
+def _before_first(disk: Disk, fd: int, stop_if_asked: Callable[[], None], watcher: Watcher) -> Extents:
+    """What is not zero before the first partition: boot loaders live there."""
+    first = min((p.start for p in disk.table.partitions), default=0)
+    if first < _LONG_SCAN:
+        watcher = _Nobody()
+    watcher.step(f"Reading what lies before the first partition of {disk.name}", first)
+    return Extents.rising(_not_zero(fd, first, stop_if_asked, watcher))
+
+
+def _not_zero(fd: int, first: int, stop_if_asked: Callable[[], None], watcher: Watcher) -> Iterator[tuple[int, int]]:
+    """The blocks before byte `first` that hold anything, rising."""
+    zeros = bytes(_SCAN)
+    for start in range(0, first, _SCAN):
+        stop_if_asked()
+        data = read(fd, min(_SCAN, first - start), start)
+        watcher.advance(len(data))
+        if data == zeros[: len(data)]:
+            continue
+        for at in range(0, len(data), _BLOCK):
+            if data[at : at + _BLOCK] != zeros[: len(data[at : at + _BLOCK])]:
+                yield start + at, min(start + at + _BLOCK, first)

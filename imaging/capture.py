@@ -10,8 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from imaging import chunk, inventory, media
-from imaging.behind import forget
-from imaging.blockdev import opened, read_exactly
+from imaging.blockdev import opened
 from imaging.disk import Disk
 from imaging.errors import CancelledError, IoError, RefusedError
 from imaging.events import CaptureResult
@@ -23,6 +22,7 @@ from imaging.pipeline import ChunkBuffer, Counter, Reporter, busy_chunks, run_al
 from imaging.plan import CapturePlan
 from imaging.planner import plan_capture
 from imaging.previous import newest_capture
+from imaging.salvage import Salvage
 from imaging.stores import ChunkStore
 from imaging.survey import survey
 from imaging.writers import Writer
@@ -95,6 +95,7 @@ def capture(plan: CapturePlan, report: Reporter, cancel: threading.Event, tool: 
         chunks=job.counts["chunks"],
         new=job.counts["new"],
         stored=image.stored,
+        unreadable=image.unreadable,
         seconds=time.monotonic() - began,
     )
 
@@ -166,7 +167,10 @@ def _capture_disk(job: _Job, image_id: str, disk: Disk) -> ImagedDisk:
         boundaries = [edge for volume in found.volumes for edge in (volume.start, volume.start + volume.size)]
         ends = chunk.cuts(disk.size, boundaries)
         job.report.step(f"Capturing {disk.name}", found.used.total)
-        files = _store_chunks(job, disk, fd, ends, found.used)
+        salvage = Salvage(
+            fd, disk.name, disk.physical_sector, partial(_stop_if_asked, job), partial(job.report.log, level="warning")
+        )
+        files = _store_chunks(job, disk, ends, found.used, salvage)
         job.report.finish_step()
         if inventory.fingerprint(fd) != disk.fingerprint or inventory.write_mark(fd) != mark:
             raise IoError(
@@ -188,6 +192,7 @@ def _capture_disk(job: _Job, image_id: str, disk: Disk) -> ImagedDisk:
         index_digest=digests[0],
         used_digest=digests[1],
         blake3_digest=digests[2],
+        unreadable=tuple(salvage.unreadable),
     )
 
 
@@ -202,7 +207,7 @@ def _tell_notes(job: _Job, disk: Disk, volumes: Sequence[Volume]) -> None:
             job.report.log(f"Partition {volume.number} of {disk.name} counts as wholly used: {volume.note}", "warning")
 
 
-def _store_chunks(job: _Job, disk: Disk, fd: int, ends: Sequence[int], used: Extents) -> DiskFiles:
+def _store_chunks(job: _Job, disk: Disk, ends: Sequence[int], used: Extents, source: Salvage) -> DiskFiles:
     previous = newest_capture(job.library, disk.id, job.report)
     index, digests = blank(ends), DigestTable.blank(len(ends))
     busy = busy_chunks(index, used)
@@ -217,8 +222,8 @@ def _store_chunks(job: _Job, disk: Disk, fd: int, ends: Sequence[int], used: Ext
             ranges = [(low - start, high - start) for low, high in used.within(start, start + size)]
             view = buffer.prepare(size, ranges)
             for low, high in ranges:
-                read_exactly(fd, view[low:high], start + low)
-            forget(fd, start, size)
+                source.read(view[low:high], start + low)
+            source.forget(start, size)
             digest = chunk.digest(view)
             name = previous.name_of(i, start, size, digest) or chunk.chunk_id(view)
             index.name(i, name)

@@ -8,7 +8,8 @@
     │   └── WorkerDiedError   5   the process that carried out the job is gone without a word
     └── CancelledError        6   stopped because somebody asked
 
-`DIFFERS` (7) is no error: `verify --against` ended and found differences.
+`DIFFERS` (7) is no error: `verify --against` ended and found differences. Nor is `DAMAGED` (8): a capture ended, and
+parts of the source could not be read.
 """
 
 from enum import IntEnum
@@ -25,6 +26,7 @@ class ExitStatus(IntEnum):
     IO_FAILURE = 5
     CANCELLED = 6
     DIFFERS = 7
+    DAMAGED = 8
 
 
 class RescueError(Exception):

@@ -48,7 +48,10 @@ class Log(Event, frozen=True, kw_only=True, tag="log"):
 
 
 class CaptureResult(msgspec.Struct, frozen=True, kw_only=True, tag="capture"):
-    """What a capture made. `chunks` counts those with data, `new` those the library did not have."""
+    """What a capture made. `chunks` counts those with data, `new` those the library did not have.
+
+    `unreadable` counts the bytes that the disks did not give: where there are any, the image is damaged.
+    """
 
     image: str
     used: int
@@ -56,6 +59,7 @@ class CaptureResult(msgspec.Struct, frozen=True, kw_only=True, tag="capture"):
     new: int
     stored: int
     seconds: float
+    unreadable: int = 0
 
 
 class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):

@@ -38,6 +38,7 @@ _SYSTEM_MOUNTS = {"/", "/usr", "/boot", "/boot/efi", "/var", "/home"}
 _NOT_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "mtdblock")
 _BOOT_SECTORS = ("vfat", "exfat", "ntfs")
 _MIB = 1 << 20
+_SMALL = 4096
 _SETTLE = 15
 """Seconds: a drive that hangs must not hide the others."""
 _SECTORS_WRITTEN, _SECTORS_DISCARDED = 6, 13
@@ -349,9 +350,23 @@ def _unfinished(fd: int) -> str:
 def fingerprint(fd: int) -> str:
     """A digest of the first and last MiB of an open disk: it changes where the disk's table or first files do."""
     size = size_of(fd)
-    head = read(fd, min(_MIB, size), 0)
-    tail = read(fd, min(_MIB, size), max(0, size - _MIB))
-    return blake3(head + tail).hexdigest()
+    hasher = blake3()
+    for first in (0, max(0, size - _MIB)):
+        stop = first + min(_MIB, size)
+        try:
+            hasher.update(read(fd, stop - first, first))
+        except IoError:
+            # Bad sectors there must not hide the rest of a disk that is to be saved.
+            for at in range(first, stop, _SMALL):
+                hasher.update(_or_a_mark(fd, min(_SMALL, stop - at), at))
+    return hasher.hexdigest()
+
+
+def _or_a_mark(fd: int, size: int, offset: int) -> bytes:
+    try:
+        return read(fd, size, offset)
+    except IoError:
+        return b"cannot be read"
 
 
 def write_mark(fd: int) -> tuple[int, ...]:

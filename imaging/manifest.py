@@ -65,6 +65,8 @@ class ImagedDisk:
     index_digest: str
     used_digest: str
     blake3_digest: str
+    unreadable: tuple[tuple[Size, Size], ...] = ()
+    """Where the disk could not be read when it was captured, `(start, end)`: zeros are stored for that."""
 
     @property
     def size(self) -> int:
@@ -84,6 +86,11 @@ class Image:
     tool: str = ""
     stored: Size = 0
     """Compressed bytes that this capture added to the library."""
+
+    @property
+    def unreadable(self) -> int:
+        """Bytes that could not be read when it was captured; where there are any the image is damaged."""
+        return sum(Extents(disk.unreadable).total for disk in self.disks)
 
     @property
     def size(self) -> int:
@@ -151,6 +158,9 @@ def _why_not_valid(disk: ImagedDisk) -> str:
         return f"{disk.name}: the partition table does not begin where the disk does"
     if tuple(table) != disk.table_extents or table.end > disk.size or table.total > _MOST_TABLE:
         return f"{disk.name}: the partition table overlaps itself, lies beyond the disk or is too large"
+    lost = Extents(disk.unreadable)
+    if tuple(lost) != disk.unreadable or lost.end > disk.size:
+        return f"{disk.name}: the ranges that could not be read overlap, or lie beyond the disk"
     return ""
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from imaging import sfdisk
 from imaging.blockdev import read
 from imaging.disk import Disk, Partition, PartitionRole, TableKind
-from imaging.errors import RefusedError
+from imaging.errors import IoError, RefusedError
 from imaging.extents import Extents
 from imaging.manifest import Volume
 from imaging.usedmap import VolumeMap, volume_map
@@ -129,8 +129,14 @@ def _not_zero(fd: int, first: int, stop_if_asked: Callable[[], None], watcher: W
     zeros = bytes(_SCAN)
     for start in range(0, first, _SCAN):
         stop_if_asked()
-        data = read(fd, min(_SCAN, first - start), start)
-        watcher.advance(len(data))
+        size = min(_SCAN, first - start)
+        watcher.advance(size)
+        try:
+            data = read(fd, size, start)
+        except IoError:
+            # The capture will read it in smaller pieces, and say what is lost.
+            yield start, start + size
+            continue
         if data == zeros[: len(data)]:
             continue
         for at in range(0, len(data), _BLOCK):

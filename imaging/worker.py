@@ -124,6 +124,12 @@ def _do(plan: Plan, report: Reporter, cancel: threading.Event) -> Result:
 def _finished(result: Result) -> Finished:
     status, message, code, hint = ExitStatus.DONE, "", "", ""
     match result:
+        case CaptureResult(unreadable=lost) if lost:
+            status, code = ExitStatus.DAMAGED, "source-unreadable"
+            message = f"Image {result.image} was captured, but it is damaged: {lost:,} bytes could not be read."
+            hint = (
+                "the disk is failing: keep its earlier images, replace it, and look at what you restore from this one"
+            )
         case CaptureResult():
             message = f"Image {result.image} was captured."
         case RestoreResult(written=0, tables=tables) if tables:

@@ -21,6 +21,7 @@ exit statuses:
   5  I/O failure: a disk, a file system or a tool failed
   6  cancelled
   7  verify --against: the disk differs from the image
+  8  capture: the image is there, but parts of the disk could not be read: it is damaged
 
 Where --library is not given, the library is that of $RESCUE_LIBRARY; where that is not set, too, all libraries on the
 media that are attached are looked at.

@@ -20,6 +20,7 @@ from imaging.events import (
     Step,
     VerifyResult,
 )
+from imaging.extents import Extents
 from imaging.manifest import Image, ImagedDisk, Machine, Volume
 from imaging.plan import CapturePlan, Plan, RestorePlan, RestoreTarget, VerifyPlan
 from imaging.planner import OUR_MOUNTS
@@ -200,13 +201,18 @@ def image_title(image: Image) -> str:
     return clean(image.label) or clean(image.id)
 
 
+def label_words(image: Image) -> str:
+    """The label, with a word where parts of the disks could not be read."""
+    return joined("DAMAGED" if image.unreadable else "", clean(image.label), by=" ")
+
+
 def images_table(images: Sequence[Image], damaged: Sequence[Damaged] = ()) -> list[str]:
     """One line an image, with a heading; the damaged ones apart, with what is wrong with them."""
     rows = [["IMAGE", "DATE (UTC)", "LABEL", "COMPUTER", "DISKS", "USED"]]
     for image in images:
         disks = ", ".join(f"{clean(disk.name)} {format_size(disk.size)}" for disk in image.disks)
         computer = joined(clean(image.machine.vendor), clean(image.machine.model), by=" ")
-        cells = [clean(image.id), format_when(image.created), clean(image.label), computer, disks]
+        cells = [clean(image.id), format_when(image.created), label_words(image), computer, disks]
         rows.append([*cells, format_size(image.used)])
     lines = columns(rows, right=frozenset({5})) if images else ["No images."]
     if damaged:
@@ -228,9 +234,17 @@ def volume_note(volume: Volume) -> list[str]:
     return [f"{INDENT}{INDENT}({words})"] if words else []
 
 
+def damage_lines(disk: ImagedDisk) -> list[str]:
+    """That parts of a disk could not be read when it was captured, where that is so."""
+    lost = Extents(disk.unreadable)
+    if not lost:
+        return []
+    return [f"{INDENT}DAMAGED: {lost.total:,} bytes in {plural(len(lost), 'place')} could not be read and are zeros"]
+
+
 def imaged_disk_lines(disk: ImagedDisk) -> list[str]:
     """One disk of an image with its volumes."""
-    lines = [joined(clean(disk.name), identity(disk.id)) + f", {format_size(disk.used)} used"]
+    lines = [joined(clean(disk.name), identity(disk.id)) + f", {format_size(disk.used)} used", *damage_lines(disk)]
     rows = columns([volume_row(volume) for volume in disk.volumes], right=frozenset({0, 1, 3}))
     for volume, row in zip(disk.volumes, rows, strict=True):
         lines += [INDENT + row, *volume_note(volume)]
@@ -283,10 +297,11 @@ def target_lines(pair: RestoreTarget) -> list[str]:
     source = pair.source
     coming = f"disk {clean(source.name)} of the image: {format_size(source.size)}, {format_size(source.used)} of data"
     if pair.create:
-        return [f"CREATED: {clean(pair.target.path)}, a file of {format_size(pair.target.size)}", f"WRITTEN: {coming}"]
+        created = f"CREATED: {clean(pair.target.path)}, a file of {format_size(pair.target.size)}"
+        return [created, f"WRITTEN: {coming}", *damage_lines(source)]
     lines = [f"ERASED: {disk_title(pair.target)}"]
     lines += [INDENT + line for line in [*use_lines(pair.target), *content_lines(pair.target)]]
-    return [*lines, f"WRITTEN: {coming}"]
+    return [*lines, f"WRITTEN: {coming}", *damage_lines(source)]
 
 
 def restore_lines(plan: RestorePlan) -> list[str]:
@@ -345,6 +360,7 @@ def capture_figures(result: CaptureResult) -> list[str]:
         f"Data: {format_size(result.used)} in {plural(result.chunks, 'chunk')}",
         f"New to the library: {plural(result.new, 'chunk')}, {format_size(result.stored)} compressed; "
         f"{known:,} were there already",
+        *([f"Could not be read: {result.unreadable:,} bytes; zeros stand for them"] if result.unreadable else []),
         pace(result.used, result.seconds),
     ]
 
@@ -400,4 +416,5 @@ END_WORDS: dict[int, str] = {
     ExitStatus.CANCELLED: "cancelled",
     ExitStatus.DIFFERS: "differs",
     ExitStatus.REFUSED: "refused",
+    ExitStatus.DAMAGED: "done, with damage",
 }

@@ -14,7 +14,7 @@ from imaging.errors import RescueError
 from imaging.manifest import Image, Machine
 from rescue.backend import Backend
 from rescue.formats import clean, format_size, format_when, joined, plural, shortened
-from rescue.report import Damaged, image_lines
+from rescue.report import Damaged, image_lines, label_words
 from rescue.screens.base import AskText, RescueScreen, text
 from rescue.screens.targets import Restore, TargetScreen
 from rescue.widgets.choices import Choice, Choices
@@ -81,8 +81,8 @@ def image_row(image: Image, here: Machine) -> str:
     computer = "this computer" if same else machine.model or machine.hostname or machine.vendor
     disks = f"{image.disks[0].name} {format_size(image.disks[0].size)}" if len(image.disks) == 1 else ""
     many = joined(plural(len(image.disks), "disk"), format_size(image.size), by=" ")
-    label = image.label or image.id
-    return row([format_when(image.created), clean(label), clean(computer), disks or many, format_size(image.used)])
+    label = label_words(image) if image.label else joined(label_words(image), clean(image.id), by=" ")
+    return row([format_when(image.created), label, clean(computer), disks or many, format_size(image.used)])
 
 
 class ImagesScreen(RescueScreen):

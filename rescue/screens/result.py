@@ -20,6 +20,7 @@ VERDICTS: dict[int, str] = {
     ExitStatus.DONE: "DONE",
     ExitStatus.CANCELLED: "CANCELLED",
     ExitStatus.DIFFERS: "DIFFERENCES FOUND",
+    ExitStatus.DAMAGED: "DONE, WITH DAMAGE: parts of the disk could not be read",
     ExitStatus.REFUSED: "REFUSED - nothing was written",
 }
 

@@ -5,16 +5,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.progress import Progress as Bars
-
 from imaging.errors import ExitStatus
-from imaging.events import AnyEvent, Finished, Log, Progress, Started, Step, encode
+from imaging.events import AnyEvent, Finished, Progress, encode
 from imaging.jobs import Job, JobState
 from rescue import report
 
-_POLL = 0.1
+_POLL = 0.03
 _LINE_EVERY = 5.0
 """Seconds between two lines of progress where there is no terminal."""
 
@@ -88,7 +84,10 @@ def _shown(*, json: bool) -> Iterator[Show]:
     if json:
         yield _show_json
     elif sys.stdout.isatty():
-        with _Bar() as bar:
+        # Loading rich takes as long as all of ours, and scripts have no use for it.
+        from rescue.progressbar import ProgressBar
+
+        with ProgressBar() as bar:
             yield bar.show
     else:
         yield _Lines().show
@@ -113,43 +112,3 @@ class _Lines:
                 return
             self._told = time.monotonic()
         print(report.event_line(event), flush=True)
-
-
-class _Bar:
-    """One bar for the present step, log lines above it."""
-
-    def __init__(self) -> None:
-        self._bars = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            TextColumn("{task.percentage:>3.0f} %"),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=Console(highlight=False),
-            refresh_per_second=4,
-        )
-        self._task = self._bars.add_task("Starting", total=None)
-
-    def __enter__(self) -> "_Bar":
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def show(self, event: AnyEvent) -> None:
-        match event:
-            case Step():
-                # In this order: a Ctrl+C can come between any two of these.
-                before, self._task = (
-                    self._task,
-                    self._bars.add_task(report.clean(event.name), total=event.total or None),
-                )
-                self._bars.remove_task(before)
-            case Progress():
-                self._bars.update(self._task, completed=event.done)
-            case Log() | Started():
-                self._bars.console.print(report.event_line(event), markup=False)
-            case Finished():
-                self._bars.remove_task(self._task)

@@ -15,6 +15,7 @@ from rich.console import Console
 from imaging import inventory, planner
 from imaging.events import Step
 from rescue import commands, follow
+from rescue.progressbar import ProgressBar
 from tests.command import Outcome
 from tests.disks import MIB, blank, run
 from tests.faults.killing import finish, start
@@ -238,7 +239,7 @@ def test_the_library_of_the_environment_is_the_only_one(
 
 
 def test_a_disk_whose_name_looks_like_markup_is_shown_by_its_name() -> None:
-    bar = follow._Bar()
+    bar = ProgressBar()
     bar.show(Step(time=0.0, name="Capturing [red]pc.img[/nope]", total=10))
     console = Console(file=io.StringIO(), width=160)
     console.print(bar._bars.get_renderable())

@@ -162,7 +162,7 @@ def _capture_disk(job: _Job, image_id: str, disk: Disk) -> ImagedDisk:
     with opened(disk.path) as fd:
         mark = inventory.write_mark(fd)
         job.report.step(f"Reading what is used on {disk.name}")
-        found = survey(disk, fd, stop_if_asked=partial(_stop_if_asked, job), watcher=job.report)
+        found = survey(disk, fd, stop_if_asked=partial(_stop_if_asked, job))
         _tell_notes(job, disk, found.volumes)
         boundaries = [edge for volume in found.volumes for edge in (volume.start, volume.start + volume.size)]
         ends = chunk.cuts(disk.size, boundaries)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
 from imaging import sfdisk
 from imaging.blockdev import read
@@ -15,29 +14,9 @@ from imaging.usedmap import VolumeMap, volume_map
 
 _SCAN = 1 << 20
 _BLOCK = 4096
-_LONG_SCAN = 256 << 20
-"""Bytes before the first partition from which on reading them is a step of its own."""
+_BOOT_AREA = 64 << 20
+"""Bytes of a disk in which boot loaders without a partition of their own lie; small boards go up to some MiB."""
 _MAPS_AT_ONCE = 8
-
-
-class Watcher(Protocol):
-    """Who is told how a long survey goes on; imaging.pipeline.Reporter is one."""
-
-    def step(self, name: str, total: int = 0) -> None:
-        """A step begins, with `total` bytes to go through."""
-
-    def advance(self, done: int, moved: int = 0) -> None:
-        """So many more bytes were gone through."""
-
-
-class _Nobody:
-    """Is told, and does nothing with it."""
-
-    def step(self, name: str, total: int = 0) -> None:
-        """Forgotten."""
-
-    def advance(self, done: int, moved: int = 0) -> None:
-        """Forgotten."""
 
 
 def _never() -> None:
@@ -55,9 +34,7 @@ class Survey:
     """All that is stored: of the volumes, the table, and before the first partition."""
 
 
-def survey(
-    disk: Disk, fd: int, *, stop_if_asked: Callable[[], None] = _never, watcher: Watcher | None = None
-) -> Survey:
+def survey(disk: Disk, fd: int, *, stop_if_asked: Callable[[], None] = _never) -> Survey:
     """Find what is used of a disk that is open at `fd`.
 
     `stop_if_asked` raises where it should end: between two volumes (a tool that is at work on one is waited for) and
@@ -71,7 +48,7 @@ def survey(
             )
     volumes, used = _map(disk, fd, regions, stop_if_asked)
     table = sfdisk.table_extents(fd, disk.table, disk.size, disk.logical_sector)
-    head = _before_first(disk, fd, stop_if_asked, watcher or _Nobody())
+    head = _before_first(disk, fd, stop_if_asked)
     return Survey(volumes=volumes, table=table, used=used.union(sfdisk.guarded_head(disk.table), table, head))
 
 
@@ -90,8 +67,13 @@ def _map(
 ) -> tuple[tuple[Volume, ...], Extents]:
     """The volumes, and what is used of all of them."""
 
+    overlapping = _overlapping(regions)
+
     def ask(part: Partition) -> VolumeMap:
         stop_if_asked()
+        if part.number in overlapping:
+            note = f"it overlaps partition {overlapping[part.number]}"
+            return VolumeMap(used=Extents([(0, part.size)]), origin="whole", note=note)
         return volume_map(disk.path, fd, part.start, part.size, part.content)
 
     volumes: list[Volume] = []
@@ -115,22 +97,34 @@ def _map(
     return tuple(volumes), Extents().union(*placed_maps)
 
 
-def _before_first(disk: Disk, fd: int, stop_if_asked: Callable[[], None], watcher: Watcher) -> Extents:
-    """What is not zero before the first partition: boot loaders live there."""
+def _overlapping(regions: Sequence[Partition]) -> dict[int, int]:
+    """Partitions that share bytes with another, by number, and that other's: neither's map says all of what is used."""
+    found: dict[int, int] = {}
+    longest: Partition | None = None
+    for part in regions:
+        if longest is not None and part.size and part.start < longest.end:
+            found[part.number] = longest.number
+            found.setdefault(longest.number, part.number)
+        if longest is None or part.end > longest.end:
+            longest = part
+    return found
+
+
+def _before_first(disk: Disk, fd: int, stop_if_asked: Callable[[], None]) -> Extents:
+    """What is not zero before the first partition: boot loaders live there.
+
+    Far behind the start there are none, and what a deleted partition held is free space.
+    """
     first = min((p.start for p in disk.table.partitions), default=0)
-    if first < _LONG_SCAN:
-        watcher = _Nobody()
-    watcher.step(f"Reading what lies before the first partition of {disk.name}", first)
-    return Extents.rising(_not_zero(fd, first, stop_if_asked, watcher))
+    return Extents.rising(_not_zero(fd, min(first, _BOOT_AREA), stop_if_asked))
 
 
-def _not_zero(fd: int, first: int, stop_if_asked: Callable[[], None], watcher: Watcher) -> Iterator[tuple[int, int]]:
+def _not_zero(fd: int, first: int, stop_if_asked: Callable[[], None]) -> Iterator[tuple[int, int]]:
     """The blocks before byte `first` that hold anything, rising."""
     zeros = bytes(_SCAN)
     for start in range(0, first, _SCAN):
         stop_if_asked()
         size = min(_SCAN, first - start)
-        watcher.advance(size)
         try:
             data = read(fd, size, start)
         except IoError:

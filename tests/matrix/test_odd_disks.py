@@ -1,11 +1,12 @@
 """Disks without a table, with an empty one, and with partitions off the grid."""
 
+import struct
 from pathlib import Path
 
 import pytest
 
 from tests.command import run_rescue
-from tests.disks import MIB, blank, partition
+from tests.disks import MIB, blank, partition, run
 from tests.matrix import images, layouts, volumes
 from tests.matrix.tools import Place
 from tests.matrix.volumes import EXT4, FAT32, FILE_SYSTEMS, NTFS, XFS, FileSystem
@@ -134,3 +135,58 @@ def test_a_partition_that_fills_the_disk_to_its_last_byte_comes_back(files: Path
     assert images.differing(path, target, captured.used) == []
     volumes.check(EXT4, place.on(target))
     assert images.restore(captured, target)["written"] == 0
+
+
+def test_a_hybrid_mbr_comes_back_beside_its_gpt(files: Path, room: Path) -> None:
+    path = partition(blank(room / "source.img", 64 * MIB), f"label: gpt\nstart=1MiB, size={EXT4.size // MIB}MiB\n")
+    run("sgdisk", "--hybrid=1:EE", path)
+    assert sorted(path.read_bytes()[446 + 4 : 510 : 16]) == [0, 0, 0x83, 0xEE]
+    place = Place(path=path, start=MIB, size=EXT4.size)
+    volumes.make(EXT4, place)
+    volumes.fill(EXT4, place, files)
+    captured = images.capture(path, room / "library")
+    assert [v["number"] for v in captured.manifest["volumes"]] == [1]
+    for size in (64 * MIB, 80 * MIB):
+        target = blank(room / f"{size}.img", size, fill=0xAA)
+        images.restore(captured, target)
+        assert target.read_bytes()[:512] == path.read_bytes()[:512]
+        assert "No problems found" in run("sgdisk", "--verify", target)
+        volumes.check(EXT4, place.on(target))
+        assert volumes.entries(EXT4, place.on(target)) == volumes.entries(EXT4, place)
+
+
+def test_partitions_that_overlap_are_stored_whole_and_told(files: Path, room: Path) -> None:
+    path = blank(room / "source.img", 96 * MIB)
+    first = Place(path=path, start=MIB, size=EXT4.size)
+    partition(path, f"label: dos\nstart=2048, size={EXT4.size // 512}\nstart=180224, size=2048\n")
+    volumes.make(EXT4, first)
+    volumes.fill(EXT4, first, files)
+    with path.open("r+b") as file:
+        # The second partition now starts in the middle of the first.
+        file.seek(446 + 16 + 8)
+        file.write(struct.pack("<II", 30 * 2048, 40 * 2048))
+        file.seek(60 * MIB)
+        file.write(b"only the second partition knows of this")
+    captured = images.capture(path, room / "library")
+    assert [(v["number"], v["map_origin"], v["note"]) for v in captured.manifest["volumes"]] == [
+        (1, "whole", "it overlaps partition 2"),
+        (2, "whole", "it overlaps partition 1"),
+    ]
+    assert any("it overlaps partition 2" in warning for warning in captured.warnings)
+    target = blank(room / "target.img", path.stat().st_size, fill=0xAA)
+    images.restore(captured, target)
+    assert images.differing(path, target, [(0, 70 * MIB)]) == []
+
+
+def test_a_partition_beyond_two_tebibytes_comes_back(files: Path, room: Path) -> None:
+    size, start = 3 << 40, (5 << 39) + MIB
+    path = partition(blank(room / "source.img", size), f"label: gpt\nstart={start // 512}, size={EXT4.size // 512}\n")
+    place = Place(path=path, start=start, size=EXT4.size)
+    volumes.make(EXT4, place)
+    volumes.fill(EXT4, place, files)
+    captured = images.capture(path, room / "library")
+    target = blank(room / "target.img", size)
+    assert images.restore(captured, target)["written_bytes"] < 100 * MIB
+    assert layouts.table_of(target, 512) == layouts.table_of(path, 512)
+    volumes.check(EXT4, place.on(target))
+    assert volumes.entries(EXT4, place.on(target)) == volumes.entries(EXT4, place)

@@ -1,6 +1,6 @@
 """Block devices and regular files read as disks: sizes, flags, loop devices. Nothing here writes.
 
-Source of the ioctl numbers: linux/fs.h.
+Source of the ioctl numbers: linux/fs.h, linux/loop.h.
 """
 
 import errno
@@ -19,6 +19,13 @@ _BLKROGET = 0x125E
 _BLKSSZGET = 0x1268
 _BLKPBSZGET = 0x127B
 _BLKGETSIZE64 = 0x80081272
+_LOOP_GET_FREE = 0x4C82
+_LOOP_CONFIGURE = 0x4C0A
+_LOOP_CONFIG = struct.Struct("=II24xQQ12xI64s64x32x16x64x")
+"""struct loop_config: descriptor, block size; of the loop_info64 in it offset, size limit, flags and file name."""
+_LOOP_READ_ONLY, _LOOP_AUTOCLEAR = 1, 4
+_LOOP_TRIES = 64
+"""Others take loop devices, too, between our asking for a free one and our taking it."""
 _FLOCK = "hhqqi0q"
 """struct flock: type, whence, start, length, process (0 for this kind of lock)."""
 _ALL = 1 << 62
@@ -160,3 +167,37 @@ def loop_device(path: str, *, offset: int = 0, size: int = 0, sector: int = 512)
         yield loop
     finally:
         run(["losetup", "--detach", loop], accept=(0, 1))
+
+
+@contextmanager
+def loop_over(file: int, *, offset: int, size: int, sector: int = 512) -> Iterator[str]:
+    """A read-only loop device over a range of bytes of an open file, which may have no path; needs root.
+
+    It is gone once nobody has it open any more, this process included, however that ends. Raises IoError.
+    Source: loop(4), LOOP_CONFIGURE (Linux 5.8).
+    """
+    flags = _LOOP_READ_ONLY | _LOOP_AUTOCLEAR
+    path, fd = _take_loop(_LOOP_CONFIG.pack(file, sector, offset, size, flags, b"rescue"))
+    try:
+        yield path
+    finally:
+        os.close(fd)
+
+
+def _take_loop(config: bytes) -> tuple[str, int]:
+    """A loop device that was free, and the descriptor that keeps it."""
+    try:
+        with opened("/dev/loop-control") as control:
+            for _ in range(_LOOP_TRIES):
+                path = f"/dev/loop{fcntl.ioctl(control, _LOOP_GET_FREE)}"
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    fcntl.ioctl(fd, _LOOP_CONFIGURE, config)
+                    return path, fd
+                except OSError as error:
+                    os.close(fd)
+                    if error.errno != errno.EBUSY:
+                        raise
+    except OSError as error:
+        raise IoError(f"no loop device can be had: {error.strerror}", code="no-loop-device") from error
+    raise IoError("no loop device can be had: others take all of them", code="no-loop-device")

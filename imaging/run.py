@@ -1,6 +1,7 @@
 """The only module that starts processes: argument lists, no shell, closed input, the C locale."""
 
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -9,11 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imaging.errors import IoError
+from imaging.errors import CancelledError, IoError
 
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where disk tools live on Debian; not on an ordinary user's PATH."""
 
+_MOST_SAID = 32 << 10
+"""Bytes that are kept of the beginning, and as many of the end, of what a tool says."""
+_LOOK_EVERY = 100
+"""Milliseconds between two looks whether a tool is still wanted."""
 _INHERITED = ("RESCUE_STATE", "RESCUE_LIVE")
 """What a worker has to know of its caller's environment; a transient unit inherits none of it."""
 
@@ -61,6 +66,51 @@ def run(argv: Sequence[str | Path], *, accept: Sequence[int] = (0,), timeout: fl
             f"{name} ended with status {done.returncode}" + (f": {said[-1]}" if said else ""), code="tool-failed"
         )
     return Completed(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+
+def run_cancellable(argv: Sequence[str | Path], cancel: threading.Event) -> Completed:
+    """Run a tool that may take hours and say very much: what it printed is one text, its middle left out if need be.
+
+    It is killed once `cancel` is set, and dies with this process. Raises CancelledError,
+    or IoError where it is not installed (code "no-tool").
+    """
+    name = str(argv[0])
+    path, guard = find_tool(name), find_tool("setpriv")
+    if path is None:
+        raise IoError(f"{name} is not installed", code="no-tool", hint=f"install the package that provides {name}")
+    tool = subprocess.Popen(
+        [*([guard, "--pdeathsig", "KILL"] if guard else []), path, *map(str, argv[1:])],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": "C"},
+    )
+    with tool:
+        try:
+            said = _listen(tool, cancel)
+        except BaseException:
+            tool.kill()
+            raise
+    return Completed(status=tool.returncode, stdout=said.decode(errors="replace"), stderr="")
+
+
+def _listen(tool: "subprocess.Popen[bytes]", cancel: threading.Event) -> bytes:
+    """The first and the last of what a tool says, up to its end; raises CancelledError once `cancel` is set."""
+    assert tool.stdout is not None
+    fd, poll = tool.stdout.fileno(), select.poll()
+    poll.register(fd, select.POLLIN)
+    head, tail = b"", b""
+    while True:
+        if cancel.is_set():
+            raise CancelledError("stopped because somebody asked")
+        if not poll.poll(_LOOK_EVERY):
+            continue
+        data = os.read(fd, _MOST_SAID)
+        if not data:
+            return head + tail
+        room = _MOST_SAID - len(head)
+        head += data[:room]
+        tail = (tail + data[room:])[-_MOST_SAID:]
 
 
 def spawn_worker(job: Path, log: Path) -> None:

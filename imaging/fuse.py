@@ -1,0 +1,191 @@
+"""The kernel's FUSE messages for a folder of read-only files: a request's bytes in, the reply's bytes out.
+
+Every number is in this machine's byte order. Source: linux/fuse.h, protocol 7.31 (Linux 5.4).
+"""
+
+import errno
+import stat
+import struct
+import traceback
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Protocol
+
+from imaging.errors import RescueError
+
+Reply = Sequence[bytes | bytearray | memoryview]
+"""The parts of one reply, in their order; none where the kernel waits for no reply."""
+
+REQUEST_SIZE = 64 << 10
+"""Bytes that no request of the kernel to a read-only file system exceeds; it refuses buffers of less than 8 KiB."""
+_MOST_READ = 1 << 20
+_PAGE = 4096
+_MOST_PARTS = 512
+"""How many parts of a reply are written at once; writev(2) takes 1024."""
+_ROOT = 1
+_FIRST_FILE = 2
+_VALID = 3600
+"""Seconds that the kernel may keep what it was told: nothing here ever changes."""
+_MAJOR, _MINOR = 7, 31
+_BACKGROUND, _CONGESTED = 32, 24
+"""How many reads ahead the kernel may have under way."""
+_ASYNC_READ, _MAX_PAGES = 1 << 0, 1 << 22
+_KEEP_CACHE, _NO_FLUSH = 1 << 1, 1 << 5
+
+_IN = struct.Struct("=IIQQIIIHH")
+"""struct fuse_in_header: length, opcode, unique, node, user, group, process, two of no use here."""
+_OUT = struct.Struct("=IiQ")
+_INIT_IN = struct.Struct("=IIII")
+_INIT_OUT = struct.Struct("=IIIIHHIIHHII24x")
+_READ_IN = struct.Struct("=QQIIQII")
+_ATTR = struct.Struct("=QQQQQQIIIIIIIIII")
+_VALIDITY = struct.Struct("=QII")
+_ENTRY = struct.Struct("=QQQQII")
+_OPEN_OUT = struct.Struct("=QII")
+_STATFS = struct.Struct("=QQQQQIIII24x")
+_DIRENT = struct.Struct("=QQII")
+
+
+class Op(IntEnum):
+    """The requests that have an answer here; all others are told that there is no such call."""
+
+    LOOKUP = 1
+    FORGET = 2
+    GETATTR = 3
+    OPEN = 14
+    READ = 15
+    STATFS = 17
+    RELEASE = 18
+    INIT = 26
+    OPENDIR = 27
+    READDIR = 28
+    RELEASEDIR = 29
+    INTERRUPT = 36
+    DESTROY = 38
+    BATCH_FORGET = 42
+
+
+_SILENT = (Op.FORGET, Op.INTERRUPT, Op.BATCH_FORGET)
+_EMPTY = (Op.RELEASE, Op.RELEASEDIR, Op.DESTROY)
+
+
+class VirtualFile(Protocol):
+    """What a file of the folder must be able to do, from several threads at once."""
+
+    @property
+    def size(self) -> int:
+        """Bytes; they never change."""
+
+    def read(self, offset: int, size: int) -> Reply:
+        """Exactly the bytes from `offset`, never past the end, in parts; raises RescueError where there are none."""
+
+
+class Folder:
+    """One folder of read-only files, as the kernel asks for it."""
+
+    def __init__(self, files: Mapping[str, VirtualFile], *, user: int = 0, group: int = 0) -> None:
+        """Take the files by name, and whom they belong to."""
+        self._names = [name.encode() for name in files]
+        self._files = list(files.values())
+        self._owner = (user, group)
+
+    def answer(self, request: bytes) -> Reply:
+        """The reply to one request, as it was read from /dev/fuse."""
+        if len(request) < _IN.size:
+            return ()
+        _, opcode, unique, node, *_ = _IN.unpack_from(request)
+        if opcode in _SILENT:
+            return ()
+        try:
+            parts = self._parts(opcode, node, request[_IN.size :])
+        except (RescueError, MemoryError):
+            return _failed(unique, errno.EIO)
+        except OSError as error:
+            return _failed(unique, error.errno or errno.EIO)
+        except struct.error:
+            return _failed(unique, errno.EINVAL)
+        except Exception:
+            # Whoever asked waits in the kernel until there is an answer: a mistake here must not be a hang there.
+            traceback.print_exc()
+            return _failed(unique, errno.EIO)
+        if len(parts) > _MOST_PARTS:
+            parts = (b"".join(parts),)
+        return (_OUT.pack(_OUT.size + sum(len(part) for part in parts), 0, unique), *parts)
+
+    def _parts(self, opcode: int, node: int, body: bytes) -> Reply:
+        match opcode:
+            case Op.INIT:
+                return (_init(body),)
+            case Op.LOOKUP:
+                return (self._lookup(node, body),)
+            case Op.GETATTR:
+                return (_VALIDITY.pack(_VALID, 0, 0) + self._attributes(node),)
+            case Op.OPEN:
+                self._file(node)
+                # Without a flush at each close a server that is killed cannot be waited for by its own last breath.
+                return (_OPEN_OUT.pack(0, _KEEP_CACHE | _NO_FLUSH, 0),)
+            case Op.OPENDIR:
+                return (_OPEN_OUT.pack(0, 0, 0),)
+            case Op.READ:
+                return self._read(node, body)
+            case Op.READDIR:
+                return (self._entries(body),)
+            case Op.STATFS:
+                blocks = sum(-(-file.size // _PAGE) for file in self._files)
+                return (_STATFS.pack(blocks, 0, 0, len(self._files), 0, _PAGE, 255, _PAGE, 0),)
+            case _ if opcode in _EMPTY:
+                return ()
+        raise OSError(errno.ENOSYS, "no such call")
+
+    def _file(self, node: int) -> VirtualFile:
+        if node == _ROOT:
+            raise OSError(errno.EISDIR, "this is the folder")
+        if not _FIRST_FILE <= node < _FIRST_FILE + len(self._files):
+            raise OSError(errno.ENOENT, "no such file")
+        return self._files[node - _FIRST_FILE]
+
+    def _lookup(self, node: int, body: bytes) -> bytes:
+        name = body.partition(b"\0")[0]
+        if node != _ROOT or name not in self._names:
+            raise OSError(errno.ENOENT, "no such file")
+        found = _FIRST_FILE + self._names.index(name)
+        return _ENTRY.pack(found, 0, _VALID, _VALID, 0, 0) + self._attributes(found)
+
+    def _attributes(self, node: int) -> bytes:
+        size = 0 if node == _ROOT else self._file(node).size
+        mode, links = (stat.S_IFDIR | 0o500, 2) if node == _ROOT else (stat.S_IFREG | 0o400, 1)
+        return _ATTR.pack(node, size, -(-size // 512), 0, 0, 0, 0, 0, 0, mode, links, *self._owner, 0, _PAGE, 0)
+
+    def _read(self, node: int, body: bytes) -> Reply:
+        _, offset, size, *_ = _READ_IN.unpack_from(body)
+        file = self._file(node)
+        end = min(file.size, offset + size)
+        return file.read(offset, end - offset) if offset < end else ()
+
+    def _entries(self, body: bytes) -> bytes:
+        """The folder's entries from the one after `offset` on, as many as fit."""
+        _, offset, size, *_ = _READ_IN.unpack_from(body)
+        nodes = [(_ROOT, b".", stat.S_IFDIR), (_ROOT, b"..", stat.S_IFDIR)]
+        nodes += [(_FIRST_FILE + i, name, stat.S_IFREG) for i, name in enumerate(self._names)]
+        found = b""
+        for i, (node, name, mode) in enumerate(nodes[offset:], start=offset + 1):
+            entry = _DIRENT.pack(node, i, len(name), mode >> 12) + name
+            entry += bytes(-len(entry) % 8)
+            if len(found) + len(entry) > size:
+                break
+            found += entry
+        return found
+
+
+def _init(body: bytes) -> bytes:
+    """What is agreed on with the kernel: large reads, several at a time."""
+    major, minor, ahead, offered = _INIT_IN.unpack_from(body)
+    if major < _MAJOR or (major == _MAJOR and minor < _MINOR):
+        raise OSError(errno.EPROTO, "this kernel's FUSE is too old")
+    flags = offered & (_ASYNC_READ | _MAX_PAGES)
+    ahead = max(ahead, _MOST_READ)
+    return _INIT_OUT.pack(_MAJOR, _MINOR, ahead, flags, _BACKGROUND, _CONGESTED, _PAGE, 1, _MOST_READ // _PAGE, 0, 0, 0)
+
+
+def _failed(unique: int, code: int) -> Reply:
+    return (_OUT.pack(_OUT.size, -code, unique),)

@@ -1,0 +1,135 @@
+"""A disk of an image, read at any place straight from the chunk store."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import lru_cache
+
+from imaging.chunk import CHUNK_SIZE, digest
+from imaging.content import Content
+from imaging.errors import RescueError
+
+CACHE = 64 << 20
+"""Bytes of plain chunks that are kept by default."""
+_ZEROS = bytes(CHUNK_SIZE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadRange:
+    """A chunk that somebody read and that could not be had: its bytes on the disk, and why."""
+
+    start: int
+    end: int
+    error: RescueError
+
+
+class DiskReader:
+    """Reads at any offset, from any number of threads; every chunk that is handed out was proved by its BLAKE3.
+
+    What nothing uses and what is all zero is never looked for in the store.
+    """
+
+    def __init__(self, content: Content, *, cache: int = CACHE) -> None:
+        """Take the disk, and how many bytes of plain chunks to keep."""
+        self._content = content
+        self._used = content.used.union(content.table)
+        self._most = cache
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[bytes, bytes] = OrderedDict()
+        self._bytes = 0
+        self._under_way: dict[bytes, Future[bytes]] = {}
+        self._bad: dict[int, RescueError] = {}
+
+    @property
+    def size(self) -> int:
+        """Bytes of the disk."""
+        return self._content.index.size
+
+    @property
+    def bad(self) -> tuple[BadRange, ...]:
+        """What could not be read so far, in the disk's order."""
+        index = self._content.index
+        with self._lock:
+            found = sorted(self._bad.items())
+        return tuple(BadRange(start=index.start(i), end=index.end(i), error=error) for i, error in found)
+
+    def bad_within(self, start: int, end: int) -> tuple[BadRange, ...]:
+        """What could not be read so far of the bytes from `start` to `end`."""
+        return tuple(bad for bad in self.bad if bad.start < end and start < bad.end)
+
+    def read(self, offset: int, size: int) -> Sequence[memoryview]:
+        """The bytes from `offset`, `size` of them or up to the disk's end, as parts that follow each other.
+
+        Raises BadImageError or IoError where a chunk is corrupt, missing or cannot be read, and remembers which.
+        """
+        index, end = self._content.index, min(self.size, offset + size)
+        parts: list[memoryview] = []
+        i = index.find(offset)
+        while offset < end:
+            start, stop = index.start(i), min(index.end(i), end)
+            data = self._chunk(i)
+            if data is None:
+                parts += _zeros(stop - offset)
+            else:
+                parts.append(memoryview(data)[offset - start : stop - start])
+            offset, i = stop, i + 1
+        return parts
+
+    def _chunk(self, i: int) -> bytes | None:
+        """The plain data of a chunk; None where all of it is zero."""
+        index, proof = self._content.index, self._content.digests[i]
+        if not self._used.overlaps(index.start(i), index.end(i)) or proof == _digest_of_zeros(index.length(i)):
+            return None
+        with self._lock:
+            if i in self._bad:
+                raise self._bad[i]
+            if proof in self._kept:
+                self._kept.move_to_end(proof)
+                return self._kept[proof]
+            waiting = self._under_way.get(proof)
+            if waiting is None:
+                mine = self._under_way[proof] = Future[bytes]()
+        try:
+            data = waiting.result() if waiting is not None else self._fetch(i, proof, mine)
+        except RescueError as error:
+            with self._lock:
+                self._bad[i] = error
+            raise
+        return data
+
+    def _fetch(self, i: int, proof: bytes, mine: "Future[bytes]") -> bytes:
+        """Read a chunk for all who wait for it."""
+        try:
+            data = self._content.plain(i)
+        except BaseException as error:
+            with self._lock:
+                del self._under_way[proof]
+            mine.set_exception(error)
+            raise
+        with self._lock:
+            self._keep(proof, data)
+            del self._under_way[proof]
+        mine.set_result(data)
+        return data
+
+    def _keep(self, proof: bytes, data: bytes) -> None:
+        """Keep a chunk, and let go of those that were not read for the longest time."""
+        if len(data) > self._most:
+            return
+        self._kept[proof] = data
+        self._bytes += len(data)
+        while self._bytes > self._most:
+            self._bytes -= len(self._kept.popitem(last=False)[1])
+
+
+@lru_cache(maxsize=64)
+def _digest_of_zeros(size: int) -> bytes:
+    return digest(bytes(size))
+
+
+def _zeros(size: int) -> list[memoryview]:
+    whole, rest = divmod(size, len(_ZEROS))
+    view = memoryview(_ZEROS)
+    return [view] * whole + ([view[:rest]] if rest else [])

@@ -1,0 +1,183 @@
+"""A disk of an image read at any place, from a store in memory."""
+
+import random
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from imaging.chunk import chunk_id, compress, cuts, digest
+from imaging.content import Content
+from imaging.disk import DiskId, PartitionTable, TableKind
+from imaging.errors import BadImageError
+from imaging.extents import Extents
+from imaging.index import DigestTable, blank
+from imaging.manifest import ImagedDisk
+from imaging.reader import DiskReader
+
+CHUNK = 1 << 16
+SIZE = 20 * CHUNK + 777
+USED = Extents([(0, 3 * CHUNK), (5 * CHUNK + 100, 6 * CHUNK), (8 * CHUNK, 9 * CHUNK), (15 * CHUNK, SIZE)])
+
+
+class MemoryStore:
+    """Chunks by their ids, and how often each was asked for."""
+
+    def __init__(self) -> None:
+        self.frames: dict[bytes, bytes] = {}
+        self.asked: list[bytes] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def get(self, chunk: bytes, size: int) -> bytes:  # noqa: ARG002
+        self.asked.append(chunk)
+        assert self.gate.wait(10)
+        if chunk not in self.frames:
+            raise BadImageError(f"chunk {chunk.hex()} is missing from the library", code="missing-chunk")
+        return self.frames[chunk]
+
+    def has(self, chunk: bytes) -> bool:
+        return chunk in self.frames
+
+    def put(self, chunk: bytes, frame: bytes) -> None:
+        self.frames[chunk] = frame
+
+    def sync(self) -> None:
+        """Nothing to do."""
+
+    def named_since(self, when: float) -> Sequence[bytes]:  # noqa: ARG002
+        return ()
+
+    def drop_unless_whole(self, chunk: bytes) -> bool:  # noqa: ARG002
+        return False
+
+
+class World:
+    """A disk with random data where it is used, but for one used chunk of zeros, and its store."""
+
+    def __init__(self) -> None:
+        source = random.Random(1)
+        data = bytearray(SIZE)
+        for start, end in USED:
+            data[start:end] = source.randbytes(end - start)
+        data[8 * CHUNK : 9 * CHUNK] = bytes(CHUNK)
+        self.data = bytes(data)
+        self.store = MemoryStore()
+        self.index = blank(cuts(SIZE, (), CHUNK))
+        self.digests = DigestTable.blank(len(self.index))
+        for i in range(len(self.index)):
+            plain = self.data[self.index.start(i) : self.index.end(i)]
+            self.index.name(i, chunk_id(plain))
+            self.digests.set(i, digest(plain))
+            if any(plain):
+                self.store.put(chunk_id(plain), compress(plain))
+
+    def reader(self, cache: int = 1 << 20) -> DiskReader:
+        disk = ImagedDisk(
+            name="sda",
+            id=DiskId(size=SIZE),
+            logical_sector=512,
+            physical_sector=512,
+            table=PartitionTable(kind=TableKind.NONE),
+            volumes=(),
+            table_extents=(),
+            used=USED.total,
+            chunks=len(self.index),
+            index_digest="",
+            used_digest="",
+            blake3_digest="",
+        )
+        content = Content(
+            disk=disk,
+            index=self.index,
+            digests=self.digests,
+            used=USED,
+            table=Extents(),
+            body=USED,
+            store=self.store,
+        )
+        return DiskReader(content, cache=cache)
+
+
+def test_reads_at_any_place_and_of_any_size_are_right() -> None:
+    world = World()
+    reader, source = world.reader(3 * CHUNK), random.Random(2)
+    for _ in range(500):
+        at = source.randrange(SIZE + 100)
+        size = source.choice([0, 1, 511, 4096, CHUNK, 3 * CHUNK, SIZE])
+        assert b"".join(reader.read(at, size)) == world.data[at : at + size]
+    assert reader.bad == ()
+
+
+def test_unused_chunks_and_those_of_zeros_are_never_asked_for() -> None:
+    world = World()
+    assert b"".join(world.reader().read(0, SIZE)) == world.data
+    assert len(world.store.asked) == len(set(world.store.asked)) == 3 + 1 + 6
+
+
+def test_no_more_than_the_cache_is_kept() -> None:
+    world = World()
+    reader = world.reader(2 * CHUNK)
+    for at in (0, CHUNK, 2 * CHUNK, CHUNK, 0):
+        reader.read(at, 10)
+    assert len(world.store.asked) == 4
+    uncached = world.reader(CHUNK - 1)
+    uncached.read(0, 10)
+    uncached.read(0, 10)
+    assert len(world.store.asked) == 6
+
+
+def test_readers_that_want_one_chunk_at_once_wait_for_one_read_of_it() -> None:
+    world = World()
+    reader, found = world.reader(), []
+    world.store.gate.clear()
+    threads = [threading.Thread(target=lambda: found.append(b"".join(reader.read(5, 50)))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    world.store.gate.set()
+    for thread in threads:
+        thread.join()
+    assert found == [world.data[5:55]] * 8
+    assert len(world.store.asked) == 1
+
+
+def test_many_readers_at_once_all_read_what_is_right() -> None:
+    world = World()
+    reader, wrong = world.reader(3 * CHUNK), []
+
+    def work(seed: int) -> None:
+        source = random.Random(seed)
+        for _ in range(200):
+            at, size = source.randrange(SIZE), source.randrange(2 * CHUNK)
+            if b"".join(reader.read(at, size)) != world.data[at : at + size]:
+                wrong.append(at)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("damage", ["missing", "corrupt", "another"])
+def test_a_bad_chunk_is_an_error_there_alone_and_is_remembered(damage: str) -> None:
+    world = World()
+    name = world.index.id(1)
+    match damage:
+        case "missing":
+            del world.store.frames[name]
+        case "corrupt":
+            world.store.frames[name] = world.store.frames[name][:-9]
+        case "another":
+            world.store.frames[name] = compress(b"x" * CHUNK)
+    reader = world.reader()
+    for _ in range(2):
+        with pytest.raises(BadImageError, match=name.hex()):
+            reader.read(CHUNK - 1, 2)
+    assert b"".join(reader.read(0, CHUNK)) == world.data[:CHUNK]
+    assert b"".join(reader.read(2 * CHUNK, CHUNK)) == world.data[2 * CHUNK : 3 * CHUNK]
+    assert [(bad.start, bad.end) for bad in reader.bad] == [(CHUNK, 2 * CHUNK)]
+    assert reader.bad_within(0, CHUNK) == reader.bad_within(2 * CHUNK, SIZE) == ()
+    assert len(reader.bad_within(0, CHUNK + 1)) == 1
+    assert world.store.asked.count(name) == 1

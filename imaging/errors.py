@@ -9,7 +9,8 @@
     └── CancelledError        6   stopped because somebody asked
 
 `DIFFERS` (7) is no error: `verify --against` ended and found differences. Nor is `DAMAGED` (8): a capture ended, and
-parts of the source could not be read.
+parts of the source could not be read. Nor is `FILE_SYSTEM_ERRORS` (9): `--check` ended, the image is whole, and a file
+system in it has errors that it had on its disk.
 """
 
 from enum import IntEnum
@@ -27,6 +28,7 @@ class ExitStatus(IntEnum):
     CANCELLED = 6
     DIFFERS = 7
     DAMAGED = 8
+    FILE_SYSTEM_ERRORS = 9
 
 
 class RescueError(Exception):

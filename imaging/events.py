@@ -4,6 +4,8 @@ Every line has `event` (its kind) and `time` (seconds since the epoch). Kinds th
 skipped: later versions add some.
 """
 
+from enum import StrEnum
+
 import msgspec
 
 VERSION = 1
@@ -47,6 +49,29 @@ class Log(Event, frozen=True, kw_only=True, tag="log"):
     level: str = "info"
 
 
+class Verdict(StrEnum):
+    """What came of the check of a file system. UNREADABLE: the image itself is damaged there."""
+
+    CLEAN = "clean"
+    ERRORS = "errors"
+    NOT_CHECKED = "not checked"
+    UNREADABLE = "unreadable"
+
+
+class CheckedVolume(msgspec.Struct, frozen=True, kw_only=True):
+    """One volume of an image after `--check`: `number` is 0 for a bare disk, `name` names both in words.
+
+    `detail` is what the checker said, or why there was no check; empty where the volume is clean.
+    """
+
+    disk: str
+    number: int
+    name: str
+    kind: str
+    verdict: Verdict
+    detail: str = ""
+
+
 class CaptureResult(msgspec.Struct, frozen=True, kw_only=True, tag="capture"):
     """What a capture made. `chunks` counts those with data, `new` those the library did not have.
 
@@ -60,6 +85,7 @@ class CaptureResult(msgspec.Struct, frozen=True, kw_only=True, tag="capture"):
     stored: int
     seconds: float
     unreadable: int = 0
+    checked: tuple[CheckedVolume, ...] = ()
 
 
 class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
@@ -91,6 +117,7 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, tag="verify"):
     differing: int
     seconds: float
     bad_count: int = 0
+    checked: tuple[CheckedVolume, ...] = ()
 
 
 Result = CaptureResult | RestoreResult | VerifyResult

@@ -41,9 +41,13 @@ def _unescape(value: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
-    """Why the allocation map of a file system cannot be trusted, in words."""
+    """Why the allocation map of a file system cannot be trusted, in words.
+
+    `passes` says that the next mount, by the system that it belongs to, is expected to mend it.
+    """
 
     why: str
+    passes: bool = True
 
 
 def doubt(fd: int, offset: int, content: Content) -> Doubt | None:
@@ -90,7 +94,7 @@ def _ext_doubt(super_block: bytes) -> Doubt | None:
         return Doubt(why="it was not unmounted cleanly: its journal waits to be replayed")
     state = struct.unpack_from("<H", super_block, 0x3A)[0]
     if state & _EXT_ERRORS:
-        return Doubt(why="it is marked as having errors")
+        return Doubt(why="it is marked as having errors", passes=False)
     if not state & _EXT_VALID:
         return Doubt(why="it was not unmounted cleanly, and it has no journal")
     return None

@@ -17,6 +17,8 @@ class CapturePlan(msgspec.Struct, frozen=True, kw_only=True, tag="capture", tag_
     disks: tuple[Disk, ...]
     label: str = ""
     level: int = DEFAULT_LEVEL
+    check: bool = False
+    """Whether the file systems of the new image are checked once it is there."""
     version: int = VERSION
 
     @property
@@ -63,6 +65,8 @@ class VerifyPlan(msgspec.Struct, frozen=True, kw_only=True, tag="verify", tag_fi
     """Which of the image's disks is compared with `against`."""
     deep: bool = False
     """Whether each chunk's SHA-512/256, its name, is computed, too."""
+    check: bool = False
+    """Whether the image's file systems are checked, too."""
     version: int = VERSION
 
     @property

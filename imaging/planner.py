@@ -102,7 +102,9 @@ def why_not_source(disk: Disk, library: Path | None = None) -> str:
     return why_not_in_use(disk, read_only_is_fine=True)
 
 
-def plan_capture(disks: Sequence[Disk], library: Path, label: str = "", level: int = DEFAULT_LEVEL) -> CapturePlan:
+def plan_capture(
+    disks: Sequence[Disk], library: Path, label: str = "", level: int = DEFAULT_LEVEL, *, check: bool = False
+) -> CapturePlan:
     """Plan to capture disks into a library; raises RefusedError or UsageError."""
     if not disks:
         raise UsageError("no disk was given to capture", code="no-disk")
@@ -114,7 +116,7 @@ def plan_capture(disks: Sequence[Disk], library: Path, label: str = "", level: i
         why = why_not_source(disk, library)
         if why:
             raise RefusedError(f"{disk.name} cannot be captured: {why}", code=_code(disk, why), hint=_source_hint(disk))
-    return CapturePlan(library=str(library), disks=tuple(disks), label=label, level=level)
+    return CapturePlan(library=str(library), disks=tuple(disks), label=label, level=level, check=check)
 
 
 def _source_hint(disk: Disk) -> str | None:
@@ -171,12 +173,20 @@ def _code(disk: Disk, why: str) -> str:
 
 
 def plan_verify(
-    library: Path, image: Image, *, disk: str = "", against: Disk | None = None, deep: bool = False
+    library: Path,
+    image: Image,
+    *,
+    disk: str = "",
+    against: Disk | None = None,
+    deep: bool = False,
+    check: bool = False,
 ) -> VerifyPlan:
     """Plan to check an image's chunks, or to compare one of its disks (the only one by default) with a disk.
 
     Raises UsageError or RefusedError.
     """
+    if against is not None and check:
+        raise UsageError("file systems are checked in an image: leave --against out", code="usage")
     if against is not None:
         names = [d.name for d in image.disks]
         if not disk and len(names) == 1:
@@ -189,7 +199,15 @@ def plan_verify(
         raise UsageError(
             "a disk is compared with the image's digests alone: deep is for the image itself", code="usage"
         )
-    return VerifyPlan(library=str(library), image=image.id, label=image.label, disk=disk, against=against, deep=deep)
+    return VerifyPlan(
+        library=str(library),
+        image=image.id,
+        label=image.label,
+        disk=disk,
+        against=against,
+        deep=deep,
+        check=check,
+    )
 
 
 def confirms(answer: str, target: Disk) -> bool:

@@ -10,21 +10,26 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from imaging import __version__, events, jobs
 from imaging.capture import capture
+from imaging.check import check, refuse_unless_able
 from imaging.errors import ExitStatus, RescueError
-from imaging.events import CaptureResult, Finished, RestoreResult, Result, VerifyResult
+from imaging.events import CaptureResult, CheckedVolume, Finished, RestoreResult, Result, Verdict, VerifyResult
 from imaging.pipeline import Reporter
 from imaging.plan import CapturePlan, Plan, RestorePlan, VerifyPlan
 from imaging.restore import restore
 from imaging.verify import verify
 
-_RESERVE = 128 << 10
-"""Bytes that no last event exceeds: a verification names a thousand chunks at most."""
+_RESERVE = 256 << 10
+"""Bytes that no last event exceeds: a verification names a thousand chunks at most, a check details 64 volumes."""
+_MOST_NAMED = 5
+"""Volumes that a message names."""
 
 
 def main(argv: list[str]) -> int:
@@ -113,12 +118,28 @@ def kind(plan: Plan) -> str:
 
 def _do(plan: Plan, report: Reporter, cancel: threading.Event) -> Result:
     match plan:
+        case CapturePlan(check=True):
+            refuse_unless_able()
+            captured = capture(plan, report, cancel, f"rescue {__version__}")
+            return replace(captured, checked=_check_new(plan, captured.image, report, cancel))
         case CapturePlan():
             return capture(plan, report, cancel, f"rescue {__version__}")
         case RestorePlan():
             return restore(plan, report, cancel)
+        case VerifyPlan(check=True):
+            refuse_unless_able()
+            verified = verify(plan, report, cancel)
+            return replace(verified, checked=check(Path(plan.library), plan.image, report, cancel))
         case VerifyPlan():
             return verify(plan, report, cancel)
+
+
+def _check_new(plan: CapturePlan, image: str, report: Reporter, cancel: threading.Event) -> tuple[CheckedVolume, ...]:
+    try:
+        return check(Path(plan.library), image, report, cancel)
+    except RescueError as error:
+        error.state = f"Image {image} was captured and is kept; the check of its file systems did not end."
+        raise
 
 
 def _finished(result: Result) -> Finished:
@@ -146,8 +167,31 @@ def _finished(result: Result) -> Finished:
             status, code = ExitStatus.DIFFERS, "differs"
             message = f"The disk differs from the image in {differing} places."
         case VerifyResult():
-            message = "Everything is right."
+            message = "Every chunk is right." if result.checked else "Everything is right."
+    checked = () if isinstance(result, RestoreResult) else result.checked
+    if checked and not code:
+        status, told, code, hint = _of_check(checked)
+        message = f"{message} {told}"
     return Finished(time=time.time(), status=status, message=message, code=code, hint=hint, result=result)
+
+
+def _of_check(checked: Sequence[CheckedVolume]) -> tuple[ExitStatus, str, str, str]:
+    """Exit status, message, code and hint of a check of file systems."""
+
+    def named(verdict: Verdict) -> str:
+        names = [f"{volume.name} ({volume.kind})" for volume in checked if volume.verdict is verdict]
+        return ", ".join(names[:_MOST_NAMED]) + (" and others" if len(names) > _MOST_NAMED else "")
+
+    if names := named(Verdict.UNREADABLE):
+        hint = "capture the disk again, and check the disk that holds the library: rescue verify names the bad chunks"
+        return ExitStatus.BAD_IMAGE, f"The image is damaged in {names}.", "corrupt-chunk", hint
+    if names := named(Verdict.ERRORS):
+        hint = "the image is kept; its file systems are as they were on the disk: mend them there, and capture it again"
+        return ExitStatus.FILE_SYSTEM_ERRORS, f"There are file system errors in {names}.", "file-system-errors", hint
+    count = sum(volume.verdict is Verdict.CLEAN for volume in checked)
+    skipped = len(checked) - count
+    told = f"File systems checked and found clean: {count}; not checked: {skipped}."
+    return ExitStatus.DONE, told, "", ""
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ exit statuses:
   6  cancelled
   7  verify --against: the disk differs from the image
   8  capture: the image is there, but parts of the disk could not be read: it is damaged
+  9  --check: the image is whole, but a file system in it has errors
 
 Where --library is not given, the library is that of $RESCUE_LIBRARY; where that is not set, too, all libraries on the
 media that are attached are looked at.
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     capture.add_argument(
         "--level", type=int, default=DEFAULT_LEVEL, metavar="N", help="zstd level, 1 to 19 (default: %(default)s)"
     )
+    capture.add_argument("--check", action="store_true", help="then check the file systems of the new image")
     capture.set_defaults(run=commands.capture)
 
     images = found.add_parser("images", parents=[json, library], help="list the images")
@@ -105,6 +107,7 @@ def _add_verify(verify: argparse.ArgumentParser) -> None:
     verify.add_argument(
         "--deep", action="store_true", help="compute the SHA-512/256 of every chunk, too, as casync does"
     )
+    verify.add_argument("--check", action="store_true", help="check the file systems in the image, too")
     verify.set_defaults(run=commands.verify)
 
 

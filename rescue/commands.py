@@ -161,7 +161,7 @@ def capture(options: Namespace) -> int:
     """`rescue capture DISK...`."""
     library = _library_to_write(options)
     found = [inventory.look(_device(disk), [library]) for disk in options.disks]
-    plan = planner.plan_capture(found, library, options.label, options.level)
+    plan = planner.plan_capture(found, library, options.label, options.level, check=options.check)
     if not options.json:
         _print_lines(report.plan_lines(plan, planner.seconds_expected(plan)))
     return _carry_out(plan, options)
@@ -295,7 +295,14 @@ def verify(options: Namespace) -> int:
     """`rescue verify IMAGE`."""
     found = _find(options)
     against = inventory.look(_device(options.against)) if options.against else None
-    plan = planner.plan_verify(found.library.path, found.image, disk=options.disk, against=against, deep=options.deep)
+    plan = planner.plan_verify(
+        found.library.path,
+        found.image,
+        disk=options.disk,
+        against=against,
+        deep=options.deep,
+        check=options.check,
+    )
     return _carry_out(plan, options)
 
 

@@ -24,6 +24,7 @@ from imaging.extents import Extents
 from imaging.manifest import Image, ImagedDisk, Machine, Volume
 from imaging.plan import CapturePlan, Plan, RestorePlan, RestoreTarget, VerifyPlan
 from imaging.planner import OUR_MOUNTS
+from rescue.checked import checked_lines
 from rescue.formats import (
     clean,
     columns,
@@ -289,7 +290,7 @@ def capture_lines(plan: CapturePlan) -> list[str]:
         lines += [INDENT + line for line in disk_lines(disk)]
     lines.append(f"WRITTEN: a new image {quoted(plan.label)}".rstrip())
     lines.append(f"{INDENT}in the library {clean(plan.library)}")
-    return lines
+    return [*lines, "CHECKED: the file systems in the new image"] if plan.check else lines
 
 
 def target_lines(pair: RestoreTarget) -> list[str]:
@@ -317,7 +318,8 @@ def verify_lines(plan: VerifyPlan) -> list[str]:
     """A verification: what is read."""
     name = joined(quoted(plan.label), clean(plan.image), by=", ")
     if plan.against is None:
-        return [f"READ: every chunk of image {name}", "Nothing is written."]
+        checked = ["CHECKED: the file systems in it"] if plan.check else []
+        return [f"READ: every chunk of image {name}", *checked, "Nothing is written."]
     return [f"COMPARED with image {name}:", INDENT + disk_title(plan.against), "Nothing is written."]
 
 
@@ -361,6 +363,7 @@ def capture_figures(result: CaptureResult) -> list[str]:
         f"New to the library: {plural(result.new, 'chunk')}, {format_size(result.stored)} compressed; "
         f"{known:,} were there already",
         *([f"Could not be read: {result.unreadable:,} bytes; zeros stand for them"] if result.unreadable else []),
+        *checked_lines(result.checked),
         pace(result.used, result.seconds),
     ]
 
@@ -390,7 +393,7 @@ def verify_figures(result: VerifyResult) -> list[str]:
             lines.append(f"{INDENT}and {count - 8:,} more")
     if result.differing:
         lines.append(f"Different on the disk: {plural(result.differing, 'chunk')}")
-    return [*lines, pace(result.bytes, result.seconds)]
+    return [*lines, *checked_lines(result.checked), pace(result.bytes, result.seconds)]
 
 
 def event_line(event: AnyEvent) -> str:
@@ -415,6 +418,7 @@ END_WORDS: dict[int, str] = {
     ExitStatus.DONE: "done",
     ExitStatus.CANCELLED: "cancelled",
     ExitStatus.DIFFERS: "differs",
+    ExitStatus.FILE_SYSTEM_ERRORS: "file system errors",
     ExitStatus.REFUSED: "refused",
     ExitStatus.DAMAGED: "done, with damage",
 }

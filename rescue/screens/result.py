@@ -21,6 +21,7 @@ VERDICTS: dict[int, str] = {
     ExitStatus.CANCELLED: "CANCELLED",
     ExitStatus.DIFFERS: "DIFFERENCES FOUND",
     ExitStatus.DAMAGED: "DONE, WITH DAMAGE: parts of the disk could not be read",
+    ExitStatus.FILE_SYSTEM_ERRORS: "FILE SYSTEM ERRORS FOUND",
     ExitStatus.REFUSED: "REFUSED - nothing was written",
 }
 

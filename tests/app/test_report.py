@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from imaging.disk import Content, PartitionTable, TableKind
-from imaging.events import Log, Progress, RestoreResult, Started, Step
+from imaging.events import CaptureResult, CheckedVolume, Log, Progress, RestoreResult, Started, Step, Verdict
 from imaging.plan import CapturePlan, VerifyPlan
 from rescue import formats, report
 from tests.app import machine as m
@@ -124,6 +124,31 @@ def test_the_plan_of_a_capture_says_that_nothing_on_the_disk_changes() -> None:
     lines = report.plan_lines(CapturePlan(library="/media/stick/library", disks=(m.SDA,), label="weekly"))
     assert lines[0] == "READ, nothing is changed on it:"
     assert lines[-2:] == ['WRITTEN: a new image "weekly"', "    in the library /media/stick/library"]
+
+
+def test_plans_say_that_file_systems_are_checked() -> None:
+    capture = CapturePlan(library="l", disks=(m.SDA,), check=True)
+    assert report.plan_lines(capture)[-1] == "CHECKED: the file systems in the new image"
+    assert "CHECKED: the file systems in it" in report.plan_lines(VerifyPlan(library="l", image="i", check=True))
+
+
+def test_the_result_says_what_was_found_in_each_file_system() -> None:
+    assert isinstance(m.CAPTURED.result, CaptureResult)
+    checked = (
+        CheckedVolume(disk="sda", number=1, name="partition 1 of sda", kind="vfat", verdict=Verdict.CLEAN),
+        CheckedVolume(
+            disk="sda", number=12, name="partition 12 of sda", kind="ext4", verdict=Verdict.ERRORS, detail="bad\x1b[2J"
+        ),
+        CheckedVolume(disk="sda", number=3, name="partition 3 of sda", kind="", verdict=Verdict.NOT_CHECKED),
+    )
+    lines = report.result_lines(structs.replace(m.CAPTURED, result=structs.replace(m.CAPTURED.result, checked=checked)))
+    at = lines.index("File systems:")
+    assert lines[at + 1 : at + 5] == [
+        "    partition 1 of sda   vfat  clean",
+        "    partition 12 of sda  ext4  errors",
+        "        (bad?[2J)",
+        "    partition 3 of sda   -     not checked",
+    ]
 
 
 def test_the_plan_of_a_verification_writes_nothing() -> None:

@@ -1,10 +1,17 @@
 """ext4, xfs, btrfs, NTFS, FAT32 and exFAT, on GPT and MBR, at 512 and 4096 bytes a sector: out and back in."""
 
+import os
+import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from imaging import virtual
+from imaging.content import Content
+from imaging.library import Library
+from imaging.reader import DiskReader
 from tests.command import run_rescue
 from tests.matrix import images, layouts, volumes
 from tests.matrix.conftest import RoundTrip
@@ -113,6 +120,37 @@ def test_a_restored_disk_is_verified_against_its_image(trip: RoundTrip) -> None:
         words = ("--against", disk, "--library", trip.captured.library, "--json")
         result = run_rescue("verify", trip.captured.image, *words).events[-1]["result"]
     assert (result["differing"], result["bad"]) == (0, [])
+
+
+def test_every_file_system_of_the_image_is_found_clean(trip: RoundTrip) -> None:
+    before = trip.captured.chunks()
+    result = run_rescue("verify", trip.captured.image, "--check", "--library", trip.captured.library, "--json")
+    found = {volume["kind"]: volume["verdict"] for volume in result.events[-1]["result"]["checked"]}
+    assert found == dict.fromkeys(["swap", *(kind.name for kind in FILE_SYSTEMS)], "clean")
+    assert trip.captured.chunks() == before
+
+
+def test_the_virtual_disk_holds_what_casync_extracts(trip: RoundTrip) -> None:
+    library = Library.open(trip.captured.library)
+    image = library.image(trip.captured.image)
+    reader = DiskReader(Content.load(library, image, image.disks[0]), cache=16 << 20)
+    with virtual.opened({"disk": reader}) as files, trip.extracted.open("rb") as expected:
+        assert os.fstat(files["disk"]).st_size == trip.source.size
+        with ThreadPoolExecutor(4) as pool:
+            wrong = list(pool.map(lambda seed: _read_anywhere(seed, files["disk"], expected.fileno()), range(4)))
+    assert wrong == [[]] * 4
+
+
+def _read_anywhere(seed: int, disk: int, expected: int) -> list[int]:
+    """Where reads of all sizes at random places, and of both ends, differ from what is expected."""
+    source, size = random.Random(seed), os.fstat(expected).st_size
+    places = [0, size - 1, size - 4096, size - 4097, size, *(source.randrange(size) for _ in range(150))]
+    lengths = [source.choice([1, 512, 4095, 4096, 70_000, 300_000, 3 << 20]) for _ in places]
+    return [
+        at
+        for at, length in zip(places, lengths, strict=True)
+        if os.pread(disk, length, at) != os.pread(expected, length, at)
+    ]
 
 
 def test_restoring_onto_a_restored_disk_writes_nothing(trip: RoundTrip) -> None:

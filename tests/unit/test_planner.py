@@ -137,6 +137,8 @@ def test_plans_survive_being_written_down() -> None:
         planner.plan_capture([a_disk()], LIBRARY, "PC"),
         planner.plan_restore(LIBRARY, an_image(), {"sda": a_disk()}),
         planner.plan_verify(LIBRARY, an_image(), against=a_disk()),
+        planner.plan_capture([a_disk()], LIBRARY, check=True),
+        planner.plan_verify(LIBRARY, an_image(), check=True),
     ]
     for made in plans:
         assert plan.decode(plan.encode(made)) == made
@@ -159,3 +161,8 @@ def test_identity_is_by_wwn_where_both_have_one() -> None:
 def test_gpt_needs_room_for_its_copy_after_the_last_partition() -> None:
     source = an_imaged_disk(table=a_table(a_partition(start=MIB, size=GIB - 2 * MIB)))
     assert planner.needed_size(source) == GIB - MIB + 33 * 512
+
+
+def test_file_systems_are_not_checked_while_a_disk_is_compared() -> None:
+    with pytest.raises(UsageError, match="leave --against out"):
+        planner.plan_verify(LIBRARY, an_image(), against=a_disk(), check=True)

@@ -14,10 +14,11 @@ from msgspec.structs import replace
 from imaging import virtual
 from imaging.blockdev import loop_over
 from imaging.content import Content
+from imaging.doubts import Doubt
 from imaging.errors import CancelledError, IoError, RefusedError
 from imaging.events import CheckedVolume, Verdict
 from imaging.extents import Extents
-from imaging.filesystems import Doubt, doubt
+from imaging.filesystems import doubt
 from imaging.library import Library
 from imaging.manifest import ImagedDisk, Volume
 from imaging.pipeline import Reporter

@@ -41,7 +41,7 @@ class Volume:
     used: Size
     """Bytes that are stored."""
     map_origin: str
-    """Who said what is used: "partclone", "header" (swap), "whole"."""
+    """Who said what is used: "rescue" (its own reader), "partclone", "header" (swap), "whole"."""
     note: str = ""
     """Why all of it counts as used, in words, where it does."""
     content: Content = field(default_factory=Content)

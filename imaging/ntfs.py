@@ -5,15 +5,12 @@ Linux documents in fs/ntfs3/ntfs.h and fs/ntfs3/fslog.c, and ntfs-3g in libntfs-
 """
 
 import struct
-from collections.abc import Callable
 
+from imaging import mft
+from imaging.bounded import Read
 from imaging.errors import IoError
 
-Read = Callable[[int, int], bytes]
-"""Read so many bytes from an offset of the volume; raises IoError."""
-
 _LOG_FILE_RECORD = 2
-_DATA = 0x80
 _END = 0xFFFFFFFF
 _NO_CLIENT = 0xFFFF
 _VOLUME_IS_CLEAN = 0x0002
@@ -29,26 +26,9 @@ def log_is_closed(read: Read) -> bool:
 
 
 def _log_start(read: Read) -> int:
-    boot = read(0, 512)
-    sector, per_cluster = struct.unpack_from("<HB", boot, 0x0B)
-    cluster: int = sector * (per_cluster if per_cluster <= 0x80 else 1 << (256 - per_cluster))
-    size = struct.unpack_from("<b", boot, 0x40)[0]
-    record = 1 << -size if size < 0 else size * cluster
-    if not (512 <= record <= 1 << 16 and 512 <= cluster <= 1 << 21):
-        raise ValueError(f"records of {record} bytes in clusters of {cluster}")
-    mft = struct.unpack_from("<Q", boot, 0x30)[0] * cluster
-    return _first_cluster(_mended(read(mft + _LOG_FILE_RECORD * record, record))) * cluster
-
-
-def _mended(record: bytes) -> bytes:
-    """Put back the last two bytes of each sector, which NTFS keeps apart to notice torn writes."""
-    if record[:4] != b"FILE":
-        raise ValueError("there is no file record where its own should be")
-    at, count = struct.unpack_from("<HH", record, 4)
-    mended = bytearray(record)
-    for i in range(1, count):
-        mended[512 * i - 2 : 512 * i] = record[at + 2 * i : at + 2 * i + 2]
-    return bytes(mended[: len(record)])
+    shape = mft.geometry(read(0, 512))
+    record = read(shape.table + _LOG_FILE_RECORD * shape.record, shape.record)
+    return _first_cluster(mft.mended(record)) * shape.cluster
 
 
 def _first_cluster(record: bytes) -> int:
@@ -58,7 +38,7 @@ def _first_cluster(record: bytes) -> int:
         kind, length = struct.unpack_from("<II", record, at)
         if kind == _END or length == 0:
             raise ValueError("its record names no data")
-        if kind == _DATA:
+        if kind == mft.DATA:
             break
         at += length
     if not record[at + 8]:

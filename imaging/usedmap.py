@@ -1,9 +1,9 @@
 """Which bytes of a volume hold data.
 
-partclone's domain mode says so for the file systems it knows. What it says is not taken on trust: a map that does not
-parse, is short of the volume, or comes from a file system whose own map may be stale, means that the whole volume
-counts as used. Both ends of every
-volume count as used: partclone's maps leave out the NTFS backup boot sector.
+Rescue's own readers say so for the file systems of most disks, partclone's domain mode for others. What either says is
+not taken on trust: a map that does not parse, is short of the volume, does not add up, or comes from a file system
+whose own map may be stale, means that the whole volume counts as used. Both ends of every volume count as used: what
+stood there before is found there by other programs.
 """
 
 import os
@@ -12,11 +12,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from imaging import allocation
 from imaging.blockdev import loop_device, read
+from imaging.bounded import Read
 from imaging.disk import Content
+from imaging.doubts import BTRFS_SUPER
 from imaging.errors import IoError
 from imaging.extents import Extents
-from imaging.filesystems import BTRFS_SUPER, btrfs_system_stripes, doubt
+from imaging.filesystems import btrfs_system_stripes, doubt
 from imaging.run import find_tool, run
 
 HEAD = 128 << 10
@@ -24,14 +27,8 @@ HEAD = 128 << 10
 TAIL = 128 << 10
 """The last bytes of a volume that always count as used."""
 _TOOLS = {
-    "ext2": "partclone.ext2",
-    "ext3": "partclone.ext3",
-    "ext4": "partclone.ext4",
     "xfs": "partclone.xfs",
     "btrfs": "partclone.btrfs",
-    "ntfs": "partclone.ntfs",
-    "vfat": "partclone.vfat",
-    "exfat": "partclone.exfat",
     "f2fs": "partclone.f2fs",
     "hfsplus": "partclone.hfsp",
 }
@@ -40,7 +37,7 @@ _TIMEOUT = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeMap:
-    """The used bytes of a volume, as offsets from its start; `origin` is "partclone", "header" or "whole"."""
+    """The used bytes of a volume, as offsets from its start; `origin` is "rescue", "partclone", "header" or "whole"."""
 
     used: Extents
     origin: str
@@ -52,8 +49,26 @@ def volume_map(path: str, fd: int, offset: int, size: int, content: Content) -> 
 
     Never fails for want of knowledge: then all of it counts as used and `note` says why.
     """
+    return map_through(lambda at, count: read(fd, count, offset + at), size, content) or _by_partclone(
+        path, fd, offset, size, content
+    )
+
+
+def map_through(read_volume: Read, size: int, content: Content) -> VolumeMap | None:
+    """Find what is used of a volume that `read_volume` reads; None where it takes partclone to know.
+
+    The volume may lie in pieces. Never fails, as `volume_map` does not, whatever stands on it.
+    """
     if content.kind == "swap":
         return VolumeMap(used=_ends(size), origin="header")
+    try:
+        used = allocation.read_map(content.kind, read_volume, size)
+    except IoError as error:
+        return _whole(size, error.message)
+    return None if used is None else VolumeMap(used=used.union(_ends(size)), origin="rescue")
+
+
+def _by_partclone(path: str, fd: int, offset: int, size: int, content: Content) -> VolumeMap:
     try:
         why = _why_not_mapped(fd, offset, content)
         if why:

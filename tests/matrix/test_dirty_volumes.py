@@ -13,7 +13,7 @@ from imaging.blockdev import opened, read
 from tests.disks import MIB, blank, partition, run
 from tests.matrix import images, volumes
 from tests.matrix.tools import Place, attached, copied, mounted, said
-from tests.matrix.volumes import BTRFS, EXFAT, EXT4, NTFS, XFS, FileSystem
+from tests.matrix.volumes import BTRFS, EXFAT, EXT4, FAT32, NTFS, XFS, FileSystem
 
 pytestmark = pytest.mark.root
 _SYNCED = b"this was synced and must not get lost\n" * 20_000
@@ -121,7 +121,7 @@ def test_ntfs_marked_dirty_means_all_is_used(files: Path, room: Path) -> None:
     with attached(source) as loop:
         # It marks the volume so that Windows checks it.
         said("ntfsfix", loop)
-    target = _expect_all_of_it(source, room, "scheduled for a check")
+    target = _expect_all_of_it(source, room, "scheduled it for a check")
     assert volumes.entries(NTFS, source.on(target)) == volumes.entries(NTFS, source)
 
 
@@ -153,17 +153,45 @@ def test_exfat_marked_dirty_means_all_is_used(files: Path, room: Path) -> None:
     _expect_all_of_it(source, room, "marked as dirty")
 
 
+def _say_in_table(place: Place, at: int, bits: int) -> None:
+    """Clear bits of a byte in both tables."""
+    with opened(str(place.path)) as fd:
+        boot = read(fd, 512, place.start)
+        reserved, length = struct.unpack_from("<H", boot, 14)[0] * 512, struct.unpack_from("<I", boot, 36)[0] * 512
+        old = read(fd, 1, place.start + reserved + at)[0]
+    for table in (reserved, reserved + length):
+        _write(place, table + at, bytes([old & ~bits]))
+
+
+@pytest.mark.parametrize(
+    ("bits", "why"), [(0x08, "it was not unmounted cleanly"), (0x04, "having met errors of its medium")]
+)
+def test_fat_marked_dirty_by_windows_means_all_is_used(bits: int, why: str, files: Path, room: Path) -> None:
+    source = _disk(FAT32, room / "source.img")
+    volumes.make(FAT32, source)
+    volumes.fill(FAT32, source, files)
+    _say_in_table(source, 7, bits)
+    _expect_all_of_it(source, room, why)
+
+
+def test_fat_marked_dirty_by_linux_means_all_is_used(room: Path) -> None:
+    source = _disk(FAT32, room / "source.img")
+    volumes.make(FAT32, source)
+    _write(source, 0x41, b"\x01")
+    _expect_all_of_it(source, room, "it was not unmounted cleanly")
+
+
 def test_a_fresh_ntfs_is_mapped(room: Path) -> None:
     source = _disk(NTFS, room / "source.img")
     volumes.make(NTFS, source)
-    assert images.capture(source.path, room / "library").manifest["volumes"][0]["map_origin"] == "partclone"
+    assert images.capture(source.path, room / "library").manifest["volumes"][0]["map_origin"] == "rescue"
 
 
-@pytest.mark.parametrize("kind", [EXT4, XFS, BTRFS, NTFS, EXFAT], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [EXT4, XFS, BTRFS, NTFS, FAT32, EXFAT], ids=lambda kind: kind.name)
 def test_a_file_system_that_was_unmounted_is_mapped(kind: FileSystem, files: Path, room: Path) -> None:
     source = _disk(kind, room / "source.img")
     volumes.make(kind, source)
     volumes.fill(kind, source, files)
     captured = images.capture(source.path, room / "library")
-    assert captured.manifest["volumes"][0]["map_origin"] == "partclone"
+    assert captured.manifest["volumes"][0]["map_origin"] == kind.map_origin
     assert captured.warnings == []

@@ -22,7 +22,7 @@ def test_a_file_system_on_the_bare_disk_comes_back(kind: FileSystem, files: Path
     captured = images.capture(source.path, room / "library")
     volume = captured.manifest["volumes"][0]
     assert captured.manifest["table"]["kind"] == "none"
-    assert (volume["number"], volume["content"]["kind"], volume["map_origin"]) == (0, kind.name, "partclone")
+    assert (volume["number"], volume["content"]["kind"], volume["map_origin"]) == (0, kind.name, kind.map_origin)
     target = blank(room / "target.img", kind.size, fill=0xAA)
     images.restore(captured, target)
     for path in (target, images.extract(captured, room / "extracted.img")):
@@ -112,7 +112,7 @@ def test_partitions_off_the_grid_come_back(table: str, files: Path, room: Path) 
         volumes.make(kind, place)
         volumes.fill(kind, place, files)
     captured = images.capture(path, room / "library")
-    assert [v["map_origin"] for v in captured.manifest["volumes"]] == ["partclone", "partclone"]
+    assert [v["map_origin"] for v in captured.manifest["volumes"]] == ["rescue", "rescue"]
     target = blank(room / "target.img", path.stat().st_size, fill=0xAA)
     images.restore(captured, target)
     for found in (target, images.extract(captured, room / "extracted.img")):

@@ -29,7 +29,7 @@ def test_capture_leaves_the_source_as_it_was(trip: RoundTrip) -> None:
 
 def test_capture_finds_a_map_for_every_volume_and_warns_of_nothing(trip: RoundTrip) -> None:
     found = {v["content"]["kind"]: v["map_origin"] for v in trip.captured.manifest["volumes"]}
-    assert found == {"swap": "header", **{kind.name: "partclone" for kind in FILE_SYSTEMS}}
+    assert found == {"swap": "header", **{kind.name: kind.map_origin for kind in FILE_SYSTEMS}}
     assert trip.captured.warnings == []
     assert trip.captured.used.total < trip.source.size // 2
 

@@ -28,6 +28,8 @@ class FileSystem:
     """What its tools need at least with sectors of 4096 bytes, where that is more."""
     gpt_type: str = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
     mbr_type: str = "83"
+    map_origin: str = "rescue"
+    """Who says what is used of it."""
 
     def size_at(self, sector: int) -> int:
         """Bytes of a volume on a disk of such sectors."""
@@ -50,6 +52,7 @@ XFS = FileSystem(
     mount=("mount", "-t", "xfs"),
     mount_read_only=("mount", "-t", "xfs", "-o", "ro,nouuid"),
     check=("xfs_repair", "-n"),
+    map_origin="partclone",
 )
 BTRFS = FileSystem(
     name="btrfs",
@@ -58,6 +61,7 @@ BTRFS = FileSystem(
     mount=("mount", "-t", "btrfs"),
     mount_read_only=("mount", "-t", "btrfs", "-o", "ro"),
     check=("btrfs", "check", "--readonly"),
+    map_origin="partclone",
 )
 NTFS = FileSystem(
     name="ntfs",

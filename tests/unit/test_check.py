@@ -3,8 +3,8 @@
 import pytest
 
 from imaging import check, events
+from imaging.doubts import Doubt
 from imaging.events import CheckedVolume, Finished, Verdict, VerifyResult
-from imaging.filesystems import Doubt
 from imaging.run import Completed
 
 WAITING = Doubt(why="its journal waits to be replayed")

@@ -72,8 +72,9 @@ def _ext_doubt(super_block: bytes) -> Doubt | None:
 def _btrfs_doubt(super_block: bytes) -> Doubt | None:
     if struct.unpack_from("<Q", super_block, 0x60)[0]:
         return Doubt(why="it was not unmounted cleanly: its log tree waits to be replayed")
-    if struct.unpack_from("<Q", super_block, 0x88)[0] != 1:
-        return Doubt(why="it spans several devices")
+    devices = struct.unpack_from("<Q", super_block, 0x88)[0]
+    if devices != 1:
+        return Doubt(why=f"it spans {devices} devices, which have to be captured together in one image", passes=False)
     return None
 
 

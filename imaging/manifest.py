@@ -32,6 +32,24 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InnerVolume:
+    """A logical volume inside a physical one; `name` is "group/volume"."""
+
+    name: str
+    size: Size
+    """Bytes of all of it, on other physical volumes, too."""
+    used: Size
+    """Bytes of this physical volume that are stored for it."""
+    map_origin: str
+    note: str = ""
+    """Why all of it counts as used, in words, where it does."""
+    content: Content = field(default_factory=Content)
+    pieces: tuple[tuple[Size, Size], ...] = ()
+    """Where its bytes lie, one piece after the other, `(start, end)` from the physical volume's start; none where
+    they do not simply follow one another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
     """One partition (or the bare disk, number 0) and how its used bytes were found."""
 
@@ -41,10 +59,13 @@ class Volume:
     used: Size
     """Bytes that are stored."""
     map_origin: str
-    """Who said what is used: "rescue" (its own reader), "partclone", "header" (swap), "whole"."""
+    """Who said what is used: "rescue" (its own reader), "partclone", "header" (swap), "lvm" (a physical volume),
+    "whole"."""
     note: str = ""
-    """Why all of it counts as used, in words, where it does."""
+    """Why all of it counts as used, in words, where it does; or what else has to be known of it."""
     content: Content = field(default_factory=Content)
+    inner: tuple[InnerVolume, ...] = ()
+    """The logical volumes of an LVM physical volume."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

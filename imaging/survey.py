@@ -92,6 +92,7 @@ def _map(
                     map_origin=found.origin,
                     note=found.note,
                     content=part.content,
+                    inner=found.inner,
                 )
             )
     return tuple(volumes), Extents().union(*placed_maps)

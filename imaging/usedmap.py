@@ -20,6 +20,9 @@ from imaging.doubts import BTRFS_SUPER
 from imaging.errors import IoError
 from imaging.extents import Extents
 from imaging.filesystems import btrfs_system_stripes, doubt
+from imaging.lvmmap import physical_map
+from imaging.manifest import InnerVolume
+from imaging.opaque import why_whole
 from imaging.run import find_tool, run
 
 HEAD = 128 << 10
@@ -37,11 +40,16 @@ _TIMEOUT = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeMap:
-    """The used bytes of a volume, as offsets from its start; `origin` is "rescue", "partclone", "header" or "whole"."""
+    """The used bytes of a volume, as offsets from its start.
+
+    `origin` is "rescue", "partclone", "header", "lvm" or "whole".
+    """
 
     used: Extents
     origin: str
     note: str = ""
+    inner: tuple[InnerVolume, ...] = ()
+    """The logical volumes of an LVM physical volume."""
 
 
 def volume_map(path: str, fd: int, offset: int, size: int, content: Content) -> VolumeMap:
@@ -49,6 +57,8 @@ def volume_map(path: str, fd: int, offset: int, size: int, content: Content) -> 
 
     Never fails for want of knowledge: then all of it counts as used and `note` says why.
     """
+    if content.kind == "LVM2_member":
+        return _by_lvm(path, fd, offset, size)
     return map_through(lambda at, count: read(fd, count, offset + at), size, content) or _by_partclone(
         path, fd, offset, size, content
     )
@@ -66,6 +76,21 @@ def map_through(read_volume: Read, size: int, content: Content) -> VolumeMap | N
     except IoError as error:
         return _whole(size, error.message)
     return None if used is None else VolumeMap(used=used.union(_ends(size)), origin="rescue")
+
+
+def _by_lvm(path: str, fd: int, offset: int, size: int) -> VolumeMap:
+    try:
+        found = physical_map(path, fd, offset, size, volume_map, _scattered_map)
+    except IoError as error:
+        return _whole(size, error.message)
+    except OSError as error:
+        return _whole(size, f"its logical volumes cannot be looked at: {error.strerror}")
+    return VolumeMap(used=found.used.union(_ends(size)), origin="lvm", inner=found.inner)
+
+
+def _scattered_map(read_volume: Read, size: int, content: Content) -> VolumeMap:
+    """Map a logical volume in several pieces, which partclone cannot be pointed at."""
+    return map_through(read_volume, size, content) or _whole(size, "it lies in several pieces")
 
 
 def _by_partclone(path: str, fd: int, offset: int, size: int, content: Content) -> VolumeMap:
@@ -95,7 +120,7 @@ def _whole(size: int, note: str) -> VolumeMap:
 def _why_not_mapped(fd: int, offset: int, content: Content) -> str:
     tool = _TOOLS.get(content.kind)
     if tool is None:
-        return f"{content.kind} is stored whole" if content.kind else "nothing known stands on it"
+        return why_whole(content.kind)
     if find_tool(tool) is None:
         return f"{tool} is not installed"
     if os.geteuid() != 0:

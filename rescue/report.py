@@ -21,7 +21,7 @@ from imaging.events import (
     VerifyResult,
 )
 from imaging.extents import Extents
-from imaging.manifest import Image, ImagedDisk, Machine, Volume
+from imaging.manifest import Image, ImagedDisk, InnerVolume, Machine, Volume
 from imaging.plan import CapturePlan, Plan, RestorePlan, RestoreTarget, VerifyPlan
 from imaging.planner import OUR_MOUNTS
 from rescue.checked import checked_lines
@@ -229,7 +229,25 @@ def volume_row(volume: Volume) -> list[str]:
     return [number, format_size(volume.size), what, f"{format_size(volume.used)} stored"]
 
 
-def volume_note(volume: Volume) -> list[str]:
+def inner_lines(volume: Volume) -> list[str]:
+    """The logical volumes inside of one, and how the used bytes of each were found."""
+    lines = []
+    cells = [
+        [
+            clean(inner.name),
+            format_size(inner.size),
+            content_words(inner.content) or "unknown content",
+            f"{format_size(inner.used)} stored",
+        ]
+        for inner in volume.inner
+    ]
+    rows = columns(cells, right=frozenset({1, 3}))
+    for inner, row in zip(volume.inner, rows, strict=True):
+        lines += [INDENT * 2 + row, *(INDENT * 2 + line for line in volume_note(inner))]
+    return lines
+
+
+def volume_note(volume: Volume | InnerVolume) -> list[str]:
     """How its used bytes were found, where that is worth a line."""
     words = joined(WHERE_FROM.get(volume.map_origin, ""), clean(volume.note), by=": ")
     return [f"{INDENT}{INDENT}({words})"] if words else []
@@ -248,7 +266,7 @@ def imaged_disk_lines(disk: ImagedDisk) -> list[str]:
     lines = [joined(clean(disk.name), identity(disk.id)) + f", {format_size(disk.used)} used", *damage_lines(disk)]
     rows = columns([volume_row(volume) for volume in disk.volumes], right=frozenset({0, 1, 3}))
     for volume, row in zip(disk.volumes, rows, strict=True):
-        lines += [INDENT + row, *volume_note(volume)]
+        lines += [INDENT + row, *volume_note(volume), *inner_lines(volume)]
     return lines
 
 

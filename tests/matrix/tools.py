@@ -27,6 +27,7 @@ _PACKAGES = {
     "mcopy": "mtools",
     "fusermount3": "fuse3",
     "sfdisk": "fdisk",
+    "vgcreate": "lvm2",
 }
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 

@@ -1,5 +1,7 @@
 """Manifests, plans, events and the mark of an unfinished restore, whatever bytes come in."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 from blake3 import blake3
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from imaging import events, manifest, plan, unfinished
 from imaging.disk import DiskId, PartitionTable, TableKind
 from imaging.errors import BadImageError, UsageError
-from imaging.manifest import Image, ImagedDisk, Machine
+from imaging.manifest import Image, ImagedDisk, InnerVolume, Machine, Volume
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 SIZES = st.integers(17408, 2**63 - 1)
@@ -60,6 +62,18 @@ def test_a_manifest_comes_back(label: str, serial: str, stored: int, size: int) 
         id="a", created="2026", disks=(imaged(size=size),), label=label, machine=Machine(serial=serial), stored=stored
     )
     assert manifest.decode(manifest.encode(image), "manifest.json") == image
+
+
+VOLUME = Volume(number=1, start=0, size=1 << 20, used=9, map_origin="lvm")
+
+
+def test_logical_volumes_come_back_and_older_manifests_have_none() -> None:
+    inner = InnerVolume(name="group/root", size=9, used=9, map_origin="whole", note="why", pieces=((4, 9), (0, 4)))
+    image = replace(IMAGE, disks=(replace(IMAGE.disks[0], volumes=(replace(VOLUME, inner=(inner,)),)),))
+    assert manifest.decode(manifest.encode(image), "manifest.json") == image
+    old = msgspec.to_builtins(replace(IMAGE, disks=(replace(IMAGE.disks[0], volumes=(VOLUME,)),)))
+    del old["disks"][0]["volumes"][0]["inner"]
+    assert manifest.decode(signed(old), "manifest.json").disks[0].volumes == (VOLUME,)
 
 
 @given(st.integers(0, len(ENCODED.rstrip()) - 1))

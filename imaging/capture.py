@@ -3,13 +3,13 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from imaging import chunk, inventory, media
+from imaging import chunk, groups, inventory, media
 from imaging.blockdev import opened
 from imaging.disk import Disk
 from imaging.errors import CancelledError, IoError, RefusedError
@@ -24,7 +24,7 @@ from imaging.planner import plan_capture
 from imaging.previous import newest_capture
 from imaging.salvage import Salvage
 from imaging.stores import ChunkStore
-from imaging.survey import survey
+from imaging.survey import survey, volumes_of
 from imaging.writers import Writer
 
 _LONGEST_NAME = 200
@@ -71,7 +71,11 @@ def capture(plan: CapturePlan, report: Reporter, cancel: threading.Event, tool: 
     )
     try:
         _heal(job)
+        missing = groups.incomplete((disk, part) for disk in disks for part in volumes_of(disk))
+        for words in sorted(set(missing.values())):
+            report.log(words[0].upper() + words[1:], "warning")
         imaged = tuple(_capture_disk(job, image_id, disk) for disk in disks)
+        imaged = tuple(replace(disk, volumes=groups.noted(disk.name, disk.volumes, missing)) for disk in imaged)
         report.step("Finishing")
         job.store.sync()
         image = Image(
@@ -205,6 +209,9 @@ def _tell_notes(job: _Job, disk: Disk, volumes: Sequence[Volume]) -> None:
     for volume in volumes:
         if volume.note:
             job.report.log(f"Partition {volume.number} of {disk.name} counts as wholly used: {volume.note}", "warning")
+        for inner in volume.inner:
+            if inner.note:
+                job.report.log(f"{inner.name} on {disk.name} counts as wholly used: {inner.note}", "warning")
 
 
 def _store_chunks(job: _Job, disk: Disk, ends: Sequence[int], used: Extents, source: Salvage) -> DiskFiles:

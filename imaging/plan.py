@@ -2,6 +2,7 @@
 
 import msgspec
 
+from imaging import levels
 from imaging.chunk import DEFAULT_LEVEL
 from imaging.disk import Disk, DiskId
 from imaging.errors import UsageError
@@ -24,7 +25,8 @@ class CapturePlan(msgspec.Struct, frozen=True, kw_only=True, tag="capture", tag_
     @property
     def title(self) -> str:
         """One line for lists of jobs."""
-        return f"Back up {', '.join(disk.name for disk in self.disks)}"
+        what = f"Back up {', '.join(disk.name for disk in self.disks)}"
+        return what if self.level == DEFAULT_LEVEL else f"{what} ({levels.name(self.level)})"
 
 
 class RestoreTarget(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from imaging import gpt
+from imaging import gpt, levels
 from imaging.chunk import DEFAULT_LEVEL
 from imaging.disk import Disk, PartitionRole, Role, TableKind, format_size
 from imaging.errors import RefusedError, UsageError
@@ -110,8 +110,8 @@ def plan_capture(
         raise UsageError("no disk was given to capture", code="no-disk")
     if len({disk.path for disk in disks}) != len(disks) or len({disk.name for disk in disks}) != len(disks):
         raise UsageError("one disk was given twice", code="same-disk-twice")
-    if not 1 <= level <= 19:
-        raise UsageError(f"compression level {level} is not from 1 to 19", code="bad-level")
+    if not levels.LEAST <= level <= levels.MOST:
+        raise UsageError(f"compression level {level} is not from {levels.LEAST} to {levels.MOST}", code="bad-level")
     for disk in disks:
         why = why_not_source(disk, library)
         if why:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from imaging import __version__
+from imaging import __version__, levels
 from imaging.chunk import DEFAULT_LEVEL
 from imaging.errors import ExitStatus, RescueError, UsageError
 from rescue import commands
@@ -51,7 +51,10 @@ def build_parser() -> argparse.ArgumentParser:
     capture.add_argument("disks", metavar="DISK", nargs="+", help="a whole disk (/dev/sda) or a disk file")
     capture.add_argument("--label", default="", metavar="TEXT", help="a name for the image")
     capture.add_argument(
-        "--level", type=int, default=DEFAULT_LEVEL, metavar="N", help="zstd level, 1 to 19 (default: %(default)s)"
+        "--level",
+        default=levels.name(DEFAULT_LEVEL),
+        metavar="LEVEL",
+        help="compression: fast, normal, small, or a zstd level from 1 to 19 (default: %(default)s)",
     )
     capture.add_argument("--check", action="store_true", help="then check the file systems of the new image")
     capture.set_defaults(run=commands.capture)

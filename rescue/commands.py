@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from imaging import inventory, planner
+from imaging import inventory, levels, planner
 from imaging import jobs as jobs_
 from imaging.blockdev import real_path
 from imaging.disk import Disk, DiskId, PartitionTable, TableKind
@@ -161,7 +161,8 @@ def capture(options: Namespace) -> int:
     """`rescue capture DISK...`."""
     library = _library_to_write(options)
     found = [inventory.look(_device(disk), [library]) for disk in options.disks]
-    plan = planner.plan_capture(found, library, options.label, options.level, check=options.check)
+    level = levels.parse(options.level)
+    plan = planner.plan_capture(found, library, options.label, level, check=options.check)
     if not options.json:
         _print_lines(report.plan_lines(plan, planner.seconds_expected(plan)))
     return _carry_out(plan, options)

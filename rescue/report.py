@@ -6,6 +6,7 @@ Nothing here knows a terminal: no colour, no width beyond what reads well in 80 
 from collections.abc import Iterable, Sequence
 from typing import Protocol, assert_never
 
+from imaging import levels
 from imaging.disk import Content, Disk, DiskId, Partition, PartitionRole, Role, TableKind
 from imaging.errors import ExitStatus
 from imaging.events import (
@@ -308,6 +309,7 @@ def capture_lines(plan: CapturePlan) -> list[str]:
         lines += [INDENT + line for line in disk_lines(disk)]
     lines.append(f"WRITTEN: a new image {quoted(plan.label)}".rstrip())
     lines.append(f"{INDENT}in the library {clean(plan.library)}")
+    lines.append(f"{INDENT}compression: {levels.name(plan.level)}")
     return [*lines, "CHECKED: the file systems in the new image"] if plan.check else lines
 
 

@@ -123,7 +123,11 @@ def test_the_plan_of_a_restore_says_what_is_erased_and_what_is_written() -> None
 def test_the_plan_of_a_capture_says_that_nothing_on_the_disk_changes() -> None:
     lines = report.plan_lines(CapturePlan(library="/media/stick/library", disks=(m.SDA,), label="weekly"))
     assert lines[0] == "READ, nothing is changed on it:"
-    assert lines[-2:] == ['WRITTEN: a new image "weekly"', "    in the library /media/stick/library"]
+    assert lines[-3:] == [
+        'WRITTEN: a new image "weekly"',
+        "    in the library /media/stick/library",
+        "    compression: normal",
+    ]
 
 
 def test_plans_say_that_file_systems_are_checked() -> None:

@@ -38,11 +38,12 @@ def digest(data: Buffer) -> bytes:
 
 def compress(data: Buffer, level: int = DEFAULT_LEVEL) -> bytes:
     """Encode as one zstd frame that states its content size and carries no checksum of its own."""
-    if getattr(_local, "level", None) != level:
-        _local.compressor = zstandard.ZstdCompressor(level=level)
-        _local.level = level
-    frame: bytes = _local.compressor.compress(data)
-    return frame
+    compressors: dict[int, zstandard.ZstdCompressor] | None = getattr(_local, "compressors", None)
+    if compressors is None:
+        compressors = _local.compressors = {}
+    if level not in compressors:
+        compressors[level] = zstandard.ZstdCompressor(level=level)
+    return compressors[level].compress(data)
 
 
 def decompress(frame: bytes, size: int, name: str) -> bytes:

@@ -1,7 +1,8 @@
 """What a job says while it works: one JSON object a line, the same for the screen, `--json` and scripts.
 
 Every line has `event` (its kind) and `time` (seconds since the epoch). Kinds that a reader does not know are to be
-skipped: later versions add some.
+skipped: later versions add some. `rescue capture --json --forecast` prints one of the kind `forecast` before those of
+the job: an imaging.forecast.Forecast, and in `fit` an imaging.estimate.Fit.
 """
 
 from enum import StrEnum

@@ -3,12 +3,15 @@
 The real thing is rescue.engine. Everything may raise RescueError; what is slow says so.
 """
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from imaging.chunk import DEFAULT_LEVEL
 from imaging.disk import Disk
 from imaging.events import AnyEvent, Finished
+from imaging.forecast import Forecast
 from imaging.manifest import Image, ImagedDisk, Machine
 from imaging.plan import CapturePlan, Plan, RestorePlan
 from rescue.report import Damaged
@@ -90,8 +93,11 @@ class Backend(Protocol):
     def images(self, library_path: Path) -> Listing:
         """What a library holds."""
 
-    def plan_capture(self, disks: Sequence[Disk], library: Path, label: str) -> CapturePlan:
+    def plan_capture(self, disks: Sequence[Disk], library: Path, label: str, level: int = DEFAULT_LEVEL) -> CapturePlan:
         """Raises RefusedError."""
+
+    def forecast(self, plan: CapturePlan, cancel: threading.Event) -> Forecast:
+        """What the capture would store and take, at each level that has a name; takes seconds, or until `cancel`."""
 
     def plan_restore(self, library: Path, image: Image, targets: Mapping[str, Disk]) -> RestorePlan:
         """Raises RefusedError; `targets` by the names of the image's disks."""

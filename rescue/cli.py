@@ -57,6 +57,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="compression: fast, normal, small, or a zstd level from 1 to 19 (default: %(default)s)",
     )
     capture.add_argument("--check", action="store_true", help="then check the file systems of the new image")
+    capture.add_argument("--plan", action="store_true", help="show what would be done, with a forecast, and end")
+    capture.add_argument(
+        "--forecast",
+        action=argparse.BooleanOptionalAction,
+        help="first look at what is used, and forecast size and time: some seconds (default: not with --json)",
+    )
     capture.set_defaults(run=commands.capture)
 
     images = found.add_parser("images", parents=[json, library], help="list the images")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,18 @@ from imaging.jobs import Job
 from imaging.library import DamagedImage, Library, discover
 from imaging.manifest import Image
 from imaging.plan import Plan, RestorePlan
-from rescue import follow, report
+from rescue import follow, outlook, report
+from rescue.lookahead import look_ahead, value
 
 
 def _print_json(value: Any) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def _print_event(kind: str, fields: Mapping[str, Any]) -> None:
+    """A line of our own before those of the job's events."""
+    line = msgspec.json.encode({"event": kind, "time": time.time(), **fields})
+    sys.stdout.write(line.decode() + "\n")
 
 
 def _print_lines(lines: Sequence[str]) -> None:
@@ -163,9 +171,16 @@ def capture(options: Namespace) -> int:
     found = [inventory.look(_device(disk), [library]) for disk in options.disks]
     level = levels.parse(options.level)
     plan = planner.plan_capture(found, library, options.label, level, check=options.check)
+    wanted = options.forecast if options.forecast is not None else options.plan or not options.json
+    forecast = look_ahead(plan, every_level=options.plan) if wanted else None
     if not options.json:
-        _print_lines(report.plan_lines(plan, planner.seconds_expected(plan)))
-    return _carry_out(plan, options)
+        _print_lines(outlook.plan_lines(plan, forecast, planner.seconds_expected(plan), every_level=options.plan))
+    elif options.plan:
+        _print_json({"plan": plan, "forecast": value(plan, forecast)})
+    elif forecast:
+        _print_event("forecast", value(plan, forecast) or {})
+    sys.stdout.flush()
+    return ExitStatus.DONE if options.plan else _carry_out(plan, options)
 
 
 def _library_to_write(options: Namespace) -> Path:

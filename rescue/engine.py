@@ -4,8 +4,11 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from imaging import inventory, jobs, library, media, planner, run
+from imaging import forecast, inventory, jobs, library, media, planner, run
+from imaging.chunk import DEFAULT_LEVEL
 from imaging.disk import Disk
+from imaging.forecast import Forecast
+from imaging.levels import LEVELS
 from imaging.manifest import Image, ImagedDisk, Machine
 from imaging.plan import CapturePlan, Plan, RestorePlan, disks_used
 from rescue.backend import LIVE_STATES, Backend, Job, Listing
@@ -56,9 +59,13 @@ class Engine:
         """What a library holds."""
         return library.Library.open(library_path).images()
 
-    def plan_capture(self, disks: Sequence[Disk], library: Path, label: str) -> CapturePlan:
+    def plan_capture(self, disks: Sequence[Disk], library: Path, label: str, level: int = DEFAULT_LEVEL) -> CapturePlan:
         """Raises RefusedError."""
-        return planner.plan_capture(disks, library, label)
+        return planner.plan_capture(disks, library, label, level)
+
+    def forecast(self, plan: CapturePlan, cancel: threading.Event) -> Forecast:
+        """What the capture would store and take, at each level that has a name; takes seconds, or until `cancel`."""
+        return forecast.forecast(plan, sorted(LEVELS.values()), cancel)
 
     def plan_restore(self, library: Path, image: Image, targets: Mapping[str, Disk]) -> RestorePlan:
         """Raises RefusedError."""

@@ -3,7 +3,7 @@
 Nothing here knows a terminal: no colour, no width beyond what reads well in 80 columns, ASCII only but for names.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, assert_never
 
 from imaging import levels
@@ -182,9 +182,9 @@ WORDS_FOR_ROLES = {
 }
 
 
-def disk_lines(disk: Disk) -> list[str]:
+def disk_lines(disk: Disk, contents: Callable[[Disk], list[str]] = content_lines) -> list[str]:
     """A disk in full: title, use, contents."""
-    return [disk_title(disk), *(INDENT + line for line in [*use_lines(disk), *content_lines(disk)])]
+    return [disk_title(disk), *(INDENT + line for line in [*use_lines(disk), *contents(disk)])]
 
 
 def disks_table(disks: Sequence[Disk]) -> list[str]:
@@ -302,11 +302,11 @@ def plan_lines(plan: Plan, seconds: float | None = None) -> list[str]:
     return lines if seconds is None else [*lines, f"Time: {format_estimate(seconds)}"]
 
 
-def capture_lines(plan: CapturePlan) -> list[str]:
-    """A capture: what is read, where it goes."""
+def capture_lines(plan: CapturePlan, contents: Callable[[Disk], list[str]] = content_lines) -> list[str]:
+    """A capture: what is read, where it goes; `contents` says what is on a disk."""
     lines = ["READ, nothing is changed on it:"]
     for disk in plan.disks:
-        lines += [INDENT + line for line in disk_lines(disk)]
+        lines += [INDENT + line for line in disk_lines(disk, contents)]
     lines.append(f"WRITTEN: a new image {quoted(plan.label)}".rstrip())
     lines.append(f"{INDENT}in the library {clean(plan.library)}")
     lines.append(f"{INDENT}compression: {levels.name(plan.level)}")

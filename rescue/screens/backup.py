@@ -1,5 +1,7 @@
 """Back up this computer: which disks, where to, then what will be done."""
 
+import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +13,19 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, OptionList, Static
 
+from imaging.chunk import DEFAULT_LEVEL
 from imaging.disk import Disk
+from imaging.errors import RescueError
+from imaging.forecast import Forecast
+from imaging.levels import LEVELS
+from imaging.plan import CapturePlan
 from rescue.formats import clean, format_size, plural
+from rescue.outlook import capture_lines, expected_words, level_rows, warning_lines
 from rescue.report import plan_lines
 from rescue.screens.base import AskText, RescueScreen, text
 from rescue.screens.targets import ASK_FOR_FILE, all_disks, disk_choice, usable_first
 from rescue.widgets.act import Act, Acts
-from rescue.widgets.choices import Checks, Choice, Choices
+from rescue.widgets.choices import Checks, Choice, Choices, Pick
 
 
 def is_external(disk: Disk) -> bool:
@@ -196,15 +204,22 @@ The library may not stand on a disk that is being saved.
 
 
 class BackupPlanScreen(RescueScreen):
-    """What will be saved and where to, and a label for it."""
+    """What will be saved and where to, a label for it, and how well it is compressed."""
 
     HEADING = "Back up this computer - ready to start"
-    KEYS = "Type a label, then Enter   PgUp/PgDn scroll   Esc back   F1 help"
+    KEYS = "Type a label, then Enter   Tab level   PgUp/PgDn   Esc back   F1 help"
     ABOUT = """
 This is what will be done. Nothing on the disks that are saved is changed.
 
+A partition is stored whole where it is not known what of it is used: the
+line below it says why.
+
 The label is what you will know the image by, such as "before the update".
 It may stay empty.
+
+Tab goes to the compression. Small takes longer and needs less room. Size
+and time are forecast from a sample: in brackets is what the size lies
+between, most likely. A library on a slow disk takes longer.
 
 Enter in the field goes to the Start button; Enter there starts the backup.
 It goes on even if this screen is closed."""
@@ -213,22 +228,81 @@ It goes on even if this screen is closed."""
         super().__init__()
         self.disks = disks
         self.library = library
+        self.forecast: Forecast | None = None
+        self.leaving = threading.Event()
 
     def body(self) -> ComposeResult:
-        """The plan, the label, the buttons."""
+        """The plan, the label, the levels, the buttons."""
         with VerticalScroll(id="plan", can_focus=False):
             yield text("", id="lines")
         with Horizontal(classes="confirm", id="naming"):
             yield Static(Content("Label: ["), classes="ask", markup=False)
             yield Input(compact=True, id="label")
             yield Static(Content("]"), classes="end", markup=False)
+        yield text("Compression. Looking at what is used ..", id="expected")
+        yield Pick(id="levels")
+        yield text("", id="room")
+        yield text("", id="gap")
         yield Acts(Act("Back", id="back"), Act("Start the backup", id="start"))
 
     def on_mount(self) -> None:
-        """The label's field has the focus."""
-        plan = self.backend.plan_capture(self.disks, self.library, "")
-        self.say("lines", "\n".join(plan_lines(plan, self.backend.seconds_expected(plan))))
+        """The label's field has the focus; the forecast begins."""
+        self.show_levels()
+        self.query_one(Pick).pick(str(DEFAULT_LEVEL))
+        self.show_plan()
         self.query_one(Input).focus()
+        self.run_worker(self.ask(), group="forecast")
+
+    def on_unmount(self) -> None:
+        """Nobody waits for the forecast any more."""
+        self.leaving.set()
+
+    @property
+    def level(self) -> int:
+        """The one that is taken."""
+        return int(self.query_one(Pick).chosen or DEFAULT_LEVEL)
+
+    def plan(self, label: str = "") -> CapturePlan:
+        """As it is on the screen now; raises RefusedError."""
+        return self.backend.plan_capture(self.disks, self.library, label, self.level)
+
+    async def ask(self) -> None:
+        """Wait for the forecast; a backup can do without."""
+        try:
+            self.forecast = await asyncio.to_thread(self.backend.forecast, self.plan(), self.leaving)
+        except RescueError as error:
+            self.say("expected", f"Compression. There is no forecast: {clean(error.message)}")
+            return
+        self.say("expected", f"Compression. {expected_words(self.forecast)}:")
+        self.show_levels()
+        self.show_plan()
+
+    def show_levels(self) -> None:
+        """One line for each level that has a name, with what it comes to."""
+        rows = level_rows(self.forecast, list(LEVELS.values()))
+        self.query_one(Pick).show(
+            [Choice(key=str(level), lines=(row,)) for level, row in zip(LEVELS.values(), rows, strict=True)]
+        )
+
+    def show_plan(self) -> None:
+        """The plan at this level, and whether it has room."""
+        plan, warning = self.plan(), []
+        if self.forecast is None:
+            lines = plan_lines(plan)
+        else:
+            lines, warning = capture_lines(plan, self.forecast), warning_lines(self.forecast, self.level)
+        self.say("lines", "\n".join(lines))
+        self.say("room", "\n".join(warning))
+        self.query_one("#room").display = bool(warning)
+
+    def on_pick_picked(self) -> None:
+        """Another level."""
+        with self.telling():
+            self.show_plan()
+
+    def on_option_list_option_selected(self) -> None:
+        """Enter on a level: to the button."""
+        self.query_one("#start", Act).focus()
 
     def on_input_submitted(self) -> None:
         """Enter in the field: to the button."""
@@ -240,5 +314,6 @@ It goes on even if this screen is closed."""
             self.dismiss()
             return
         with self.telling():
-            label = self.query_one(Input).value.strip()
-            self.submit(self.backend.plan_capture(self.disks, self.library, label))
+            plan = self.plan(self.query_one(Input).value.strip())
+            self.leaving.set()
+            self.submit(plan)

@@ -1,4 +1,4 @@
-"""Lists to choose from: with the arrow keys, with number keys, or several with the space bar."""
+"""Lists to choose from: with the arrow keys, with number keys, several with the space bar, or always one."""
 
 import textwrap
 from collections.abc import Sequence
@@ -122,3 +122,33 @@ class Checks(Choices):
         """The space bar."""
         if self.chosen:
             self.mark(self.chosen)
+
+
+class Pick(Choices):
+    """A few choices of which one is always taken: that under the cursor, marked also while the focus is elsewhere."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("pageup", "screen.page(-1)"), ("pagedown", "screen.page(1)")]
+
+    class Picked(Message):
+        """Another one is taken."""
+
+    def show(self, choices: Sequence[Choice]) -> None:
+        """Replace the list; what was taken stays so."""
+        self._choices = list(choices)
+        super().show(choices)
+        self._mark()
+
+    def pick(self, key: str) -> None:
+        """Take one."""
+        self.highlighted = self.get_option_index(key)
+
+    def on_option_list_option_highlighted(self) -> None:
+        """The cursor has moved."""
+        self._mark()
+        self.post_message(self.Picked())
+
+    def _mark(self) -> None:
+        for place, choice in enumerate(self._choices):
+            box = "(x)" if choice.key == self.chosen else "( )"
+            marked = Choice(key=choice.key, lines=(f"{box} {choice.lines[0]}", *choice.lines[1:]))
+            self.replace_option_prompt_at_index(place, self.option(marked).prompt)

@@ -1,12 +1,15 @@
 """A computer that exists only in memory: disks, images and jobs for the tests of the screens."""
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from imaging import planner
+from imaging.chunk import DEFAULT_LEVEL
 from imaging.disk import Content, Disk, DiskId, Mount, Partition, PartitionTable, Role, TableKind
 from imaging.errors import BadImageError, RescueError, UsageError
+from imaging.estimate import Estimate
 from imaging.events import (
     AnyEvent,
     CaptureResult,
@@ -18,6 +21,7 @@ from imaging.events import (
     Step,
     VerifyResult,
 )
+from imaging.forecast import DiskForecast, Forecast
 from imaging.manifest import Image, ImagedDisk, Machine, Volume
 from imaging.plan import CapturePlan, Plan, RestorePlan, RestoreTarget
 from rescue.backend import Job
@@ -151,6 +155,25 @@ def restore_plan(target: Disk = SDA) -> RestorePlan:
     return RestorePlan(library=str(LIBRARY), image=image.id, label=image.label, targets=(pair,))
 
 
+def make_forecast(disks: Sequence[Disk], *, room: int | None = 200 * GB, known: int = 0) -> Forecast:
+    """A tenth of each disk is used; the last volume is stored whole; `known` of 48 probes are in the library."""
+    found = []
+    for disk in disks:
+        volumes = make_imaged_disk(disk.name, size=disk.size).volumes
+        whole = replace(volumes[-1], map_origin="whole", used=volumes[-1].size // 10, note="it is encrypted")
+        volumes = (*volumes[:-1], whole)
+        used = sum(volume.used for volume in volumes)
+        found.append(DiskForecast(name=disk.name, volumes=volumes, used=used, chunks=5000, sampled=48, known=known))
+    used = sum(disk.used for disk in found)
+    estimates = tuple(
+        Estimate(
+            level=level, stored=used // part, least=used // (part + 1), most=used // (part - 1), seconds=60.0 * time
+        )
+        for level, part, time in ((1, 2, 4), (3, 3, 6), (9, 4, 20))
+    )
+    return Forecast(disks=tuple(found), estimates=estimates, overhead=10**6, room=room)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakeDamaged:
     """An image that cannot be used."""
@@ -276,6 +299,7 @@ class FakeBackend:
     calls: list[str] = field(default_factory=list)
     refusal: RescueError | None = None
     state: Path = Path("/nonexistent")
+    room: int = 200 * GB
 
     def machine(self) -> Machine:
         """This computer."""
@@ -305,11 +329,15 @@ class FakeBackend:
             raise BadImageError(f"{library_path} is not an image library")
         return self.listing
 
-    def plan_capture(self, disks: Sequence[Disk], library: Path, label: str) -> CapturePlan:
+    def plan_capture(self, disks: Sequence[Disk], library: Path, label: str, level: int = DEFAULT_LEVEL) -> CapturePlan:
         """The real planner, or the refusal that the test wants."""
         if self.refusal:
             raise self.refusal
-        return planner.plan_capture(disks, library, label)
+        return planner.plan_capture(disks, library, label, level)
+
+    def forecast(self, plan: CapturePlan, cancel: threading.Event) -> Forecast:  # noqa: ARG002
+        """A tenth of each disk is used, in a library with room for most."""
+        return make_forecast(plan.disks, room=self.room)
 
     def plan_restore(self, library: Path, image: Image, targets: Mapping[str, Disk]) -> RestorePlan:
         """The real planner, or the refusal that the test wants."""

@@ -1,11 +1,14 @@
 """Back up this computer: disks, library, label, progress and result."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
+from imaging.errors import CancelledError, IoError
+from imaging.forecast import Forecast
 from imaging.plan import CapturePlan
 from tests.app.conftest import Sit
-from tests.app.machine import CAPTURED, LIBRARY, SDA, SDB, STICK, FakeBackend, FakeJob
+from tests.app.machine import CAPTURED, GB, LIBRARY, SDA, SDB, STICK, FakeBackend, FakeJob
 
 
 def submitted(backend: FakeBackend) -> CapturePlan:
@@ -87,7 +90,7 @@ async def test_without_any_medium_the_screen_says_what_to_do(sit_down: Sit) -> N
 
 async def test_a_library_inside_what_is_saved_is_refused_in_words(sit_down: Sit) -> None:
     class Strict(FakeBackend):
-        def plan_capture(self, disks: object, library: Path, label: str) -> CapturePlan:  # noqa: ARG002
+        def plan_capture(self, disks: object, library: Path, label: str, level: int = 3) -> CapturePlan:  # noqa: ARG002
             from imaging.errors import RefusedError
 
             raise RefusedError(f"{library} stands on sda", hint="choose another folder")
@@ -95,6 +98,80 @@ async def test_a_library_inside_what_is_saved_is_refused_in_words(sit_down: Sit)
     async with sit_down(Strict()) as person:
         await person.press("2", "enter", "enter")
         assert "/media/stick/library stands on sda What to do: choose another folder" in person.words
+
+
+async def test_what_is_stored_raw_is_said_with_the_reason_before_the_start(sit_down: Sit) -> None:
+    async with sit_down(FakeBackend()) as person:
+        screen = await person.press("2", "enter", "enter")
+        assert '1  536.9 MB  FAT "EFI"      53.7 MB used' in screen
+        assert '2  499.5 GB  ext4 "debian"  49.9 GB used  (root)' in screen
+        assert "(stored whole: it is encrypted)" in screen
+
+
+async def test_each_level_has_its_size_and_time_beside_it(sit_down: Sit) -> None:
+    async with sit_down(FakeBackend()) as person:
+        screen = await person.press("2", "enter", "enter")
+        assert person.focus == "label"
+        assert "Compression. Expected for 50.0 GB of data; 200.0 GB are free:" in screen
+        assert "( ) fast    about 25.0 GB (16.7 GB to 50.0 GB)  about 4 min" in screen
+        assert "(x) normal  about 16.7 GB (12.5 GB to 25.0 GB)  about 6 min" in screen
+        assert "( ) small   about 12.5 GB (10.0 GB to 16.7 GB)  about 20 min" in screen
+        assert "compression: normal" in screen
+        assert "WARNING" not in screen
+
+
+async def test_another_level_is_chosen_with_the_arrows_and_used(sit_down: Sit) -> None:
+    backend = FakeBackend()
+    async with sit_down(backend) as person:
+        screen = await person.press("2", "enter", "enter", "tab", "down")
+        assert "(x) small" in screen
+        assert "( ) normal" in screen
+        assert "compression: small" in screen
+        await person.press("enter", "enter")
+        assert submitted(backend).level == 9
+
+
+async def test_a_level_without_room_is_warned_of_and_may_be_used(sit_down: Sit) -> None:
+    backend = FakeBackend(room=13 * GB)
+    async with sit_down(backend) as person:
+        screen = await person.press("2", "enter", "enter")
+        assert "WARNING: this will not fit: about 16.7 GB are needed, 13.0 GB are free" in screen
+        screen = await person.press("tab", "down")
+        assert "WARNING: this may not fit: it can take 16.7 GB, 13.0 GB are free" in screen
+        await person.press("enter", "enter")
+        assert submitted(backend).level == 9
+
+
+async def test_a_backup_starts_without_waiting_for_the_forecast_which_is_then_given_up(sit_down: Sit) -> None:
+    class Slow(FakeBackend):
+        def forecast(self, plan: CapturePlan, cancel: threading.Event) -> Forecast:  # noqa: ARG002
+            self.calls.append("given up" if cancel.wait(60) else "still wanted")
+            raise CancelledError("stopped because somebody asked")
+
+    backend = Slow()
+    async with sit_down(backend) as person:
+        await person.press("2", "enter")
+        await person.pilot.press("enter")
+        await person.pilot.pause()
+        assert "Compression. Looking at what is used .." in person.screen
+        assert '2  499.5 GB  ext4 "debian"' in person.screen
+        await person.pilot.press("enter", "enter")
+        await person.settle()
+        assert submitted(backend).level == 3
+    assert backend.calls == ["given up"]
+
+
+async def test_without_a_forecast_the_screen_says_why(sit_down: Sit) -> None:
+    class Failing(FakeBackend):
+        def forecast(self, plan: CapturePlan, cancel: threading.Event) -> Forecast:  # noqa: ARG002
+            raise IoError("sda: reading at byte 0 failed: Input/output error")
+
+    backend = Failing()
+    async with sit_down(backend) as person:
+        await person.press("2", "enter", "enter")
+        assert "There is no forecast: sda: reading at byte 0 failed: Input/output error" in person.words
+        await person.press("enter", "enter")
+        assert submitted(backend).disks == (SDA,)
 
 
 async def test_the_result_of_a_backup_says_what_was_new(sit_down: Sit) -> None:

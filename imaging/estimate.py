@@ -36,12 +36,19 @@ class Probe:
     used: int
     known: bool = False
     """The library has it: nothing is stored."""
+    repeated: bool = False
+    """The same as another of the sample, or all zero: stored once for all."""
     base: int = 0
-    """Its frame at the level of all probes; 0 where it is known."""
+    """Its frame at the level of all probes; 0 where nothing is stored."""
     other_seconds: float = 0.0
     """Of one thread, for all but compression: reading, digesting, naming."""
     base_seconds: float = 0.0
     trials: tuple[Trial, ...] = ()
+
+    @property
+    def new(self) -> bool:
+        """Whether it is compressed and stored."""
+        return not (self.known or self.repeated)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +107,7 @@ def spread(count: int, wanted: int, seed: int) -> Sequence[int]:
 def estimate(level: int, base_level: int, population: Population, probes: Iterable[Probe]) -> Estimate:
     """What capturing all chunks at `level` stores and takes, from probes that were compressed at `base_level`.
 
-    A level that no probe was tried at (all were known to the library) costs what the base level does.
+    A level that no probe was tried at (none was new) costs what the base level does.
     """
     found = sorted(probes, key=lambda probe: probe.number)
     if not found:
@@ -114,8 +121,8 @@ def estimate(level: int, base_level: int, population: Population, probes: Iterab
     if trials or len(found) < population.chunks:
         doubt = max(doubt, stored * _LEAST_DOUBT)
     most = stored + doubt
-    if len(found) < population.chunks and all(probe.known for probe in found):
-        # The rule of three: of n chunks none had changed, so 3/n of all may have, 19 times of 20.
+    if len(found) < population.chunks and not any(probe.new for probe in found):
+        # The rule of three: of n chunks none is new, so 3/n of all may be, 19 times of 20.
         most = max(most, population.used * min(1.0, 3 / len(found)))
     return Estimate(
         level=level,
@@ -156,7 +163,7 @@ def _doubt_of_factor(trials: Sequence[Trial], factor: float) -> float:
 
 def _seconds(population: Population, probes: Sequence[Probe], trials: Sequence[Trial]) -> float:
     """Of all threads together: each does all of a chunk's work, one step after the other."""
-    new = [probe for probe in probes if not probe.known]
+    new = [probe for probe in probes if probe.new]
     if trials:
         pace = sum(t.seconds for t in trials) / max(1, sum(t.plain for t in trials))
         compressing = pace * sum(probe.size for probe in new)

@@ -3,8 +3,10 @@
 import os
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imaging import chunk
@@ -13,15 +15,17 @@ from imaging.disk import Disk
 from imaging.errors import BadImageError, CancelledError, IoError
 from imaging.estimate import Estimate, Population, Probe, Trial, estimate, spread, total
 from imaging.extents import Extents
-from imaging.index import Index, blank
 from imaging.library import Library
 from imaging.manifest import Volume
-from imaging.pipeline import ChunkBuffer, Reporter, busy_chunks, run_all
+from imaging.pipeline import ChunkBuffer, Reporter, busy_chunks, run_all, threads
 from imaging.plan import CapturePlan
 from imaging.previous import Previous, newest_capture
 from imaging.survey import survey
 
 _PROBES = 48
+"""New ones: when so many were compressed, it is enough."""
+_MOST_PROBES = 4 * _PROBES
+"""With those that need only reading; the first quarter of them is spread as evenly as all."""
 _LEAST_PROBES = 6
 """Taken however long they last."""
 _SECONDS = 1.5
@@ -127,14 +131,14 @@ def _of_disk(disk: Disk, sampler: "_Sampler") -> tuple[DiskForecast, list[Estima
         found = survey(disk, fd, stop_if_asked=sampler.stop_if_asked)
         surveying = time.monotonic() - began
         edges = [edge for volume in found.volumes for edge in (volume.start, volume.start + volume.size)]
-        index = blank(chunk.cuts(disk.size, edges))
-        busy = busy_chunks(index, found.used)
-        probes = sampler.take(disk, fd, index, busy, found.used)
-    population = Population(chunks=len(busy), used=found.used.total, threads=os.cpu_count() or 1)
+        cuts = _Cuts(chunk.cuts(disk.size, edges))
+        busy = busy_chunks(cuts, found.used)
+        probes = sampler.take(disk, fd, cuts, busy, found.used)
+    population = Population(chunks=len(busy), used=found.used.total, threads=threads())
     estimates = [_later(estimate(level, sampler.base, population, probes), surveying) for level in sampler.levels]
     known = sum(probe.known for probe in probes)
-    new = len(busy) * (len(probes) - known) // len(probes) if probes else 0
-    beside = len(index) * _BESIDE_CHUNK + len(found.used) * _BESIDE_RANGE + new * _BESIDE_FILE
+    new = len(busy) * sum(probe.new for probe in probes) // len(probes) if probes else 0
+    beside = len(cuts.ends) * _BESIDE_CHUNK + len(found.used) * _BESIDE_RANGE + new * _BESIDE_FILE
     one = DiskForecast(
         name=disk.name,
         volumes=found.volumes,
@@ -148,9 +152,22 @@ def _of_disk(disk: Disk, sampler: "_Sampler") -> tuple[DiskForecast, list[Estima
 
 def _later(found: Estimate, seconds: float) -> Estimate:
     """The capture surveys the disk once more."""
-    return Estimate(
-        level=found.level, stored=found.stored, least=found.least, most=found.most, seconds=found.seconds + seconds
-    )
+    return replace(found, seconds=found.seconds + seconds)
+
+
+class _Cuts:
+    """Where the chunks of a disk begin and end: an index without names, which costs seconds on a large disk."""
+
+    def __init__(self, ends: Sequence[int]) -> None:
+        self.ends = ends
+
+    def start(self, i: int) -> int:
+        """First byte of chunk `i`."""
+        return self.ends[i - 1] if i else 0
+
+    def find(self, offset: int, low: int = 0) -> int:
+        """The number of the chunk that covers the byte at `offset`, at least `low`."""
+        return bisect_right(self.ends, offset, low)
 
 
 class _Sampler:
@@ -166,15 +183,16 @@ class _Sampler:
         self._cancel = cancel
         self._lock = threading.Lock()
         self._spent: dict[int, float] = {}
+        self._seen = {chunk.digest(bytes(chunk.CHUNK_SIZE))}
 
     def stop_if_asked(self) -> None:
         """Raise CancelledError where somebody asked."""
         if self._cancel.is_set():
             raise CancelledError("stopped because somebody asked")
 
-    def take(self, disk: Disk, fd: int, index: Index, busy: Sequence[int], used: Extents) -> list[Probe]:
+    def take(self, disk: Disk, fd: int, cuts: _Cuts, busy: Sequence[int], used: Extents) -> list[Probe]:
         """The probes; chunks that cannot be read are left out: the capture tells of them."""
-        order = spread(len(busy), _PROBES, _SEED)
+        order = spread(len(busy), _MOST_PROBES, _SEED)
         probes: list[Probe] = []
         deadline = time.monotonic() + self._seconds * (1 + sum(level != self.base for level in self.levels))
 
@@ -182,24 +200,27 @@ class _Sampler:
             buffer = ChunkBuffer()
 
             def work(turn: int) -> None:
-                if turn >= _LEAST_PROBES and time.monotonic() > deadline:
+                enough = time.monotonic() > deadline or sum(probe.new for probe in probes) >= _PROBES
+                if turn >= _LEAST_PROBES and enough:
                     return
                 i = busy[order[turn]]
-                start, size = index.start(i), index.length(i)
+                start, size = cuts.start(i), cuts.ends[i] - cuts.start(i)
                 ranges = [(low - start, high - start) for low, high in used.within(start, start + size)]
                 began = time.monotonic()
                 view = buffer.prepare(size, ranges)
-                try:
+                with suppress(IoError):
                     for low, high in ranges:
                         read_exactly(fd, view[low:high], start + low)
-                except IoError:
-                    return
-                known = self._knows(previous, i, start, view)
-                probes.append(
-                    self._probe(
-                        order[turn], view, sum(high - low for low, high in ranges), known, time.monotonic() - began
+                    known, repeated = self._found(previous, i, start, view)
+                    handled = Probe(
+                        number=order[turn],
+                        size=size,
+                        used=sum(high - low for low, high in ranges),
+                        known=known,
+                        repeated=repeated,
+                        other_seconds=time.monotonic() - began,
                     )
-                )
+                    probes.append(self._compressed(handled, view) if handled.new else handled)
 
             return work
 
@@ -213,31 +234,25 @@ class _Sampler:
             return Previous()
         return newest_capture(self._library, disk.id, Reporter(len))
 
-    def _knows(self, previous: Previous, i: int, start: int, view: memoryview) -> bool:
-        """Whether a capture would find the chunk in the library: unchanged at its place, or anybody's."""
-        name = previous.name_of(i, start, len(view), chunk.digest(view)) or chunk.chunk_id(view)
-        return self._library is not None and self._library.store().has(name)
+    def _found(self, previous: Previous, i: int, start: int, view: memoryview) -> tuple[bool, bool]:
+        """Whether the library has the chunk, unchanged at its place or anybody's; whether the disk has it twice."""
+        digest = chunk.digest(view)
+        name = previous.name_of(i, start, len(view), digest) or chunk.chunk_id(view)
+        with self._lock:
+            repeated = digest in self._seen
+            self._seen.add(digest)
+        return self._library is not None and self._library.store().has(name), repeated
 
-    def _probe(self, number: int, view: memoryview, used: int, known: bool, seconds: float) -> Probe:
-        if known:
-            return Probe(number=number, size=len(view), used=used, known=True, other_seconds=seconds)
-        base, base_seconds = _compressed(view, self.base)
-        return Probe(
-            number=number,
-            size=len(view),
-            used=used,
-            base=base,
-            other_seconds=seconds,
-            base_seconds=base_seconds,
-            trials=tuple(
-                self._trial(level, view, base) for level in self.levels if level != self.base and self._has_time(level)
-            ),
-        )
+    def _compressed(self, probe: Probe, view: memoryview) -> Probe:
+        base, seconds = _compressed(view, self.base)
+        tried = [level for level in self.levels if level != self.base and self._has_time(level)]
+        trials = tuple(self._trial(level, view, base) for level in tried)
+        return replace(probe, base=base, base_seconds=seconds, trials=trials)
 
     def _has_time(self, level: int) -> bool:
         """Whether the level may be tried once more; each thread has its second."""
         with self._lock:
-            return self._spent.get(level, 0.0) < self._seconds * (os.cpu_count() or 1)
+            return self._spent.get(level, 0.0) < self._seconds * threads()
 
     def _trial(self, level: int, view: memoryview, base: int) -> Trial:
         part = view[:_SLICE] if level > _SLOW else view

@@ -8,11 +8,11 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from imaging import events
 from imaging.errors import CancelledError
 from imaging.extents import Extents
-from imaging.index import Index
 
 _EVERY = 0.25
 """Seconds between two progress events."""
@@ -112,10 +112,10 @@ def run_all(items: Sequence[int], make_worker: WorkerFactory, cancel: threading.
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=loop) for _ in range(max(1, min(_threads(), len(items))))]
-    for thread in threads:
+    hands = [threading.Thread(target=loop) for _ in range(max(1, min(threads(), len(items))))]
+    for thread in hands:
         thread.start()
-    for thread in threads:
+    for thread in hands:
         thread.join()
     if errors:
         raise errors[0]
@@ -123,12 +123,19 @@ def run_all(items: Sequence[int], make_worker: WorkerFactory, cancel: threading.
         raise CancelledError("stopped because somebody asked")
 
 
-def _threads() -> int:
+def threads() -> int:
     """More than there are cores, so that some compute while others wait for a disk; each needs some 12 MiB."""
     return min(os.cpu_count() or 1, _MOST_CORES) + _WAITING
 
 
-def busy_chunks(index: Index, used: Extents) -> Sequence[int]:
+class Cut(Protocol):
+    """A disk cut into chunks; imaging.index.Index is one."""
+
+    def find(self, offset: int, low: int = 0) -> int:
+        """The number of the chunk that covers the byte at `offset`, at least `low`."""
+
+
+def busy_chunks(index: Cut, used: Extents) -> Sequence[int]:
     """The numbers, rising, of the chunks in which any byte is used."""
     found = array("Q")
     following = 0

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -105,6 +106,13 @@ def test_what_the_library_has_costs_nothing_but_what_may_have_changed_is_said() 
 def test_a_library_that_has_every_chunk_is_told_without_doubt() -> None:
     known = [Probe(number=n, size=SIZE, used=SIZE, known=True) for n in range(10)]
     assert estimate(9, 1, everything(10), known).most == 0
+
+
+def test_chunks_that_repeat_others_cost_nothing_but_their_reading() -> None:
+    zeros = [Probe(number=n, size=SIZE, used=SIZE, repeated=True, other_seconds=0.1) for n in range(0, 100, 2)]
+    found = estimate(3, 3, everything(100), [*zeros[1:], replace(zeros[0], repeated=False, base=SIZE, base_seconds=1)])
+    assert found.stored == 2 * SIZE
+    assert found.seconds == pytest.approx(100 * 0.1 + 2 * 1.0)
 
 
 def test_a_disk_of_which_nothing_could_be_read_promises_nothing() -> None:

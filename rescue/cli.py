@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     capture.add_argument(
         "--forecast",
         action=argparse.BooleanOptionalAction,
-        help="first look at what is used, and forecast size and time: some seconds (default: not with --json)",
+        help="first look at what is used, and forecast size and time: some seconds (default: on a terminal)",
     )
     capture.set_defaults(run=commands.capture)
 

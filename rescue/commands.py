@@ -171,7 +171,9 @@ def capture(options: Namespace) -> int:
     found = [inventory.look(_device(disk), [library]) for disk in options.disks]
     level = levels.parse(options.level)
     plan = planner.plan_capture(found, library, options.label, level, check=options.check)
-    wanted = options.forecast if options.forecast is not None else options.plan or not options.json
+    # A script reads no plan, and the job warns of what is stored whole before it stores anything.
+    by_default = options.plan or (sys.stdout.isatty() and not options.json)
+    wanted = by_default if options.forecast is None else options.forecast
     forecast = look_ahead(plan, every_level=options.plan) if wanted else None
     if not options.json:
         _print_lines(outlook.plan_lines(plan, forecast, planner.seconds_expected(plan), every_level=options.plan))

@@ -2,6 +2,7 @@
 
 import os
 import random
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -179,10 +180,14 @@ def test_what_is_stored_raw_is_printed_before_anything_is_written(
         raise RefusedError("far enough")
 
     monkeypatch.setattr(jobs, "submit", submit)
-    command("capture", captured.disk, "--library", library, status=3)
-    assert told[0].count(RAW) == 2
-    assert "22.0 MB used" in told[0]
-    assert "EXPECTED: " in told[0]
+    words = ("capture", captured.disk, "--library", library)
+    command(*words, "--forecast", status=3)
+    command(*words, status=3)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    command(*words, status=3)
+    command(*words, "--no-forecast", status=3)
+    assert [said.count(RAW) for said in told] == [2, 0, 2, 0]
+    assert ["22.0 MB used" in said and "EXPECTED: " in said for said in told] == [True, False, True, False]
 
 
 def test_a_plan_alone_writes_nothing(captured: Sample, tmp_path: Path, command: Command) -> None:

@@ -29,7 +29,7 @@ _SPARSE = frozenset(base**power for base in (3, 5, 7) for power in range(13))
 _ALL_ONES = 0xFFFFFFFF
 _LOW = struct.Struct("<IIIHHHHIHHHH")
 _HIGH = struct.Struct("<IIIHHHHIHH")
-_BLOCK_UNINIT = 0x2
+_INODE_UNINIT, _BLOCK_UNINIT, _INODE_ZEROED = 0x1, 0x2, 0x4
 
 
 class Group(NamedTuple):
@@ -43,12 +43,14 @@ class Group(NamedTuple):
 
 
 class Groups:
-    """The descriptors of all groups, 29 bytes each, because a volume of 16 TiB has 131072; places are blocks."""
+    """The descriptors of all groups, 34 bytes each, because a volume of 16 TiB has 131072; places are blocks."""
 
     def __init__(self) -> None:
         self.bitmaps = array("Q")
         self.inode_bitmaps = array("Q")
         self.tables = array("Q")
+        self.undefined = array("B")
+        """Whether a group's inode table was never written, not even with zeros: no program reads it before it is."""
         self._free = array("I")
         self._crcs = array("I")
         self._unused = array("B")
@@ -66,6 +68,7 @@ class Groups:
         self._free.append(low[3] | high[3] << 16)
         self._crcs.append(low[8] | high[8] << 16)
         self._unused.append(uninit and bool(low[6] & _BLOCK_UNINIT))
+        self.undefined.append(uninit and low[6] & (_INODE_UNINIT | _INODE_ZEROED) == _INODE_UNINIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imaging import chunk
+from imaging import chunk, groups
 from imaging.blockdev import opened, read_exactly
 from imaging.disk import Disk
 from imaging.errors import BadImageError, CancelledError, IoError
@@ -20,7 +20,7 @@ from imaging.manifest import Volume
 from imaging.pipeline import ChunkBuffer, Reporter, busy_chunks, run_all, threads
 from imaging.plan import CapturePlan
 from imaging.previous import Previous, newest_capture
-from imaging.survey import survey
+from imaging.survey import survey, volumes_of
 
 _PROBES = 48
 """New ones: when so many were compressed, it is enough."""
@@ -90,10 +90,11 @@ def forecast(plan: CapturePlan, levels: Sequence[int], cancel: threading.Event) 
     found: list[DiskForecast] = []
     parts: dict[int, list[Estimate]] = {level: [] for level in levels}
     overhead = 0
+    missing = groups.incomplete((disk, part) for disk in plan.disks for part in volumes_of(disk))
     for disk in plan.disks:
         sampler = _Sampler(library=library, base=base, levels=levels, seconds=_SECONDS / len(plan.disks), cancel=cancel)
         one, estimates, beside = _of_disk(disk, sampler)
-        found.append(one)
+        found.append(replace(one, volumes=groups.noted(disk.name, one.volumes, missing)))
         overhead += beside
         for each in estimates:
             parts[each.level].append(each)

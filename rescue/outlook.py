@@ -45,6 +45,7 @@ def volume_lines(disk: Disk, found: DiskForecast) -> list[str]:
         lines.append(row)
         for note in report.volume_note(volume):
             lines += textwrap.wrap(note.strip(), _WIDTH - 12, initial_indent=INDENT, subsequent_indent=INDENT + " ")
+        lines += report.inner_lines(volume)
     return lines
 
 

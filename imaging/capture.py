@@ -176,7 +176,9 @@ def _capture_disk(job: _Job, image_id: str, disk: Disk) -> ImagedDisk:
         )
         files = _store_chunks(job, disk, ends, found.used, salvage)
         job.report.finish_step()
-        if inventory.fingerprint(fd) != disk.fingerprint or inventory.write_mark(fd) != mark:
+        fingerprint, failing = inventory.ends(fd)
+        changed = fingerprint != disk.fingerprint and failing == disk.failing
+        if changed or inventory.write_mark(fd) != mark:
             raise IoError(
                 f"{disk.name} was written to while it was captured",
                 code="source-changed",

@@ -137,6 +137,8 @@ class Disk:
     roles: tuple[Role, ...] = ()
     fingerprint: str = ""
     unfinished: str = ""
+    failing: str = ""
+    """Why parts of the first or last MiB cannot be read, in words: it can be saved, and is no target."""
     problem: str = ""
     """Why the disk could not be looked at in full, in words; empty where it could."""
 

@@ -271,7 +271,8 @@ def _look_inside(disk: Disk) -> Disk:
         else:
             logical = sfdisk.sector_size_of_file(disk.path)
             disk = replace(disk, logical_sector=logical, physical_sector=logical)
-        disk = replace(disk, fingerprint=fingerprint(fd), unfinished=_unfinished(fd))
+        mark, failing = ends(fd)
+        disk = replace(disk, fingerprint=mark, failing=failing, unfinished=_unfinished(fd))
         table = _unless_boot_sector(disk, sfdisk.read_table(disk.path, disk.logical_sector), fd)
         return replace(disk, table=_with_contents(disk, table), content=_bare_content(disk, table))
     except RescueError as error:
@@ -349,17 +350,23 @@ def _unfinished(fd: int) -> str:
 
 def fingerprint(fd: int) -> str:
     """A digest of the first and last MiB of an open disk: it changes where the disk's table or first files do."""
+    return ends(fd)[0]
+
+
+def ends(fd: int) -> tuple[str, str]:
+    """The fingerprint of an open disk, and why parts of what it is of cannot be read, in words; empty where all can."""
     size = size_of(fd)
-    hasher = blake3()
+    hasher, failing = blake3(), ""
     for first in (0, max(0, size - _MIB)):
         stop = first + min(_MIB, size)
         try:
             hasher.update(read(fd, stop - first, first))
-        except IoError:
+        except IoError as error:
             # Bad sectors there must not hide the rest of a disk that is to be saved.
+            failing = failing or error.message
             for at in range(first, stop, _SMALL):
                 hasher.update(_or_a_mark(fd, min(_SMALL, stop - at), at))
-    return hasher.hexdigest()
+    return hasher.hexdigest(), failing
 
 
 def _or_a_mark(fd: int, size: int, offset: int) -> bytes:

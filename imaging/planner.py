@@ -70,6 +70,8 @@ def why_not_target(disk: Disk, source: ImagedDisk) -> str:
             return _ROLE_REASONS[role]
     if not disk.fingerprint:
         return disk.problem or "it cannot be read"
+    if disk.failing:
+        return f"it is failing: {disk.failing}"
     if disk.read_only:
         return "it is read-only"
     in_use = why_not_in_use(disk)

@@ -15,6 +15,10 @@ OVMF_CODE = OVMF_FOLDER / "OVMF_CODE_4M.fd"
 OVMF_VARIABLES = OVMF_FOLDER / "OVMF_VARS_4M.fd"
 
 
+# Most disks behind SATA have large sectors and pretend to have small ones (512e).
+_TODAYS_SECTORS = "logical_block_size=512,physical_block_size=4096"
+
+
 class Firmware(StrEnum):
     BIOS = "bios"
     UEFI = "uefi"
@@ -96,7 +100,7 @@ def _render_device(disk: Disk, number: int) -> str:
     common = f"drive=disk{number},serial={disk.serial},bootindex={number}"
     match disk.bus:
         case Bus.SATA:
-            return f"ide-hd,bus=ide.{number - 1},model={disk.model},{common}"
+            return f"ide-hd,bus=ide.{number - 1},model={disk.model},{_TODAYS_SECTORS},{common}"
         case Bus.NVME:
             return f"nvme,{common}"
         case Bus.VIRTIO:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imaging import capture, inventory, jobs, planner, worker
+from imaging import capture, inventory, jobs, planner, survey, worker
 from imaging.disk import Content
 from imaging.errors import CancelledError, IoError
 from imaging.extents import Extents
@@ -96,7 +96,7 @@ def test_a_cancel_between_two_volumes_is_heard(tmp_path: Path, monkeypatch: pyte
         cancel.set()
         return VolumeMap(used=Extents([(0, size)]), origin="whole")
 
-    monkeypatch.setattr(capture, "volume_map", slow_map)
+    monkeypatch.setattr(survey, "volume_map", slow_map)
     script = "label: gpt\n" + "size=1MiB\n" * count
     disk = partition(blank(tmp_path / "pc.img", (count + 4) * MIB), script)
     _cancelled_capture(_plan(disk, tmp_path / "library"), cancel)
@@ -106,7 +106,7 @@ def test_a_cancel_between_two_volumes_is_heard(tmp_path: Path, monkeypatch: pyte
 def test_a_cancel_before_the_first_volume_maps_none(
     captured: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(capture, "volume_map", lambda *_: pytest.fail("a volume was mapped"))
+    monkeypatch.setattr(survey, "volume_map", lambda *_: pytest.fail("a volume was mapped"))
     cancel = threading.Event()
     cancel.set()
     _cancelled_capture(_plan(captured.disk, tmp_path / "library"), cancel)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from imaging import inventory, planner
+from imaging.events import CaptureResult
 from tests.command import run_rescue
 from tests.disks import MIB, blank, looped, run
 from tests.faults.killing import finish, start, wait_for_step
@@ -79,7 +80,7 @@ def test_a_disk_whose_end_cannot_be_read_is_no_target_and_says_why(captured: Sam
         assert "Input/output error" in done.json["error"]["message"]
 
 
-def test_a_source_whose_medium_fails_in_the_middle_is_no_image(tmp_path: Path) -> None:
+def test_a_source_whose_medium_fails_in_the_middle_is_a_damaged_image(tmp_path: Path) -> None:
     backing = wide_disk(tmp_path / "pc.img", 28)
     library = tmp_path / "library"
     with looped(backing) as loop:
@@ -88,6 +89,7 @@ def test_a_source_whose_medium_fails_in_the_middle_is_no_image(tmp_path: Path) -
         os.truncate(backing, 2 * MIB)
         done = finish(job).finished
     assert done is not None
-    assert (done.status, done.code) == (5, "read-failed"), done.message
-    assert loop in done.message
-    assert images_of(library) == []
+    assert (done.status, done.code) == (8, "source-unreadable"), done.message
+    assert isinstance(done.result, CaptureResult)
+    assert 20 * MIB < done.result.unreadable < 29 * MIB
+    assert images_of(library) == [done.result.image]

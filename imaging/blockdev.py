@@ -9,7 +9,7 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from imaging.errors import IoError, RefusedError, UsageError
@@ -51,7 +51,8 @@ def opened(path: str) -> Iterator[int]:
     try:
         yield fd
     finally:
-        os.close(fd)
+        with suppress(OSError):  # nothing was written, so nothing can be lost
+            os.close(fd)
 
 
 def real_path(path: str | Path) -> Path:
@@ -82,9 +83,17 @@ def _ioctl(fd: int, request: int, form: str) -> int:
     return value
 
 
+def status_of(fd: int) -> os.stat_result:
+    """fstat(2) of an open device or file; raises IoError, for a medium can be gone by then."""
+    try:
+        return os.fstat(fd)
+    except OSError as error:
+        raise IoError(f"{_name_of(fd)} cannot be looked at: {error.strerror}", code="read-failed") from error
+
+
 def size_of(fd: int) -> int:
-    """Bytes of an open device or file."""
-    status = os.fstat(fd)
+    """Bytes of an open device or file; raises IoError."""
+    status = status_of(fd)
     if stat.S_ISBLK(status.st_mode):
         return _ioctl(fd, _BLKGETSIZE64, "=Q")
     return status.st_size

@@ -142,15 +142,21 @@ def _heal(job: _Job) -> None:
         return
     job.report.step("Checking what a capture that died has left")
     suspects = job.store.named_since(since)
+    unread: list[int] = []
 
     def work(i: int) -> None:
-        if job.store.drop_unless_whole(suspects[i]):
-            job.report.log(f"Removed chunk {suspects[i].hex()}, which was not whole", "warning")
+        try:
+            if job.store.drop_unless_whole(suspects[i]):
+                job.report.log(f"Removed chunk {suspects[i].hex()}, which was not whole", "warning")
+        except IoError as error:
+            unread.append(i)
+            job.report.log(f"A chunk is not used: {error}", "warning")
         job.writer.beat()
 
     run_all(range(len(suspects)), lambda: work, job.cancel)
     job.store.sync()
-    job.writer.settle()
+    if not unread:  # else the next capture has to look at them again
+        job.writer.settle()
 
 
 def _end_orderly(job: _Job) -> None:

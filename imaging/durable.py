@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves either the old or the whole new one, and failures that say what to do."""
+"""Writing files so that a crash leaves the old or the whole new one, and failures that say what failed."""
 
 import errno
 import os
@@ -29,6 +29,16 @@ def written(what: Path | str) -> Iterator[None]:
                 hint="a disk that turned read-only by itself may be failing: check it",
             ) from error
         raise IoError(f"{what} cannot be written: {error.strerror or error}", code="write-failed") from error
+
+
+@contextmanager
+def reading(what: Path | str) -> Iterator[None]:
+    """Turn failures of reading, or of looking at what is there, into IoErrors that name it."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename or what
+        raise IoError(f"{name} cannot be read: {error.strerror or error}", code="read-failed") from error
 
 
 def write_file(path: Path, data: bytes | bytearray) -> None:

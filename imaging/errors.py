@@ -50,6 +50,12 @@ class RescueError(Exception):
         self.hint = hint
 
 
+def of_system(error: OSError) -> "IoError":
+    """What the operating system refused, where nobody nearer to it has said what that means."""
+    what = f"{error.filename}: " if error.filename else ""
+    return IoError(f"{what}{error.strerror or error}", code="io")
+
+
 class UsageError(RescueError):
     """The command or the order cannot be understood."""
 

@@ -44,6 +44,9 @@ def doubt(fd: int, offset: int, content: Content) -> Doubt | None:
     return doubts.doubt(content.kind, lambda at, size: read(fd, size, offset + at))
 
 
+_MOST_BYTES = 2**63 - 1
+
+
 def btrfs_system_stripes(super_block: bytes) -> list[tuple[int, int]]:
     """Where the system chunks lie, `(start, end)` in bytes of the volume, from the super block's own copy.
 
@@ -58,6 +61,8 @@ def btrfs_system_stripes(super_block: bytes) -> list[tuple[int, int]]:
             at += 17 + 48
             for _ in range(stripes):
                 start = struct.unpack_from("<Q", array, at + 8)[0]
+                if start + length > _MOST_BYTES:
+                    raise IoError(f"a btrfs chunk of {length} bytes at byte {start}", code="bad-super-block")
                 found.append((start, start + length))
                 at += 32
     except struct.error as error:

@@ -54,7 +54,8 @@ def relocate(mbr: bytes, header: bytes, entries: bytes, *, size: int, sector: in
     """Render a table for a disk of `size` bytes from the sectors of one of another size.
 
     Takes the protective MBR (512 bytes), the primary header (a sector) and the whole entry array. Returns
-    `(offset, bytes)` pairs: the copy at the end first, the MBR last. Raises BadImageError where the table is damaged.
+    `(offset, bytes)` pairs: the copy at the end first, the MBR last. Raises BadImageError where the table is damaged or
+    that disk has no room for both of its copies.
     """
     old = parse_header(header)
     if len(entries) != old.entries_bytes or zlib.crc32(entries) != old.entries_crc:
@@ -63,6 +64,8 @@ def relocate(mbr: bytes, header: bytes, entries: bytes, *, size: int, sector: in
     reserved = room_at_end(len(entries), sector) // sector
     copy_at = last + 1 - reserved
     usable = copy_at - 1
+    if old.entries_at + -(-len(entries) // sector) > copy_at:
+        raise BadImageError(f"a disk of {size} bytes has no room for both copies of this GPT", code="bad-table")
     primary = _header(header, here=1, other=last, last_usable=usable, entries_at=old.entries_at)
     backup = _header(header, here=last, other=1, last_usable=usable, entries_at=copy_at)
     return [

@@ -25,8 +25,10 @@ from imaging.blockdev import (
     real_path,
     sector_sizes,
     size_of,
+    status_of,
 )
 from imaging.disk import Content, Disk, DiskId, Mount, PartitionTable, Role, TableKind
+from imaging.durable import reading
 from imaging.errors import IoError, RefusedError, RescueError, UsageError
 from imaging.manifest import Machine
 from imaging.mounts import disks_beneath, disks_beneath_path, read_mounts
@@ -48,7 +50,10 @@ _LOOKS, _BETWEEN_LOOKS = 4, 0.05
 
 
 def scan(libraries: Iterable[Path] = ()) -> tuple[Disk, ...]:
-    """All disks of this machine, by name; those that hold one of `libraries` are marked. Takes up to some seconds."""
+    """All disks of this machine, by name; those that hold one of `libraries` are marked. Takes up to some seconds.
+
+    Raises IoError where it cannot be known which disk holds a library.
+    """
     settle()
     surroundings = _survey(libraries)
     devices = pyudev.Context().list_devices(subsystem="block", DEVTYPE="disk")
@@ -65,8 +70,14 @@ def settle() -> None:
 def look(path: str, libraries: Iterable[Path] = ()) -> Disk:
     """One disk, by its device or as a regular file.
 
-    Raises UsageError where there is no such thing or it is a partition, RefusedError where it may not be read.
+    Raises UsageError where there is no such thing or it is a partition, RefusedError where it may not be read, IoError
+    where it cannot even be looked at; a disk that can, but not be read, has a `problem`.
     """
+    with reading(path):
+        return _look(path, libraries)
+
+
+def _look(path: str, libraries: Iterable[Path]) -> Disk:
     real = str(real_path(path))
     if not Path(real).exists():
         raise UsageError(
@@ -148,7 +159,9 @@ def _survey(libraries: Iterable[Path]) -> _Surroundings:
         elif mount.where in _SYSTEM_MOUNTS:
             mark(beneath, Role.SYSTEM)
     for library in libraries:
-        mark(disks_beneath_path(library.resolve()), Role.LIBRARY)
+        with reading(library):
+            beneath = disks_beneath_path(library.resolve())
+        mark(beneath, Role.LIBRARY)
     return _Surroundings(mounts=mounts, loops=_loops(mounts), roles=roles)
 
 
@@ -382,7 +395,7 @@ def write_mark(fd: int) -> tuple[int, ...]:
     A device's counters of sectors written and discarded, after what waits in memory was written; a file's size and
     times. Only to be compared with a mark of the same disk. Source: Linux Documentation/block/stat.rst.
     """
-    status = os.fstat(fd)
+    status = status_of(fd)
     if not stat.S_ISBLK(status.st_mode):
         return status.st_size, status.st_mtime_ns, status.st_ctime_ns
     with suppress(OSError):  # a failure of what others wrote is theirs; what cannot be read is noticed when it is
@@ -396,11 +409,13 @@ def write_mark(fd: int) -> tuple[int, ...]:
 
 
 def refuse_if_changed(shown: Disk, now: Disk) -> None:
-    """Raise RefusedError (code "disk-changed") unless `now` is the disk that was shown, as it was shown."""
+    """Raise RefusedError unless `now` is the disk that was shown, as it was shown, and can still be read."""
     hint = "look at the disks again and make a new plan"
     if not shown.id.same_disk(now.id):
         what = f"{now.name} is not the disk that was shown: {_called(now.id)}, not {_called(shown.id)}"
         raise RefusedError(what, code="disk-changed", hint=hint)
+    if now.problem and not shown.problem:
+        raise RefusedError(f"{now.name} cannot be used any more: {now.problem}", code="unreadable-disk", hint=hint)
     if shown.fingerprint != now.fingerprint or (shown.table, shown.content) != (now.table, now.content):
         raise RefusedError(f"{now.name} was written to since the plan was shown", code="disk-changed", hint=hint)
 

@@ -118,7 +118,7 @@ class Library:
     @classmethod
     def open_or_create(cls, path: Path) -> "Library":
         """Open a library, or make one in an empty or absent folder; raises RefusedError where it holds other files."""
-        if (path / "library.json").exists():
+        if _is_there(path / "library.json"):
             return cls.open(path)
         refuse_to_create(path)
         info = LibraryInfo(format=FORMAT, id=secrets.token_hex(16), digest="sha512-256", chunk_size=CHUNK_SIZE)
@@ -142,7 +142,7 @@ class Library:
 
     def _folders(self) -> Sequence[Path]:
         try:
-            return [f for f in (self.path / "images").iterdir() if (f / "manifest.json").exists()]
+            return [f for f in (self.path / "images").iterdir() if _may_be_there(f / "manifest.json")]
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -151,7 +151,7 @@ class Library:
     def image(self, image_id: str) -> Image:
         """One image; raises BadImageError where there is none of that id or its manifest cannot be used."""
         name = self.path / "images" / image_id / "manifest.json"
-        if not _ID.fullmatch(image_id) or not name.exists():
+        if not _ID.fullmatch(image_id) or not _is_there(name):
             raise BadImageError(
                 f"there is no image {image_id!r} in {self.path}",
                 code="no-such-image",
@@ -218,7 +218,7 @@ class Library:
     def discard(self, image_id: str) -> None:
         """Remove the folder of a capture that did not end; one with a manifest is never touched."""
         folder = self.path / "images" / image_id
-        if _ID.fullmatch(image_id) and not (folder / "manifest.json").exists():
+        if _ID.fullmatch(image_id) and not _may_be_there(folder / "manifest.json"):
             shutil.rmtree(folder, ignore_errors=True)
 
     def new_id(self) -> str:
@@ -234,6 +234,25 @@ class Library:
                 folder.mkdir(mode=0o700)
             except FileExistsError:
                 return False
+        return True
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file exists; raises IoError where that cannot be known, which is not the same as no."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise IoError(f"{path} cannot be looked at: {error.strerror}", code="read-failed") from error
+    return True
+
+
+def _may_be_there(path: Path) -> bool:
+    """Whether a file exists, or nobody can tell."""
+    try:
+        return _is_there(path)
+    except IoError:
         return True
 
 
@@ -307,7 +326,7 @@ def discover() -> tuple[Path, ...]:
     """Libraries that can be used at once: `$RESCUE_LIBRARY`, then those at the root of mounted media."""
     found = [Path(os.environ["RESCUE_LIBRARY"])] if os.environ.get("RESCUE_LIBRARY") else []
     for root in media.mounted():
-        found.extend(p for p in (root, root / FOLDER) if (p / "library.json").is_file())
+        found.extend(p for p in (root, root / FOLDER) if _may_be_there(p / "library.json"))
     return tuple(dict.fromkeys(found))
 
 

@@ -6,7 +6,7 @@ nothing is written to them; only a capture that was confirmed makes the one it n
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,9 +52,17 @@ def mounted(*, writable: bool = False) -> tuple[Path, ...]:
             continue
         if not ours and (mount.where.startswith(_NOT_MEDIA) or (writable and not os.access(where, os.W_OK))):
             continue
-        if where.is_dir() and os.access(where, os.R_OK | os.X_OK):
+        if _answers(where.is_dir) and os.access(where, os.R_OK | os.X_OK):
             found.append(where)
     return tuple(dict.fromkeys(found))
+
+
+def _answers(look: Callable[[], bool]) -> bool:
+    """What a look says; False where the medium fails even at that, for it must not hide the others."""
+    try:
+        return look()
+    except OSError:
+        return False
 
 
 def attach(disks: Iterable[Disk]) -> None:
@@ -115,7 +123,11 @@ def _try(disk: Disk, partition: Partition, node: str) -> None:
     where.mkdir(parents=True, exist_ok=True)
     try:
         run(["mount", "-t", _DRIVERS.get(kind, kind), "-o", f"{_OPTIONS[kind]},nosuid,nodev,noexec", node, where])
-        if not disk.removable and disk.transport != "usb" and not any((where / m).is_file() for m in _LIBRARY_MARKS):
+        if (
+            not disk.removable
+            and disk.transport != "usb"
+            and not any(_answers((where / m).is_file) for m in _LIBRARY_MARKS)
+        ):
             run(["umount", where])
     except IoError:
         # What cannot be mounted holds no library that could be used; the inventory shows the disk all the same.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from imaging import inventory, media, unfinished
 from imaging.content import Content
-from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError
+from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError, of_system
 from imaging.events import RestoreResult
 from imaging.library import Library
 from imaging.manifest import Image
@@ -90,6 +90,8 @@ def _told(error: Exception, disks: Sequence["_Restore"]) -> Exception:
     state = " ".join(disk.state for disk in disks)
     if isinstance(error, RefusedError) and any(disk.touched for disk in disks):
         error = IoError(error.message, code=error.code, hint=error.hint)
+    if isinstance(error, OSError):
+        error = of_system(error)
     if isinstance(error, RescueError):
         error.state = state
         return error

@@ -60,6 +60,7 @@ class LocalStore:
         """
         self._root = root
         self._distrust_since = distrust_since
+        self._not_counted: set[bytes] = set()
         self._from_medium = from_medium
         self._behind = WriteBehind(_BEHIND)
 
@@ -77,11 +78,14 @@ class LocalStore:
             return False
         except OSError as error:
             raise IoError(f"{path} cannot be looked at: {error.strerror}", code="read-failed") from error
-        if status.st_size == 0:
+        if status.st_size == 0 or chunk in self._not_counted:
             return False
         if self._distrust_since is None or status.st_mtime < self._distrust_since:
             return True
-        return _is_whole(path, chunk)
+        try:
+            return _is_whole(path, chunk)
+        except OSError:
+            return False  # storing it anew mends it
 
     def get(self, chunk: bytes, size: int) -> bytes:
         """The frame of a chunk of `size` plain bytes.
@@ -119,6 +123,7 @@ class LocalStore:
                 temporary.unlink(missing_ok=True)
                 raise
             self._behind.wrote(fd, 0, len(frame), lambda: os.close(fd))
+        self._not_counted.discard(chunk)
 
     def named_since(self, when: float) -> Sequence[bytes]:
         """The ids of the chunks that were stored since `when` (seconds since the epoch); raises IoError."""
@@ -133,10 +138,21 @@ class LocalStore:
         return [chunk for chunk in found if chunk]
 
     def drop_unless_whole(self, chunk: bytes) -> bool:
-        """Remove a chunk that does not hold what its name says; whether it was removed. Raises IoError."""
+        """Remove a chunk that does not hold what its name says; whether it was removed. Raises IoError.
+
+        One that cannot be read may be another image's and readable tomorrow: it stays, and `has` does not count it.
+        """
         path = self.path(chunk)
-        if _is_whole(path, chunk):
+        try:
+            looked_at = path.stat()
+            if _is_whole(path, chunk) or not os.path.samestat(looked_at, path.stat()):
+                return False  # whole, or stored anew by another capture while it was looked at
+        except FileNotFoundError:
             return False
+        except OSError as error:
+            self._not_counted.add(chunk)
+            raise IoError(f"{path} cannot be read: {error.strerror}", code="read-failed") from error
+        self._not_counted.add(chunk)
         with written(path):
             path.unlink(missing_ok=True)
         return True
@@ -174,20 +190,28 @@ def _id_of(path: Path) -> bytes:
 def _read(path: Path, most: int, *, from_medium: bool = False) -> bytes:
     """At most so many bytes of a file that may be none: a pipe is not waited for, an endless device not read out."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb", buffering=0) as file:
+    parts = []
+    try:
         if from_medium and stat.S_ISREG(os.fstat(fd).st_mode):
             forget(fd, 0, 0)
-        return file.read(most) or b""
+        # A file system may give less than what was asked for, and the rest, or an error, only when asked again.
+        while most > 0 and (part := os.read(fd, most)):
+            parts.append(part)
+            most -= len(part)
+    finally:
+        with suppress(OSError):
+            os.close(fd)
+    return b"".join(parts)
 
 
 def _is_whole(path: Path, chunk: bytes) -> bool:
-    """Whether a file holds the chunk; one that cannot be read does not: storing it anew mends that, too."""
+    """Whether a file holds the chunk; raises OSError where it cannot be read."""
+    frame = _read(path, MAX_CHUNK_SIZE + _FRAME_SLACK)
     try:
-        frame = _read(path, MAX_CHUNK_SIZE + _FRAME_SLACK)
         size = zstandard.frame_content_size(frame)
         if not 0 < size <= MAX_CHUNK_SIZE:
             return False
         data = zstandard.ZstdDecompressor().decompress(frame, max_output_size=size, allow_extra_data=False)
-    except (OSError, zstandard.ZstdError):
+    except zstandard.ZstdError:
         return False
     return chunk_id(data) == chunk

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from imaging import __version__, events, jobs
 from imaging.capture import capture
 from imaging.check import check, refuse_unless_able
-from imaging.errors import ExitStatus, RescueError
+from imaging.errors import ExitStatus, RescueError, of_system
 from imaging.events import CaptureResult, CheckedVolume, Finished, RestoreResult, Result, Verdict, VerifyResult
 from imaging.pipeline import Reporter
 from imaging.plan import CapturePlan, Plan, RestorePlan, VerifyPlan
@@ -79,14 +79,10 @@ def carry_out(folder: Path, report: Reporter, cancel: threading.Event) -> Finish
     except RescueError as error:
         if error.__cause__ is not None:
             _log_traceback()
-        return Finished(
-            time=time.time(),
-            status=error.exit_status,
-            message=error.message,
-            code=error.code,
-            hint=error.hint or "",
-            state=error.state,
-        )
+        return _failed(error)
+    except OSError as error:
+        _log_traceback()
+        return _failed(of_system(error))
     except Exception as error:
         _log_traceback()
         return Finished(
@@ -97,6 +93,17 @@ def carry_out(folder: Path, report: Reporter, cancel: threading.Event) -> Finish
             hint=f"the log {folder / 'log'} says where",
             state=getattr(error, "state", ""),
         )
+
+
+def _failed(error: RescueError) -> Finished:
+    return Finished(
+        time=time.time(),
+        status=error.exit_status,
+        message=error.message,
+        code=error.code,
+        hint=error.hint or "",
+        state=error.state,
+    )
 
 
 def _log_traceback() -> None:

@@ -95,7 +95,8 @@ def opened(path: str, *, regular_file: bool, create_size: int = 0) -> Iterator[T
                 os.ftruncate(fd, create_size)
         yield Target(fd, path, regular_file=regular_file)
     finally:
-        os.close(fd)
+        with suppress(OSError):  # all that counts was synced before, and another error may be on its way
+            os.close(fd)
     if not regular_file and find_tool("udevadm") and Path("/run/udev/control").exists():
         run(["udevadm", "settle", f"--timeout={_SETTLE:.0f}"], accept=(0, 1), timeout=_SETTLE + 5)
 

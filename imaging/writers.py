@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imaging.durable import write_file, written
+from imaging.durable import reading, write_file, written
 from imaging.errors import BadImageError, IoError
 from imaging.library import Library, read_regular
 
@@ -86,8 +86,19 @@ def _boot_id() -> str:
     return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
 
 
+def _lives(pid: int) -> bool:
+    """Whether a process is at work; one that was killed keeps its place until its parent has asked how it ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in (b"Z", b"X")
+
+
 def _others(folder: Path) -> Iterator[_Other]:
-    for path in folder.glob("*.json"):
+    with reading(folder):
+        marks = list(folder.glob("*.json"))
+    for path in marks:
         try:
             beat = path.stat().st_mtime
             silent = time.time() - beat > _DEAD_AFTER
@@ -102,5 +113,5 @@ def _others(folder: Path) -> Iterator[_Other]:
             continue
         if boot != _boot_id():
             yield _Other(path=path, began=began, dead=silent)
-        elif not Path(f"/proc/{pid}").exists():
+        elif not _lives(pid):
             yield _Other(path=path, began=began, dead=True)

@@ -132,6 +132,11 @@ def test_no_frame_makes_the_chunk_decoder_fail_otherwise(frame: bytes, size: int
         compress(b"a" * 101),
         zstandard.ZstdCompressor(write_content_size=False).compress(b"a" * 101),
         zstandard.ZstdCompressor(write_content_size=False).compress(b"a" * 99),
+        # Needs the dictionary 0x01020304, but for that 100 bytes as they are.
+        bytes.fromhex("28b52ffd 23 04030201 64 210300") + b"a" * 100,
+        # Needs a window of 2 GiB, and of 3.75 TiB, to hold 100 bytes.
+        bytes.fromhex("28b52ffd 00 a8 210300") + b"a" * 100,
+        bytes.fromhex("28b52ffd 00 ff 210300") + b"a" * 100,
         # States 2^60 bytes, holds none.
         bytes.fromhex("28b52ffd e0") + (1 << 60).to_bytes(8, "little") + bytes.fromhex("010000"),
     ],
@@ -139,6 +144,10 @@ def test_no_frame_makes_the_chunk_decoder_fail_otherwise(frame: bytes, size: int
 def test_a_frame_that_is_not_one_frame_of_the_right_size_is_corrupt(frame: bytes) -> None:
     with pytest.raises(BadImageError, match="chunk c0ffee is corrupt"):
         decompress(frame, 100, "c0ffee")
+
+
+def test_a_frame_without_a_stated_size_and_with_an_allowed_window_is_a_chunk() -> None:
+    assert decompress(bytes.fromhex("28b52ffd 00 68 210300") + b"a" * 100, 100, "c0ffee") == b"a" * 100
 
 
 @given(st.integers(1, 10_000), st.lists(st.integers(0, 12_000), max_size=6), st.integers(1, 3_000))

@@ -85,6 +85,21 @@ def test_entries_that_are_not_those_of_the_header_are_refused() -> None:
             gpt.relocate(bytes(512), header(), entries, size=1 << 20, sector=512)
 
 
+@pytest.mark.parametrize("sectors", [0, 1, 33, 34, 66])
+def test_a_disk_without_room_for_both_copies_of_a_table_is_refused(sectors: int) -> None:
+    with pytest.raises(BadImageError, match="no room for both copies"):
+        gpt.relocate(bytes(512), header(), ENTRIES, size=512 * sectors, sector=512)
+    far = header(at=(1 << 20) // 512 - 33 - 31)
+    with pytest.raises(BadImageError, match="no room for both copies"):
+        gpt.relocate(bytes(512), far, ENTRIES, size=1 << 20, sector=512)
+
+
+def test_a_table_moved_to_the_smallest_disk_that_holds_both_copies_is_whole() -> None:
+    pieces = gpt.relocate(bytes(512), header(), ENTRIES, size=512 * 67, sector=512)
+    taken = sorted((at, at + len(data)) for at, data in pieces)
+    assert taken == [(0, 512), (512, 1024), (1024, 17408), (17408, 33792), (33792, 34304)]
+
+
 NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=4) | st.none()
 ENTRY = st.fixed_dictionaries(
     {"node": st.from_regex(r"/dev/[a-z]{0,3}[0-9]{0,3}", fullmatch=True) | NUMBERS, "start": NUMBERS, "size": NUMBERS},

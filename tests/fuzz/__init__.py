@@ -1,0 +1,1 @@
+"""A coverage-guided search for input that makes a parser fail in a way that it does not document."""

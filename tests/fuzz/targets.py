@@ -1,0 +1,316 @@
+"""What is fuzzed: each parser, how an input reaches it, its first inputs, and the errors that it documents.
+
+A format that carries its own digest gets the right one after each change, or no change would be looked at twice.
+Another reader of a file system is one more line in `TARGETS`, and one in real.py for its first inputs.
+"""
+
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+
+import msgspec
+from blake3 import blake3
+
+from imaging import (
+    chunk,
+    events,
+    exfatmap,
+    extents,
+    extmap,
+    fatmap,
+    filesystems,
+    gpt,
+    index,
+    lvm,
+    lvmgroup,
+    manifest,
+    ntfs,
+    ntfsmap,
+    plan,
+    sfdisk,
+    unfinished,
+    usedmap,
+)
+from imaging.disk import Content
+from imaging.errors import BadImageError, IoError, RefusedError, RescueError, UsageError
+from imaging.extents import Extents
+from imaging.library import Library, most_bytes
+from imaging.pipeline import busy_chunks
+from imaging.writers import Writer
+from tests.faults import forge
+from tests.fuzz import volume
+from tests.unit import test_lvm
+from tests.unit.builders import a_disk, an_image, an_imaged_disk
+
+_MOST_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A parser: `feed` gives it one input, `seeds` are inputs that it takes, `allowed` the errors it documents."""
+
+    feed: Callable[[bytes], object]
+    seeds: Sequence[bytes]
+    allowed: tuple[type[RescueError], ...] = (BadImageError,)
+    longest: int = 1 << 14
+    """Bytes of the longest input that is tried."""
+
+    def try_one(self, data: bytes) -> bool:
+        """Whether an input is taken; False where it is refused as documented. All else is raised."""
+        try:
+            self.feed(data)
+        except self.allowed:
+            return False
+        return True
+
+
+def _closed(body: bytes) -> bytes:
+    return body + blake3(body).digest()
+
+
+def _index(data: bytes) -> None:
+    ends = data[-80:-72] if len(data) >= 144 else b""
+    size = int.from_bytes(ends, "little")
+    found = index.decode(data, size, "x")
+    assert found.size == size
+    assert all(found.find(found.start(i)) == i and found.length(i) > 0 for i in range(len(found)))
+    assert len(busy_chunks(found, Extents([(0, size)]))) == len(found)
+
+
+def _digests(data: bytes) -> None:
+    count = int.from_bytes(data[16:24], "little")
+    found = index.decode_digests(_closed(data), count, "x")
+    assert len(found) == count == len([found[i] for i in range(count)])
+
+
+def _used(data: bytes) -> None:
+    size = int.from_bytes(data[16:24], "little")
+    found = extents.decode(_closed(data), size, "x")
+    assert found.end <= size
+    assert extents.encode(found, size) == _closed(data[:12] + bytes(4) + data[16:])
+
+
+def _manifest(data: bytes) -> None:
+    try:
+        image = msgspec.json.decode(data)
+        digest = blake3(msgspec.json.encode(image, order="sorted")).hexdigest()
+        data = msgspec.json.encode({"format": 1, "digest": digest, "image": image})
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        pass
+    found = manifest.decode(data, "x")
+    assert manifest.decode(manifest.encode(found), "x") == found
+    assert all(0 < most_bytes(disk, suffix) <= 1 << 30 for disk in found.disks for suffix in ("caibx", "used"))
+
+
+def _chunk(data: bytes) -> None:
+    size = int.from_bytes(data[:3], "little") % _MOST_CHUNK + 1
+    assert len(chunk.decompress(data[3:], size, "x")) == size
+
+
+def _gpt(data: bytes) -> None:
+    """A header of 512 bytes whose checksums are made right, then its entries."""
+    size, disk = int.from_bytes(data[:8], "little") % (1 << 62), data[8:]
+    header, entries = bytearray(disk[:512].ljust(512, b"\0")), disk[512:]
+    length = min(struct.unpack_from("<I", header, 12)[0], 512)
+    if length >= 92:
+        struct.pack_into("<I", header, 88, zlib.crc32(entries))
+        struct.pack_into("<I", header, 16, 0)
+        struct.pack_into("<I", header, 16, zlib.crc32(header[:length]))
+    assert gpt.parse_header(bytes(header)).entries_bytes <= 1 << 20
+    pieces = gpt.relocate(disk[:512].ljust(512, b"\0"), bytes(header), entries, size=size, sector=512)
+    assert all(at >= 0 and at + len(part) <= size for at, part in pieces), "a table that its disk cannot hold"
+
+
+def _table(data: bytes) -> None:
+    """An answer of sfdisk about a volume, a zero byte, and the volume."""
+    answer, _, disk = data.partition(b"\0")
+    table = sfdisk.parse(answer.decode(errors="replace"), 512)
+    with volume.opened(disk) as fd:
+        found = sfdisk.table_extents(fd, table, volume.SIZE, 512)
+    assert found.end <= volume.SIZE
+
+
+def _file(data: bytes, name: str, use: Callable[[Path], object]) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
+        path = Path(folder) / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        use(Path(folder))
+
+
+def _library(folder: Path) -> None:
+    assert Library.open(folder).info.format == 1
+
+
+_LIBRARY = b'{"format": 1, "id": "0123456789abcdef", "digest": "sha512-256", "chunk_size": 4194304}'
+
+
+def _writer(folder: Path) -> None:
+    (folder / "library.json").write_bytes(_LIBRARY)
+    writer = Writer(Library.open(folder), "20260101-000000-abcd")
+    assert not (writer.died_since and writer.distrust_since)
+    writer.settle()
+    writer.end()
+
+
+def _event(data: bytes) -> None:
+    for line in data.splitlines():
+        found = events.decode(line)
+        assert found is None or events.decode(events.encode(found)) == found
+
+
+def _plan(data: bytes) -> None:
+    found = plan.decode(data)
+    assert plan.decode(plan.encode(found)) == found
+    assert found.title
+    plan.disks_used(found)
+
+
+def _domain(data: bytes) -> None:
+    size = int.from_bytes(data[:8], "little") % (1 << 62)
+    used = usedmap.parse_domain(data[8:].decode(errors="replace").splitlines(), size)
+    assert 0 < used.total <= used.end <= size
+
+
+def _ntfs_log(data: bytes) -> None:
+    with volume.opened(data) as fd:
+        ntfs.log_is_closed(volume.reader(fd))
+
+
+def _used_map(data: bytes, used: Callable[[volume.Read, int], Extents]) -> None:
+    """A volume of 128 MiB that a reader of its allocation is given."""
+    with volume.opened(data) as fd:
+        found = used(volume.reader(fd), volume.SMALL)
+    assert found.end <= volume.SMALL
+
+
+def _lvm_label(data: bytes) -> None:
+    """A label's sector whose checksum is made right, then the pieces of the volume's metadata areas."""
+    sector = bytearray(data[:512].ljust(512, b"\0"))
+    struct.pack_into("<I", sector, 16, lvm.crc(bytes(sector[20:])))
+    with volume.opened(volume.pack([(512, bytes(sector))]) + data[512:]) as fd:
+        found = lvm.read_label(volume.reader(fd), test_lvm.SIZE)
+        assert all(0 <= start <= end <= test_lvm.SIZE for start, end in found.metadata + found.boot)
+        lvm.committed_text(volume.reader(fd), found)
+
+
+def _lvm_text(data: bytes) -> None:
+    group = lvmgroup.parse_group(data.decode(errors="replace"))
+    for physical in group.physical:
+        lvmgroup.placed_on(group, physical)
+
+
+def _reader(used: Callable[[volume.Read, int], Extents]) -> Target:
+    return Target(feed=partial(_used_map, used=used), seeds=[volume.pack([(0, bytes(512))])], allowed=(IoError,))
+
+
+KINDS = ("ext4", "btrfs", "ntfs", "exfat", "hfsplus", "f2fs")
+
+
+def _doubts(data: bytes) -> None:
+    """Never an error: what cannot be read is doubted."""
+    with volume.opened(data[1:]) as fd:
+        filesystems.doubt(fd, 0, Content(kind=KINDS[data[0] % len(KINDS)] if data else ""))
+
+
+def _btrfs(data: bytes) -> None:
+    """The system chunks of a super block, as a used map of a volume of 8 TiB takes them."""
+    found = Extents(filesystems.btrfs_system_stripes(data.ljust(4096, b"\0")[:4096])).clipped(0, volume.SIZE)
+    assert found.end <= volume.SIZE
+
+
+def _mark(data: bytes) -> None:
+    assert len(unfinished.parse(data[:512])) < 512
+
+
+def a_gpt() -> bytes:
+    """A header and one partition's entry, as `_gpt` takes them."""
+    header = struct.pack("<8sIIIIQQQQ16sQIII", b"EFI PART", 0x10000, 92, 0, 0, 1, 99, 34, 66, b"D" * 16, 2, 4, 128, 0)
+    entry = struct.pack("<16s16sQQQ72s", b"T" * 16, b"U" * 16, 34, 66, 0, "data".encode("utf-16-le"))
+    return struct.pack("<Q", 1 << 20) + header.ljust(512, b"\0") + entry + bytes(3 * 128)
+
+
+_ANSWERS = (
+    b'{"partitiontable":{"label":"gpt","id":"X","sectorsize":512,"partitions":[{"node":"/dev/sda1","start":2048,'
+    b'"size":4096,"type":"0FC63DAF-8483-4772-8E79-3D69D8477DE4","uuid":"U","name":"n"}]}}\0',
+    b'{"partitiontable":{"label":"dos","id":"0x1","sectorsize":512,"partitions":[{"node":"/dev/sda1","start":2048,'
+    b'"size":8192,"type":"f"},{"node":"/dev/sda5","start":2050,"size":9,"type":"83","bootable":true}]}}\0',
+)
+_EBR = bytes(450) + b"\x83" + bytes(15) + b"\x05" + bytes(3) + struct.pack("<II", 4, 8) + bytes(32) + b"\x55\xaa"
+_ENDS = tuple(accumulate([5 << 20, 3, 4 << 20]))
+_RANGES = [(0, 512), (4096, 1 << 20)]
+
+
+def _events_seed() -> bytes:
+    result = events.VerifyResult(image="i", chunks=2, bytes=9, bad=("00",), bad_count=1, differing=0, seconds=1.5)
+    said: tuple[events.AnyEvent, ...] = (
+        events.Started(time=1.0, job="j", kind="verify", title="t"),
+        events.Step(time=2.0, name="s", total=9),
+        events.Progress(time=2.5, done=1, total=9),
+        events.Log(time=3.0, message="m", level="warning"),
+        events.Finished(time=4.0, status=4, message="m", code="corrupt-chunk", result=result),
+    )
+    return b"".join(map(events.encode, said))
+
+
+def _plan_seeds() -> list[bytes]:
+    disk, source = a_disk(), an_imaged_disk()
+    restore = plan.RestorePlan(library="/l", image="i", targets=(plan.RestoreTarget(source=source, target=disk),))
+    verify = plan.VerifyPlan(library="/l", image="i", against=disk, disk="sda")
+    return [plan.encode(what) for what in (plan.CapturePlan(library="/l", disks=(disk,)), restore, verify)]
+
+
+def _frames() -> list[bytes]:
+    frames = [chunk.compress(data) for data in (b"", b"rescue" * 99, bytes(1000), bytes(_MOST_CHUNK), os.urandom(300))]
+    frames.append(frames[1] * 2)
+    return [(size - 1).to_bytes(3, "little") + frame for frame in frames for size in (594, 1000, _MOST_CHUNK)]
+
+
+_MANIFESTS = [msgspec.json.encode(image) for image in (an_image(), an_image(disks=()), an_image(label="x" * 99))]
+
+TARGETS: dict[str, Target] = {
+    "index": Target(feed=_index, seeds=[forge.index(_ENDS, bytes(range(96))), forge.index([], b"")]),
+    "digests": Target(feed=_digests, seeds=[forge.digest_table(bytes(range(96)))[:-32], forge.digest_table(b"")[:-32]]),
+    "used": Target(feed=_used, seeds=[forge.used_map(_RANGES, 1 << 20)[:-32], forge.used_map([], 9)[:-32]]),
+    "manifest": Target(feed=_manifest, seeds=_MANIFESTS),
+    "chunk": Target(feed=_chunk, seeds=_frames()),
+    "gpt": Target(feed=_gpt, seeds=[a_gpt()]),
+    "sfdisk": Target(
+        feed=_table,
+        seeds=[_ANSWERS[0] + volume.pack([(512, a_gpt()[8:])]), _ANSWERS[1] + volume.pack([(1 << 20, _EBR)])],
+        allowed=(BadImageError, IoError),
+    ),
+    "plan": Target(feed=_plan, seeds=_plan_seeds(), allowed=(UsageError,)),
+    "events": Target(feed=_event, seeds=[_events_seed()], allowed=()),
+    "library": Target(feed=partial(_file, name="library.json", use=_library), seeds=[_LIBRARY]),
+    "writers": Target(
+        feed=partial(_file, name="writers/20250101-000000-dead.json", use=_writer),
+        seeds=[b'{"image": "20250101-000000-dead", "began": 1.5, "boot": "x", "pid": 77}'],
+        allowed=(IoError, RefusedError),
+    ),
+    "domain": Target(
+        feed=_domain,
+        seeds=[struct.pack("<Q", 0x200000) + b"# x\n0x100000  ?\n0x0  0x1000  +\n0x1000 0x1000 ?\n0x2000 0x9000 +\n"],
+        allowed=(IoError,),
+    ),
+    "ntfs-log": Target(feed=_ntfs_log, seeds=[volume.pack([(0, bytes(512))])], allowed=(IoError,)),
+    "ext": _reader(extmap.used),
+    "ntfs": _reader(ntfsmap.used),
+    "fat": _reader(fatmap.used),
+    "exfat": _reader(exfatmap.used),
+    "lvm-label": Target(
+        feed=_lvm_label, seeds=[test_lvm.label() + volume.pack(test_lvm.Disk().pieces[1:])], allowed=(IoError,)
+    ),
+    "lvm-text": Target(feed=_lvm_text, seeds=[test_lvm.TEXT.encode()], allowed=(IoError,)),
+    "doubts": Target(
+        feed=_doubts, seeds=[bytes([i]) + volume.pack([(1024, bytes(1024))]) for i in range(len(KINDS))], allowed=()
+    ),
+    "btrfs": Target(feed=_btrfs, seeds=[bytes(4096)], allowed=(IoError,)),
+    "mark": Target(feed=_mark, seeds=[unfinished.render("20260101-000000-abcd")], allowed=()),
+}

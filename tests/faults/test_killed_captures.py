@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from tests.command import Outcome
 from tests.disks import MIB
 from tests.faults.killing import finish, kill, kill_after, moments, seconds_of, start, wait_for_step
 from tests.faults.proof import extract, prove
-from tests.faults.world import Sample, capture_here, images_of, sample_disk, verify_here, warnings_of, wide_disk
+from tests.faults.world import Sample, capture_here, images_of, sample_disk, until, verify_here, warnings_of, wide_disk
 
 Rescue = Callable[..., Outcome]
 KILLS = int(os.environ.get("RESCUE_TEST_KILLS", "16"))
@@ -74,7 +75,7 @@ def test_watching_a_killed_capture_tells_of_its_death(rescue: Rescue, tmp_path: 
     assert rescue("images", "--library", tmp_path / "library", "--json").json == {"images": [], "damaged": []}
 
 
-def _leave_mark(library: Path, *, began: float, boot: str = "", pid: int = 2**22 + 1) -> Path:
+def leave_mark(library: Path, *, began: float, boot: str = "", pid: int = 2**22 + 1) -> Path:
     """The mark of a capture that died, as imaging/writers.py leaves it."""
     here = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     boot = boot or f"{here} {Path('/proc/self/ns/pid').readlink()}"
@@ -96,7 +97,7 @@ BREAKS: dict[str, Callable[[bytes], bytes]] = {
 def test_chunks_that_a_power_loss_left_broken_are_healed_by_the_next_capture(
     sample: Sample, tmp_path: Path, how: str
 ) -> None:
-    mark = _leave_mark(sample.library, began=time.time())
+    mark = leave_mark(sample.library, began=time.time())
     half = sample.library / "images" / mark.stem
     half.mkdir()
     (half / "pc.img.caibx").write_bytes(b"half")
@@ -114,7 +115,7 @@ def test_chunks_that_a_power_loss_left_broken_are_healed_by_the_next_capture(
 
 
 def test_broken_chunks_of_one_disk_do_not_outlive_the_capture_of_another(sample: Sample, tmp_path: Path) -> None:
-    _leave_mark(sample.library, began=time.time())
+    leave_mark(sample.library, began=time.time())
     lost = sample.chunk(2)
     shutil.rmtree(sample.manifest.parent)
     lost.write_bytes(lost.read_bytes()[:1000])
@@ -125,11 +126,19 @@ def test_broken_chunks_of_one_disk_do_not_outlive_the_capture_of_another(sample:
 
 
 def test_after_a_restart_of_the_machine_chunks_are_looked_at_twice(sample: Sample, tmp_path: Path) -> None:
-    mark = _leave_mark(sample.library, began=time.time(), boot="another boot")
+    mark = leave_mark(sample.library, began=time.time(), boot="another boot")
     sample.chunk(2).write_bytes(b"\x28\xb5\x2f\xfd broken")
     assert capture_here(sample.disk, sample.library, tmp_path / "job").status == 0
     prove(sample.library)
     assert mark.exists(), "another machine may still be at work: its mark stays for a day"
+
+
+def test_a_writer_that_ended_and_was_not_waited_for_is_dead(sample: Sample, tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        until(lambda: ") Z" in Path(f"/proc/{ended.pid}/stat").read_text())
+        mark = leave_mark(sample.library, began=time.time(), pid=ended.pid)
+        assert capture_here(sample.disk, sample.library, tmp_path / "job").status == 0
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize("mark", [b"", b"{", b"[]", b'{"began": "x"}', b"[" * 100_000])

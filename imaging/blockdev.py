@@ -33,15 +33,23 @@ _ALL = 1 << 62
 
 
 def open_for_reading(path: str) -> int:
-    """Open a device or a file for reading; raises IoError or RefusedError with what to do."""
+    """Open a device or a file for reading; raises IoError or RefusedError with what to do.
+
+    A disk remembers what was read of it in a cache of its own, past writes to its partitions, for as long as any of
+    these is in use: it is made to forget that. Source: Linux block/bdev.c.
+    """
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError as error:
         raise RefusedError(
             f"{path} cannot be read: {error.strerror}", code="no-permission", hint="run as root"
         ) from error
     except OSError as error:
         raise IoError(f"{path} cannot be opened: {error.strerror}", code="cannot-open") from error
+    if stat.S_ISBLK(os.fstat(fd).st_mode):
+        with suppress(OSError):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    return fd
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def capture(plan: CapturePlan, report: Reporter, cancel: threading.Event, tool: 
     disks = tuple(inventory.look(disk.path, [path]) for disk in plan.disks)
     for shown, now in zip(plan.disks, disks, strict=True):
         inventory.refuse_if_changed(shown, now)
-    plan_capture(disks, path, plan.label, plan.level)
+    plan_capture(disks, path, plan.label, plan.level, only=plan.only)
     library = Library.open_or_create(path)
     image_id, writer = _begin(library)
     job = _Job(
@@ -71,10 +71,12 @@ def capture(plan: CapturePlan, report: Reporter, cancel: threading.Event, tool: 
     )
     try:
         _heal(job)
-        missing = groups.incomplete((disk, part) for disk in disks for part in volumes_of(disk))
+        missing = groups.incomplete(
+            (disk, part) for disk in disks for part in volumes_of(disk, plan.only.get(disk.path, ()))
+        )
         for words in sorted(set(missing.values())):
             report.log(words[0].upper() + words[1:], "warning")
-        imaged = tuple(_capture_disk(job, image_id, disk) for disk in disks)
+        imaged = tuple(_capture_disk(job, image_id, disk, plan.only.get(disk.path, ())) for disk in disks)
         imaged = tuple(replace(disk, volumes=groups.noted(disk.name, disk.volumes, missing)) for disk in imaged)
         report.step("Finishing")
         job.store.sync()
@@ -168,13 +170,13 @@ def _end_orderly(job: _Job) -> None:
     job.writer.end()
 
 
-def _capture_disk(job: _Job, image_id: str, disk: Disk) -> ImagedDisk:
+def _capture_disk(job: _Job, image_id: str, disk: Disk, only: Sequence[int]) -> ImagedDisk:
     with opened(disk.path) as fd:
         mark = inventory.write_mark(fd)
         job.report.step(f"Reading what is used on {disk.name}")
-        found = survey(disk, fd, stop_if_asked=partial(_stop_if_asked, job))
+        found = survey(disk, fd, only, stop_if_asked=partial(_stop_if_asked, job))
         _tell_notes(job, disk, found.volumes)
-        boundaries = [edge for volume in found.volumes for edge in (volume.start, volume.start + volume.size)]
+        boundaries = [edge for part in volumes_of(disk) for edge in (part.start, part.end)]
         ends = chunk.cuts(disk.size, boundaries)
         job.report.step(f"Capturing {disk.name}", found.used.total)
         salvage = Salvage(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from imaging import gpt
+from imaging import gpt, unfinished
 from imaging.chunk import chunk_id, decompress, digest
 from imaging.disk import TableKind
 from imaging.errors import BadImageError
@@ -114,8 +114,22 @@ class Content:
             case TableKind.NONE:
                 pieces = self._pieces(self.table)
         written = Extents((at, at + len(data)) for at, data in pieces)
-        rest = Extents([(max(0, size - GUARD), size)]).minus(written).minus(self.body)
+        kept = Extents((part.start, part.end) for part in self.disk.left_out)
+        rest = Extents([(max(0, size - GUARD), size)]).minus(written).minus(self.body).minus(kept)
         return [*((start, bytes(end - start)) for start, end in rest), *pieces]
+
+    def taken_away(self, size: int, image_id: str) -> list[tuple[int, bytes]]:
+        """What stands in place of the table until all else is there, `(offset, bytes)`: a mark, and zeros.
+
+        Touches nothing but what `table_pieces` has anew for a disk of `size` bytes.
+        """
+        sector = self.disk.logical_sector
+        head = max((end for start, end in self.table if start == 0), default=unfinished.SIZE)
+        away = [(0, unfinished.render(image_id) + bytes(max(0, head - unfinished.SIZE)))]
+        last = size - size % sector - sector
+        if last >= head and not self.body.overlaps(last, size):
+            away.append((last, bytes(size - last)))
+        return away
 
     def _pieces(self, table: Extents) -> list[tuple[int, bytes]]:
         """The table's bytes as the image has them, from the last to the first; the first sector stands alone."""

@@ -79,6 +79,8 @@ class Partition:
     uuid: str = ""
     bootable: bool = False
     content: Content = Content()
+    unfinished: str = ""
+    """The id of the image whose restore into this partition was begun and never completed, else empty."""
 
     @property
     def end(self) -> int:
@@ -146,6 +148,11 @@ class Disk:
     def name(self) -> str:
         """What a person types to confirm: `sda`, or a file's base name."""
         return self.path.rsplit("/", 1)[-1]
+
+    def partition_name(self, number: int) -> str:
+        """What a person types to confirm one partition: `sda2`, `nvme0n1p2`, `disk.img:2`; never the disk's name."""
+        infix = ":" if self.regular_file else "p" if self.name[-1:].isdigit() else ""
+        return f"{self.name}{infix}{number}"
 
     @property
     def size(self) -> int:

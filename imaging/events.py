@@ -92,8 +92,9 @@ class CaptureResult(msgspec.Struct, frozen=True, kw_only=True, tag="capture"):
 class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     """What a restore did, in chunks: `compared` were looked at on the target, `skipped` held the right bytes.
 
-    `written_bytes` counts plain bytes. `tables` counts disks whose partition table had to be written. `read_back`
-    says whether what was written was read back and found right.
+    `written_bytes` counts plain bytes. `tables` counts disks whose partition table had to be written,
+    `partitions` the partitions restored alone whose ends had to be. `read_back` says whether what was written was read
+    back and found right.
     """
 
     image: str
@@ -104,6 +105,7 @@ class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     read_back: bool
     seconds: float
     tables: int = 0
+    partitions: int = 0
 
 
 class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, tag="verify"):

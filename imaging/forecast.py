@@ -90,10 +90,12 @@ def forecast(plan: CapturePlan, levels: Sequence[int], cancel: threading.Event) 
     found: list[DiskForecast] = []
     parts: dict[int, list[Estimate]] = {level: [] for level in levels}
     overhead = 0
-    missing = groups.incomplete((disk, part) for disk in plan.disks for part in volumes_of(disk))
+    missing = groups.incomplete(
+        (disk, part) for disk in plan.disks for part in volumes_of(disk, plan.only.get(disk.path, ()))
+    )
     for disk in plan.disks:
         sampler = _Sampler(library=library, base=base, levels=levels, seconds=_SECONDS / len(plan.disks), cancel=cancel)
-        one, estimates, beside = _of_disk(disk, sampler)
+        one, estimates, beside = _of_disk(disk, plan.only.get(disk.path, ()), sampler)
         found.append(replace(one, volumes=groups.noted(disk.name, one.volumes, missing)))
         overhead += beside
         for each in estimates:
@@ -125,13 +127,13 @@ def _library(path: Path) -> Library | None:
         return None
 
 
-def _of_disk(disk: Disk, sampler: "_Sampler") -> tuple[DiskForecast, list[Estimate], int]:
+def _of_disk(disk: Disk, only: Sequence[int], sampler: "_Sampler") -> tuple[DiskForecast, list[Estimate], int]:
     """The disk's forecast, its estimates, and the bytes that are stored beside its chunks."""
     with opened(disk.path) as fd:
         began = time.monotonic()
-        found = survey(disk, fd, stop_if_asked=sampler.stop_if_asked)
+        found = survey(disk, fd, only, stop_if_asked=sampler.stop_if_asked)
         surveying = time.monotonic() - began
-        edges = [edge for volume in found.volumes for edge in (volume.start, volume.start + volume.size)]
+        edges = [edge for part in volumes_of(disk) for edge in (part.start, part.end)]
         cuts = _Cuts(chunk.cuts(disk.size, edges))
         busy = busy_chunks(cuts, found.used)
         probes = sampler.take(disk, fd, cuts, busy, found.used)

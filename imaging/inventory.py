@@ -88,7 +88,9 @@ def _look(path: str, libraries: Iterable[Path]) -> Disk:
         device = pyudev.Devices.from_device_file(pyudev.Context(), real)
         if device.properties.get("DEVTYPE") == "partition":
             raise UsageError(
-                f"{path} is a partition; give the whole disk, {device.parent.device_node}", code="not-a-whole-disk"
+                f"{path} is a partition; give the whole disk, {device.parent.device_node}",
+                code="not-a-whole-disk",
+                hint=f"for this partition alone, add --partition {device.properties.get('PARTN', 'N')}",
             )
         return _look_at_device(device, surroundings)
     if not Path(real).is_file():
@@ -287,7 +289,7 @@ def _look_inside(disk: Disk) -> Disk:
         mark, failing = ends(fd)
         disk = replace(disk, fingerprint=mark, failing=failing, unfinished=_unfinished(fd))
         table = _unless_boot_sector(disk, sfdisk.read_table(disk.path, disk.logical_sector), fd)
-        return replace(disk, table=_with_contents(disk, table), content=_bare_content(disk, table))
+        return replace(disk, table=_with_contents(disk, table, fd), content=_bare_content(disk, table))
     except RescueError as error:
         return replace(disk, problem=error.message)
     finally:
@@ -344,12 +346,14 @@ def _bare_content(disk: Disk, table: PartitionTable) -> Content:
     return filesystems.probe(disk.path)
 
 
-def _with_contents(disk: Disk, table: PartitionTable) -> PartitionTable:
+def _with_contents(disk: Disk, table: PartitionTable, fd: int) -> PartitionTable:
     held = {p.number for p in sfdisk.volumes(table)}
     return replace(
         table,
         partitions=tuple(
-            replace(p, content=filesystems.probe(disk.path, p.start, p.size))
+            replace(
+                p, content=filesystems.probe(disk.path, p.start, p.size), unfinished=_unfinished_partition(fd, p.start)
+            )
             if p.number in held and p.size and p.end <= disk.size
             else p
             for p in table.partitions
@@ -357,8 +361,16 @@ def _with_contents(disk: Disk, table: PartitionTable) -> PartitionTable:
     )
 
 
-def _unfinished(fd: int) -> str:
-    return unfinished.parse(read(fd, unfinished.SIZE, 0)) if size_of(fd) >= unfinished.SIZE else ""
+def _unfinished(fd: int, at: int = 0) -> str:
+    return unfinished.parse(read(fd, unfinished.SIZE, at)) if size_of(fd) >= at + unfinished.SIZE else ""
+
+
+def _unfinished_partition(fd: int, start: int) -> str:
+    """One partition that cannot be read does not hide the others."""
+    try:
+        return _unfinished(fd, start)
+    except IoError:
+        return ""
 
 
 def fingerprint(fd: int) -> str:

@@ -194,8 +194,9 @@ class Job:
         state, hint = "", f"the log is {self.folder / 'log'}"
         what = self.known_plan
         if isinstance(what, RestorePlan):
-            names = ", ".join(t.target.name for t in what.targets)
-            state = f"{names} may be only partly restored, and then does not start a computer."
+            names = ", ".join(name for t in what.targets for name in t.names)
+            so = "cannot be mounted" if any(t.partitions for t in what.targets) else "does not start a computer"
+            state = f"{names} may be only partly restored, and then {so}."
             hint = "restore the image again: only what is missing will be written"
         return Finished(
             time=time.time(), status=error.exit_status, message=error.message, code=error.code, hint=hint, state=state

@@ -267,7 +267,8 @@ def most_bytes(disk: ImagedDisk, suffix: str) -> int:
             ranges = disk.size // _SMALLEST_BLOCK // 2 + len(disk.volumes) + _FEW
             return min(_MOST_FILE, _FEW + 16 * ranges)
         case _:
-            chunks = disk.size // CHUNK_SIZE + 2 * len(disk.volumes) + _FEW
+            regions = len(disk.volumes) + len(disk.left_out)
+            chunks = disk.size // CHUNK_SIZE + 2 * regions + _FEW
             return min(_MOST_FILE, _FEW + 40 * chunks)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
-from imaging.disk import Content, DiskId, PartitionTable, Size, TableKind
+from imaging.disk import Content, DiskId, Partition, PartitionRole, PartitionTable, Size, TableKind
 from imaging.errors import BadImageError
 from imaging.extents import Extents
 
@@ -79,6 +79,7 @@ class ImagedDisk:
     physical_sector: Size
     table: PartitionTable
     volumes: tuple[Volume, ...]
+    """Those that are stored: all of the table's, unless only some were chosen."""
     table_extents: tuple[tuple[Size, Size], ...]
     """Where the partition table lies, `(start, end)`: written last on restore."""
     used: Size
@@ -93,6 +94,14 @@ class ImagedDisk:
     def size(self) -> int:
         """Bytes."""
         return self.id.size
+
+    @property
+    def left_out(self) -> tuple[Partition, ...]:
+        """The partitions of the table of which nothing is stored, because others were chosen."""
+        stored = {volume.number for volume in self.volumes}
+        return tuple(
+            p for p in self.table.partitions if p.role is not PartitionRole.EXTENDED and p.number not in stored
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +182,9 @@ def _why_not_valid(disk: ImagedDisk) -> str:
         return f"{disk.name!r} cannot be a disk's name"
     if disk.logical_sector not in _SECTOR_SIZES:
         return f"{disk.name}: no disk has sectors of {disk.logical_sector} bytes"
+    for numbers in ([v.number for v in disk.volumes], [p.number for p in disk.table.partitions]):
+        if len(set(numbers)) != len(numbers):
+            return f"{disk.name}: two partitions bear one number"
     table = Extents(disk.table_extents)
     head = disk.logical_sector * (2 if disk.table.kind is TableKind.GPT else 1)
     if table.within(0, min(head, disk.size)) != [(0, min(head, disk.size))] and disk.size:

@@ -1,7 +1,8 @@
 """From what was found to what is to be done: pure functions that make plans, or refuse."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from imaging import gpt, levels
 from imaging.chunk import DEFAULT_LEVEL
@@ -46,9 +47,14 @@ OUR_MOUNTS = "/run/rescue/media/"
 """Media that the live system mounted itself, read-only, to look for images; the worker lets go of them."""
 
 
-def why_not_in_use(disk: Disk, *, read_only_is_fine: bool = False) -> str:
-    """Why the running system's use of a disk forbids to touch it; empty where it does not."""
+def why_not_in_use(disk: Disk, *, read_only_is_fine: bool = False, beside: Sequence[str] = ()) -> str:
+    """Why the running system's use of a disk forbids to touch it; empty where it does not.
+
+    `beside` names the devices of partitions that will not be touched: mounts of these do no harm.
+    """
     for mount in disk.mounts:
+        if mount.source in beside:
+            continue
         if mount.where == "[swap]":
             return f"it is in use: {mount.source} is swap space"
         if not (mount.read_only and (read_only_is_fine or mount.where.startswith(OUR_MOUNTS))):
@@ -58,13 +64,13 @@ def why_not_in_use(disk: Disk, *, read_only_is_fine: bool = False) -> str:
     return ""
 
 
-def _exact(size: int) -> str:
+def exact(size: int) -> str:
     """A size for a person, and to the byte: disks that differ by little look alike otherwise."""
     return f"{format_size(size)} ({size:,} bytes)"
 
 
-def why_not_target(disk: Disk, source: ImagedDisk) -> str:
-    """Why `source` cannot be restored onto `disk`, in words; empty where it can."""
+def why_protected(disk: Disk) -> str:
+    """Why nothing may be written to a disk at all, in words; empty where that is not so."""
     for role in disk.roles:
         if not disk.regular_file:
             return _ROLE_REASONS[role]
@@ -72,8 +78,14 @@ def why_not_target(disk: Disk, source: ImagedDisk) -> str:
         return disk.problem or "it cannot be read"
     if disk.failing:
         return f"it is failing: {disk.failing}"
-    if disk.read_only:
-        return "it is read-only"
+    return "it is read-only" if disk.read_only else ""
+
+
+def why_not_target(disk: Disk, source: ImagedDisk) -> str:
+    """Why `source` cannot be restored onto `disk`, in words; empty where it can."""
+    protected = why_protected(disk)
+    if protected:
+        return protected
     in_use = why_not_in_use(disk)
     if in_use:
         return in_use
@@ -81,12 +93,12 @@ def why_not_target(disk: Disk, source: ImagedDisk) -> str:
         return f"its sectors have {disk.logical_sector} bytes, those of the image {source.logical_sector}"
     needed = needed_size(source)
     if disk.size < needed:
-        return f"it is too small: {_exact(needed)} are needed, it has {_exact(disk.size)}"
+        return f"it is too small: {exact(needed)} are needed, it has {exact(disk.size)}"
     return ""
 
 
-def why_not_source(disk: Disk, library: Path | None = None) -> str:
-    """Why `disk` cannot be captured (into `library`), in words; empty where it can.
+def why_not_source(disk: Disk, library: Path | None = None, only: Sequence[int] = ()) -> str:
+    """Why `disk`, or `only` these partitions of it, cannot be captured (into `library`), in words; empty where it can.
 
     A mounted file system changes while it is read: an image of it may be good for nothing.
     """
@@ -94,6 +106,9 @@ def why_not_source(disk: Disk, library: Path | None = None) -> str:
         return disk.problem or "it cannot be read"
     if disk.unfinished:
         return f"it is only partly restored (from {disk.unfinished}): restore it first"
+    for part in disk.table.partitions:
+        if part.unfinished and (not only or part.number in only):
+            return f"partition {part.number} is only partly restored (from {part.unfinished}): restore it first"
     if not disk.size:
         return "it has no medium, or no size"
     if library is not None and disk.regular_file and Path(disk.path).is_relative_to(library):
@@ -105,9 +120,19 @@ def why_not_source(disk: Disk, library: Path | None = None) -> str:
 
 
 def plan_capture(
-    disks: Sequence[Disk], library: Path, label: str = "", level: int = DEFAULT_LEVEL, *, check: bool = False
+    disks: Sequence[Disk],
+    library: Path,
+    label: str = "",
+    level: int = DEFAULT_LEVEL,
+    *,
+    only: Mapping[str, Sequence[int]] | None = None,
+    check: bool = False,
 ) -> CapturePlan:
-    """Plan to capture disks into a library; raises RefusedError or UsageError."""
+    """Plan to capture disks into a library, whole but for those of which `only` names partitions, by the disk's path.
+
+    Raises RefusedError or UsageError.
+    """
+    chosen = {disk.path: _chosen(disk, only[disk.path]) for disk in disks if only and disk.path in only}
     if not disks:
         raise UsageError("no disk was given to capture", code="no-disk")
     if len({disk.path for disk in disks}) != len(disks) or len({disk.name for disk in disks}) != len(disks):
@@ -115,10 +140,28 @@ def plan_capture(
     if not levels.LEAST <= level <= levels.MOST:
         raise UsageError(f"compression level {level} is not from {levels.LEAST} to {levels.MOST}", code="bad-level")
     for disk in disks:
-        why = why_not_source(disk, library)
+        why = why_not_source(disk, library, chosen.get(disk.path, ()))
         if why:
             raise RefusedError(f"{disk.name} cannot be captured: {why}", code=_code(disk, why), hint=_source_hint(disk))
-    return CapturePlan(library=str(library), disks=tuple(disks), label=label, level=level, check=check)
+    return CapturePlan(library=str(library), disks=tuple(disks), only=chosen, label=label, level=level, check=check)
+
+
+def _chosen(disk: Disk, numbers: Sequence[int]) -> tuple[int, ...]:
+    """The partitions to capture of a disk, each once; raises UsageError where it does not have one of them."""
+    there = {p.number for p in disk.table.partitions if p.role is not PartitionRole.EXTENDED}
+    for number in numbers:
+        if number not in there:
+            raise UsageError(
+                f"{disk.name} has no partition {number} that holds data; it has {_listed(there)}",
+                code="no-such-partition",
+            )
+    if not numbers:
+        raise UsageError(f"no partition of {disk.name} was given to capture", code="no-such-partition")
+    return tuple(sorted(set(numbers)))
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(str(number) for number in sorted(numbers)) or "none"
 
 
 def _source_hint(disk: Disk) -> str | None:
@@ -150,18 +193,21 @@ def plan_restore(
         if not why and target.regular_file and Path(target.path).is_relative_to(library):
             why = "it lies in the image library"
         if why:
-            raise RefusedError(
-                f"{target.name} cannot be restored onto: {why}", code=_code(target, why), hint=_target_hint(why)
-            )
+            refuse_target(target.name, target, why)
         pairs.append(RestoreTarget(source=sources[name], target=target, create=create))
     return RestorePlan(
         library=str(library), image=image.id, label=image.label, targets=tuple(pairs), read_back=read_back
     )
 
 
-def _target_hint(why: str) -> str:
+def refuse_target(name: str, disk: Disk, why: str) -> NoReturn:
+    """Refuse to restore onto `disk`, or onto the part of it called `name`; raises RefusedError."""
+    raise RefusedError(f"{name} cannot be restored onto: {why}", code=_code(disk, why), hint=_target_hint(name, why))
+
+
+def _target_hint(name: str, why: str) -> str:
     if "too small" in why:
-        return "choose a larger disk"
+        return f"choose something larger than {name}"
     if "in use" in why:
         return "unmount what is on it, or start the computer from the recovery stick"
     return "choose another disk"
@@ -212,23 +258,40 @@ def plan_verify(
     )
 
 
-def confirms(answer: str, target: Disk) -> bool:
-    """Whether what a person typed names the disk that is to be erased: its name or its serial number."""
-    answer = answer.strip()
-    return bool(answer) and answer in (target.name, target.id.serial)
+def names_of(target: Disk, partition: int | None = None) -> tuple[str, ...]:
+    """What a person may type to have a disk erased (its name or its serial number), or one partition of it.
+
+    No name of a partition confirms a whole disk, nor the other way round: `sda2` or `SERIAL:2`, `disk.img:2`.
+    """
+    serial = target.id.serial
+    if partition is None:
+        return tuple(filter(None, (target.name, serial)))
+    return (target.partition_name(partition), *([f"{serial}:{partition}"] if serial else []))
+
+
+def confirms(answer: str, target: Disk, partition: int | None = None) -> bool:
+    """Whether what a person typed names the disk, or the one partition of it, that is to be erased."""
+    return answer.strip() in names_of(target, partition)
 
 
 def seconds_expected(plan: Plan) -> float:
     """How long the plan's bytes suggest that it takes, in seconds; a rough guess before anything was measured."""
     match plan:
         case CapturePlan():
-            return sum(_guess_used(disk) for disk in plan.disks) / _CAPTURE_RATE
+            return sum(_guess_used(disk, plan.only.get(disk.path, ())) for disk in plan.disks) / _CAPTURE_RATE
         case RestorePlan():
-            return sum(t.source.used for t in plan.targets) / _RESTORE_RATE
+            return sum(data_of(t) for t in plan.targets) / _RESTORE_RATE
         case VerifyPlan():
             return (plan.against.size if plan.against else 0) / _VERIFY_RATE
 
 
-def _guess_used(disk: Disk) -> int:
+def data_of(pair: RestoreTarget) -> int:
+    """Bytes of the image that a restore brings to one target."""
+    chosen = {p.volume for p in pair.partitions}
+    return sum(v.used for v in pair.source.volumes if v.number in chosen) if chosen else pair.source.used
+
+
+def _guess_used(disk: Disk, only: Sequence[int] = ()) -> int:
     """Before the maps are read nothing says how full a disk is; half is as good as any guess."""
-    return sum(p.size for p in disk.table.partitions if p.role is not PartitionRole.EXTENDED) // 2 or disk.size // 2
+    parts = [p for p in disk.table.partitions if p.role is not PartitionRole.EXTENDED]
+    return sum(p.size for p in parts if not only or p.number in only) // 2 or disk.size // 2

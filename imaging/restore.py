@@ -1,10 +1,12 @@
-"""Restore disks of an image: write what differs, the partition table last.
+"""Restore disks of an image, or partitions of one: write what differs, the partition table last.
 
 Before the first byte is changed the target's table is taken away, and a boot sector that says so stands in its place;
 the table comes back once everything else is on the medium. So a restore that is cut off at any moment leaves a disk
 that does not boot, that is known as unfinished, and that the same restore completes, writing only what is missing.
+For a partition both of its ends play the table's part, and the table is not touched (imaging/volume.py).
 """
 
+import dataclasses
 import threading
 import time
 from array import array
@@ -12,19 +14,20 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from imaging import inventory, media, unfinished
+from imaging import inventory, media, window
+from imaging.blockdev import size_of
 from imaging.content import Content
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError, of_system
 from imaging.events import RestoreResult
 from imaging.library import Library
 from imaging.manifest import Image
+from imaging.partitions import plan_again, volume_of
 from imaging.pipeline import ChunkBuffer, Counter, Reporter, run_all
 from imaging.plan import RestorePlan, RestoreTarget
 from imaging.planner import plan_restore
 from imaging.probing import Probing
-from imaging.writer import Target, opened
-
-_HEAD = 512
+from imaging.volume import VolumeContent
+from imaging.window import Medium
 
 
 def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> RestoreResult:
@@ -40,16 +43,20 @@ def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Res
     for pair in plan.targets:
         if sources.get(pair.source.name) != pair.source:
             raise RefusedError(f"image {image.id} is not the one that was shown", code="image-changed")
-    contents = [Content.load(library, image, pair.source) for pair in plan.targets]
     counts = Counter()
     disks = [
-        _Restore(plan, pair, content, report, cancel, counts)
-        for pair, content in zip(plan.targets, contents, strict=True)
+        _Restore(plan, pair, name, content, report, cancel, counts)
+        for pair in plan.targets
+        for name, content in zip(pair.names, _contents(library, image, pair), strict=True)
     ]
     try:
         with media.undisturbed(), ExitStack() as held:
             refuse_unless_as_shown(plan, image)
-            _carry_out(disks, held, read_back=plan.read_back)
+            for pair in plan.targets:
+                mine = (disk for disk in disks if disk.pair is pair)
+                for disk, medium in zip(mine, held.enter_context(window.opened(pair)), strict=True):
+                    disk.hold(medium)
+            _carry_out(disks, read_back=plan.read_back)
     except Exception as error:
         told = _told(error, disks)
         if told is error:
@@ -62,18 +69,24 @@ def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Res
         written=counts["written"],
         written_bytes=counts["written_bytes"],
         tables=counts["tables"],
+        partitions=counts["partitions"],
         read_back=plan.read_back,
         seconds=time.monotonic() - began,
     )
 
 
-def _carry_out(disks: Sequence["_Restore"], held: ExitStack, *, read_back: bool) -> None:
+def _contents(library: Library, image: Image, pair: RestoreTarget) -> Sequence[Content]:
+    """What the target must hold, or each of its partitions."""
+    whole = Content.load(library, image, pair.source)
+    volumes = [volume_of(pair.source, chosen.volume) for chosen in pair.partitions]
+    return [VolumeContent.of(whole, volume) for volume in volumes] or [whole]
+
+
+def _carry_out(disks: Sequence["_Restore"], *, read_back: bool) -> None:
     """All disks are held and looked at before the first is written to, and no table comes before all data are there.
 
     So neither can one disk be refused after another was erased, nor a system that spans disks start from half of them.
     """
-    for disk in disks:
-        disk.open(held)
     for disk in disks:
         disk.prepare()
     for disk in disks:
@@ -110,23 +123,30 @@ def refuse_unless_as_shown(plan: RestorePlan, image: Image) -> None:
             continue
         now = inventory.look(pair.target.path, [library])
         inventory.refuse_if_changed(pair.target, now)
-        plan_restore(library, image, {pair.source.name: now})
+        if pair.partitions:
+            if plan_again(library, image, pair, now) != pair.partitions:
+                raise RefusedError(f"the partitions of {now.name} are not where they were", code="disk-changed")
+            mine = tuple(mount for mount in now.mounts if mount.source.removeprefix("/dev/") in pair.names)
+            now = dataclasses.replace(now, mounts=mine)
+        else:
+            plan_restore(library, image, {pair.source.name: now})
         media.detach(now)
 
 
 class _Restore:
-    """One disk of an image onto one target."""
+    """One disk of an image onto one target, or one volume into one partition, which is called `name`."""
 
     def __init__(
         self,
         plan: RestorePlan,
         pair: RestoreTarget,
+        name: str,
         content: Content,
         report: Reporter,
         cancel: threading.Event,
         counts: Counter,
     ) -> None:
-        self.plan, self.pair, self.content = plan, pair, content
+        self.plan, self.pair, self.name, self.content = plan, pair, name, content
         self.report, self.cancel, self.counts = report, cancel, counts
         self.written = array("Q")
         self.probing = Probing()
@@ -134,20 +154,18 @@ class _Restore:
         self.lock = threading.Lock()
         self.touched = self.table_gone = self.complete = False
         self.failure: RescueError | None = None
-        self._target: Target | None = None
+        self._target: Medium | None = None
 
     @property
-    def target(self) -> Target:
-        """The disk, held since `open`."""
+    def target(self) -> Medium:
+        """The disk or the partition, held since `hold`."""
         if self._target is None:
             raise RuntimeError("the target is not open")
         return self._target
 
-    def open(self, held: ExitStack) -> None:
-        """Take the disk exclusively, until `held` lets go of it."""
-        shown = self.pair.target
-        create = shown.size if self.pair.create else 0
-        self._target = held.enter_context(opened(shown.path, regular_file=shown.regular_file, create_size=create))
+    def hold(self, target: Medium) -> None:
+        """Take what is held exclusively now."""
+        self._target = target
 
     def prepare(self) -> None:
         """Refuse what is not the disk that was shown, and find out what its table has to be. Writes nothing."""
@@ -157,19 +175,19 @@ class _Restore:
 
     def write_body(self) -> None:
         """Write what differs, outside the table."""
-        self.report.step(f"Restoring {self.pair.target.name}", self.content.body.total)
+        self.report.step(f"Restoring {self.name}", self.content.body.total)
         run_all(self.content.busy(), self._worker, self.cancel)
         self.target.sync()
         self.report.finish_step()
 
-    def _refuse_another_disk(self, target: Target) -> None:
+    def _refuse_another_disk(self, target: Medium) -> None:
         """Names of devices can move between the look and the exclusive open: what is open now decides."""
-        if target.size != self.pair.target.size:
+        if size_of(target.fileno()) != self.pair.target.size:
             raise RefusedError(f"{target.path} has another size than was shown", code="disk-changed")
         if not self.pair.create and inventory.fingerprint(target.fileno()) != self.pair.target.fingerprint:
             raise RefusedError(f"{target.path} was written to since the plan was shown", code="disk-changed")
 
-    def _refuse_too_small(self, target: Target, pieces: Sequence[tuple[int, bytes]]) -> None:
+    def _refuse_too_small(self, target: Medium, pieces: Sequence[tuple[int, bytes]]) -> None:
         """What will be written decides, not what the manifest says of it."""
         body = self.content.body
         needed = max([body.end, *(at + len(data) for at, data in pieces)])
@@ -207,7 +225,7 @@ class _Restore:
 
         return work
 
-    def _differs(self, target: Target, i: int, buffer: ChunkBuffer) -> bool:
+    def _differs(self, target: Medium, i: int, buffer: ChunkBuffer) -> bool:
         if not self.probing.worth_it():
             return True
         self.counts.add("compared")
@@ -235,13 +253,9 @@ class _Restore:
                 raise
             self.table_gone = True
 
-    def _take_table_away(self, target: Target) -> None:
-        sector = self.content.disk.logical_sector
-        head = max((end for start, end in self.content.table if start == 0), default=_HEAD)
-        target.write(unfinished.render(self.plan.image) + bytes(max(0, head - _HEAD)), 0)
-        last = target.size - target.size % sector - sector
-        if last >= head and not self.content.body.overlaps(last, target.size):
-            target.write(bytes(target.size - last), last)
+    def _take_table_away(self, target: Medium) -> None:
+        for at, data in self.content.taken_away(target.size, self.plan.image):
+            target.write(data, at)
         target.sync()
 
     def read_back(self) -> None:
@@ -250,7 +264,7 @@ class _Restore:
         if not self.written:
             return
         total = sum(high - low for i in self.written for low, high in content.ranges(i))
-        self.report.step(f"Reading back what was written to {self.pair.target.name}", total)
+        self.report.step(f"Reading back what was written to {self.name}", total)
         target.forget_cached()
 
         def make_worker() -> Callable[[int], None]:
@@ -280,7 +294,7 @@ class _Restore:
         if all(_holds(target, at, data) for at, data in self.pieces):
             self.complete = True
             return
-        self.report.step(f"Writing the partition table of {self.pair.target.name}")
+        self.report.step(f"Writing {'both ends' if self.pair.partitions else 'the partition table'} of {self.name}")
         if self.cancel.is_set():
             raise CancelledError("stopped because somebody asked")
         self._begin()
@@ -291,7 +305,7 @@ class _Restore:
         for at, data in self.pieces[-1:]:
             target.write(data, at)
         target.sync()
-        self.counts.add("tables")
+        self.counts.add("partitions" if self.pair.partitions else "tables")
         self.complete = True
         if read_back:
             target.forget_cached()
@@ -303,20 +317,21 @@ class _Restore:
     @property
     def state(self) -> str:
         """What the target is left in, in words."""
-        name = self.pair.target.name
+        name = self.name
         if not self.touched:
             return f"Nothing was written to {name}."
         if self.complete:
             return f"Everything was written to {name}."
         if not self.table_gone:
-            return f"Writing to {name} failed at once: its old partition table may still be there, or be damaged."
+            old = "what was on it" if self.pair.partitions else "its old partition table"
+            return f"Writing to {name} failed at once: {old} may still be there, or be damaged."
+        so = "cannot be mounted" if self.pair.partitions else "does not start a computer"
         return (
-            f"{name} is only partly restored and does not start a computer. "
-            "Restore the image again: only what is missing will be written."
+            f"{name} is only partly restored and {so}. Restore the image again: only what is missing will be written."
         )
 
 
-def _holds(target: Target, at: int, data: bytes) -> bool:
+def _holds(target: Medium, at: int, data: bytes) -> bool:
     found = bytearray(len(data))
     try:
         target.read(memoryview(found), at)

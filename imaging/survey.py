@@ -34,13 +34,13 @@ class Survey:
     """All that is stored: of the volumes, the table, and before the first partition."""
 
 
-def survey(disk: Disk, fd: int, *, stop_if_asked: Callable[[], None] = _never) -> Survey:
-    """Find what is used of a disk that is open at `fd`.
+def survey(disk: Disk, fd: int, only: Sequence[int] = (), *, stop_if_asked: Callable[[], None] = _never) -> Survey:
+    """Find what is used of a disk that is open at `fd`; of its volumes `only` those of these numbers, if any.
 
     `stop_if_asked` raises where it should end: between two volumes (a tool that is at work on one is waited for) and
     between two MiB. Raises RefusedError (code "bad-table") where a partition leaves the disk, and IoError.
     """
-    regions = volumes_of(disk)
+    regions = volumes_of(disk, only)
     for part in regions:
         if part.end > disk.size:
             raise RefusedError(
@@ -52,13 +52,13 @@ def survey(disk: Disk, fd: int, *, stop_if_asked: Callable[[], None] = _never) -
     return Survey(volumes=volumes, table=table, used=used.union(sfdisk.guarded_head(disk.table), table, head))
 
 
-def volumes_of(disk: Disk) -> Sequence[Partition]:
-    """The disk's volumes; the bare disk counts as one, number 0, where there is no table.
+def volumes_of(disk: Disk, only: Sequence[int] = ()) -> Sequence[Partition]:
+    """The disk's volumes, or `only` those of these numbers; the bare disk counts as one, 0, where there is no table.
 
     So it does with an empty MBR: a boot sector of something unknown looks just like that.
     """
     if disk.table.kind is TableKind.GPT or disk.table.partitions:
-        return sfdisk.volumes(disk.table)
+        return [part for part in sfdisk.volumes(disk.table) if not only or part.number in only]
     return [Partition(number=0, start=0, size=disk.size, type="", role=PartitionRole.PRIMARY, content=disk.content)]
 
 

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from imaging import inventory
@@ -12,8 +13,10 @@ from imaging.content import Content
 from imaging.errors import BadImageError, IoError
 from imaging.events import VerifyResult
 from imaging.library import Library
+from imaging.partitions import volume_of
 from imaging.pipeline import ChunkBuffer, Counter, Reporter, busy_chunks, run_all
 from imaging.plan import VerifyPlan
+from imaging.volume import VolumeContent
 
 _MOST_TOLD = 100
 _MOST_NAMED = 1000
@@ -39,7 +42,8 @@ def verify(plan: VerifyPlan, report: Reporter, cancel: threading.Event) -> Verif
             _verify_chunks(content, plan.deep, bad, counts, tell, report, cancel)
         else:
             inventory.refuse_if_changed(plan.against, inventory.look(plan.against.path))
-            _compare(content, plan.against.path, counts, tell, report, cancel)
+            for part in _parts(content, plan):
+                _compare(part, counts, tell, report, cancel)
     tell.rest()
     return VerifyResult(
         image=image.id,
@@ -122,15 +126,45 @@ def _claims(content: Content) -> list[int]:
     return [*first.values(), *others]
 
 
-def _compare(
-    content: Content, path: str, counts: Counter, tell: _Warnings, report: Reporter, cancel: threading.Event
-) -> None:
-    with opened(path) as fd:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """What is compared with a disk: all of it, or the partition called `name`, whose bytes lie `shift` further on.
+
+    `size` is where it ends, as an offset in the image.
+    """
+
+    content: Content
+    path: str
+    name: str
+    size: int
+    shift: int = 0
+
+
+def _parts(content: Content, plan: VerifyPlan) -> Iterator[_Part]:
+    disk = plan.against
+    if disk is None:
+        return
+    if not plan.partitions:
+        yield _Part(content=content, path=disk.path, name=disk.name, size=disk.size)
+    for spot in plan.partitions:
+        volume = volume_of(content.disk, spot.volume)
+        yield _Part(
+            content=VolumeContent.of(content, volume),
+            path=disk.path,
+            name=disk.partition_name(spot.partition),
+            size=volume.start + volume.size,
+            shift=spot.start - volume.start,
+        )
+
+
+def _compare(part: _Part, counts: Counter, tell: _Warnings, report: Reporter, cancel: threading.Event) -> None:
+    content = part.content
+    with opened(part.path) as fd:
 
         def read(buffer: memoryview, offset: int) -> None:
-            read_exactly(fd, buffer, offset)
+            read_exactly(fd, buffer, offset + part.shift)
 
-        report.step(f"Comparing {path.rsplit('/', 1)[-1]} with the image", content.body.total)
+        report.step(f"Comparing {part.name} with the image", content.body.total)
 
         def make_worker() -> Callable[[int], None]:
             buffer = ChunkBuffer()
@@ -141,7 +175,7 @@ def _compare(
                 forget(fd, content.index.start(i), content.index.length(i))
                 if not same:
                     counts.add("differing")
-                    tell(f"The disk differs from the image at byte {content.index.start(i)}")
+                    tell(f"The disk differs from the image at byte {content.index.start(i) + part.shift}")
                 counts.add("chunks")
                 counts.add("bytes", size)
                 report.advance(size)
@@ -150,14 +184,12 @@ def _compare(
 
         run_all(busy_chunks(content.index, content.body), make_worker, cancel)
         report.finish_step()
-        _compare_table(content, read, path, counts, tell)
+        _compare_table(part, read, counts, tell)
 
 
-def _compare_table(
-    content: Content, read: Callable[[memoryview, int], None], path: str, counts: Counter, tell: _Warnings
-) -> None:
-    size = inventory.look(path).size
-    for at, data in content.table_pieces(size):
+def _compare_table(part: _Part, read: Callable[[memoryview, int], None], counts: Counter, tell: _Warnings) -> None:
+    what = "disk's partition table" if part.name == part.path.rsplit("/", 1)[-1] else "partition"
+    for at, data in part.content.table_pieces(part.size):
         found = bytearray(len(data))
         try:
             read(memoryview(found), at)
@@ -165,4 +197,4 @@ def _compare_table(
             found = bytearray()
         if found != data:
             counts.add("differing")
-            tell(f"The disk's partition table differs from the image's at byte {at}")
+            tell(f"The {what} differs from the image's at byte {at + part.shift}")

@@ -162,6 +162,8 @@ def _finished(result: Result) -> Finished:
             message = f"Image {result.image} was captured."
         case RestoreResult(written=0, tables=tables) if tables:
             message = "Only the partition table had to be written: all else was there already."
+        case RestoreResult(written=0, partitions=ends) if ends:
+            message = "Only the ends of the partition had to be written: all else was there already."
         case RestoreResult(written=0):
             message = "The disk held everything already: no chunk was written."
         case RestoreResult():

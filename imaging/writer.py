@@ -63,10 +63,7 @@ class Target:
 
     def forget_cached(self) -> None:
         """Let the next reads come from the medium, not from memory; everything must be synced."""
-        if not self._regular_file:
-            with suppress(OSError):
-                fcntl.ioctl(self._fd, _BLKFLSBUF)
-        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        forget(self._fd)
 
     def reread_table(self) -> None:
         """Let the kernel and udev see the new partition table."""
@@ -78,6 +75,13 @@ class Target:
     def fileno(self) -> int:
         """The open descriptor, for looking at the disk without opening it again."""
         return self._fd
+
+
+def forget(fd: int) -> None:
+    """Let the next reads of an open device or file come from the medium; what others wrote to a device is synced."""
+    with suppress(OSError):  # a file knows no such call, and a device may refuse it
+        fcntl.ioctl(fd, _BLKFLSBUF)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from imaging.chunk import DEFAULT_LEVEL
-from imaging.disk import Disk
+from imaging.disk import Disk, Partition
 from imaging.events import AnyEvent, Finished
 from imaging.forecast import Forecast
-from imaging.manifest import Image, ImagedDisk, Machine
+from imaging.manifest import Image, ImagedDisk, Machine, Volume
 from imaging.plan import CapturePlan, Plan, RestorePlan
 from rescue.report import Damaged
 
@@ -108,8 +108,19 @@ class Backend(Protocol):
     def why_not_source(self, disk: Disk, library: Path | None = None) -> str:
         """Empty where the disk can be chosen."""
 
-    def confirms(self, answer: str, target: Disk) -> bool:
-        """Whether what was typed names the target."""
+    def plan_restore_partition(
+        self, library: Path, image: Image, name: str, target: Disk, chosen: tuple[int, int]
+    ) -> RestorePlan:
+        """Raises RefusedError; `chosen` is a partition of the image's disk `name`, and one of the target."""
+
+    def why_not_disk(self, disk: Disk, source: ImagedDisk) -> str:
+        """Empty where a partition of the disk may be chosen."""
+
+    def why_not_partition(self, disk: Disk, part: Partition, source: ImagedDisk, volume: Volume) -> str:
+        """Empty where the partition can be chosen."""
+
+    def confirms(self, answer: str, target: Disk, partition: int | None = None) -> bool:
+        """Whether what was typed names the target, or its partition."""
 
     def seconds_expected(self, plan: Plan) -> float:
         """A rough forecast."""

@@ -49,6 +49,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     capture = found.add_parser("capture", parents=[json, library], help="capture disks into a new image")
     capture.add_argument("disks", metavar="DISK", nargs="+", help="a whole disk (/dev/sda) or a disk file")
+    capture.add_argument(
+        "--partition",
+        action="append",
+        default=[],
+        metavar="[NAME=]N[,N...]",
+        help="store these partitions alone, and the partition table; NAME= says of which disk where several are given",
+    )
     capture.add_argument("--label", default="", metavar="TEXT", help="a name for the image")
     capture.add_argument(
         "--level",
@@ -94,13 +101,22 @@ def _add_restore(restore: argparse.ArgumentParser) -> None:
         nargs="+",
         help="the disk or disk file to erase; for one disk of an image of several: NAME=TARGET, once for each",
     )
+    restore.add_argument(
+        "--partition",
+        action="append",
+        default=[],
+        metavar="N[:M]",
+        help="restore partition N of the image alone, into the existing partition M (default: N) of TARGET, of which "
+        "nothing else is written; once for each",
+    )
     restore.add_argument("--plan", action="store_true", help="show what would be done, and end")
     restore.add_argument(
         "--erase",
         action="append",
         default=[],
         metavar="NAME-OR-SERIAL",
-        help="confirms the target by its name (sda, disk.img) or serial number, in place of typing it; once for each",
+        help="confirms the target by its name (sda, disk.img) or serial number, in place of typing it; a partition by "
+        "its own (sda2, nvme0n1p2, disk.img:2, SERIAL:2), never by its disk's; once for each",
     )
     restore.add_argument(
         "--yes", action="store_true", help="ask nothing; what is to be erased must be named with --erase all the same"
@@ -113,6 +129,13 @@ def _add_verify(verify: argparse.ArgumentParser) -> None:
     verify.add_argument("image", metavar="IMAGE")
     verify.add_argument("--against", metavar="TARGET", help="compare this disk or disk file with the image")
     verify.add_argument("--disk", default="", metavar="NAME", help="which disk of the image to compare")
+    verify.add_argument(
+        "--partition",
+        action="append",
+        default=[],
+        metavar="N[:M]",
+        help="compare partition N of the image alone with partition M (default: N) of TARGET; once for each",
+    )
     verify.add_argument(
         "--deep", action="store_true", help="compute the SHA-512/256 of every chunk, too, as casync does"
     )

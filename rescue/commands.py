@@ -19,8 +19,9 @@ from imaging.errors import BadImageError, CancelledError, ExitStatus, RefusedErr
 from imaging.jobs import Job
 from imaging.library import DamagedImage, Library, discover
 from imaging.manifest import Image
+from imaging.partitions import plan_restore_partitions, plan_verify
 from imaging.plan import Plan, RestorePlan
-from rescue import follow, outlook, report
+from rescue import chosen, follow, outlook, report
 from rescue.lookahead import look_ahead, value
 
 
@@ -169,8 +170,9 @@ def capture(options: Namespace) -> int:
     """`rescue capture DISK...`."""
     library = _library_to_write(options)
     found = [inventory.look(_device(disk), [library]) for disk in options.disks]
+    only = chosen.of_disks(options.partition, found)
     level = levels.parse(options.level)
-    plan = planner.plan_capture(found, library, options.label, level, check=options.check)
+    plan = planner.plan_capture(found, library, options.label, level, only=only, check=options.check)
     # A script reads no plan, and the job warns of what is stored whole before it stores anything.
     by_default = options.plan or (sys.stdout.isatty() and not options.json)
     wanted = by_default if options.forecast is None else options.forecast
@@ -209,17 +211,7 @@ def _device(name: str) -> str:
 def restore(options: Namespace) -> int:
     """`rescue restore IMAGE TARGET...`."""
     found = _find(options)
-    pairs = _targets(options, found)
-    create = [name for name, (_, new) in pairs.items() if new]
-    if create and len(create) != len(pairs):
-        raise UsageError("give either disks that exist or new files, not both", code="usage")
-    plan = planner.plan_restore(
-        found.library.path,
-        found.image,
-        {name: target for name, (target, _) in pairs.items()},
-        read_back=not options.no_read_back,
-        create=bool(create),
-    )
+    plan = _plan_partitions(options, found) if options.partition else _plan_disks(options, found)
     if options.plan and options.json:
         _print_json(plan)
     elif not options.json:
@@ -229,6 +221,36 @@ def restore(options: Namespace) -> int:
         return ExitStatus.DONE
     _confirm(plan, options)
     return _carry_out(plan, options)
+
+
+def _plan_disks(options: Namespace, found: _Found) -> RestorePlan:
+    pairs = _targets(options, found)
+    create = [name for name, (_, new) in pairs.items() if new]
+    if create and len(create) != len(pairs):
+        raise UsageError("give either disks that exist or new files, not both", code="usage")
+    return planner.plan_restore(
+        found.library.path,
+        found.image,
+        {name: target for name, (target, _) in pairs.items()},
+        read_back=not options.no_read_back,
+        create=bool(create),
+    )
+
+
+def _plan_partitions(options: Namespace, found: _Found) -> RestorePlan:
+    """Partitions go into partitions of one disk that exists."""
+    parts = chosen.of_restore(options.partition)
+    pairs = _targets(options, found)
+    if len(pairs) != 1:
+        raise UsageError("give one disk for the partitions to go to", code="usage")
+    ((name, (target, new)),) = pairs.items()
+    if new:
+        raise UsageError(
+            f"{target.path} does not exist: partitions are restored into those of a disk", code="no-such-disk"
+        )
+    return plan_restore_partitions(
+        found.library.path, found.image, name, target, parts, read_back=not options.no_read_back
+    )
 
 
 def _targets(options: Namespace, found: _Found) -> Mapping[str, tuple[Disk, bool]]:
@@ -271,17 +293,18 @@ def _look_at_target(path: str, found: _Found, name: str) -> tuple[Disk, bool]:
 
 
 def _confirm(plan: RestorePlan, options: Namespace) -> None:
-    """Have each disk that will be erased named; raises RefusedError where one is not."""
-    doomed = [pair.target for pair in plan.targets if not pair.create]
+    """Have each disk or partition that will be erased named; raises RefusedError where one is not."""
+    doomed = chosen.doomed(plan)
     unused = list(options.erase)
-    for target in (pair.target for pair in plan.targets):
-        match = next((word for word in unused if planner.confirms(word, target)), None)
+    for target in chosen.doomed(plan, new_ones=True):
+        match = next((word for word in unused if target.confirmed_by(word)), None)
         if match is not None:
             unused.remove(match)
-            doomed = [disk for disk in doomed if disk is not target]
+            doomed = [other for other in doomed if other != target]
     if unused:
+        names = ", ".join(name for pair in plan.targets for name in pair.names)
         raise RefusedError(
-            f"--erase {unused[0]} names none of the targets: {', '.join(p.target.name for p in plan.targets)}",
+            f"--erase {unused[0]} names none of the targets: {names}",
             code="not-confirmed",
             hint="check which disk is meant: nothing was written",
         )
@@ -295,15 +318,15 @@ def _confirm(plan: RestorePlan, options: Namespace) -> None:
                 code="not-confirmed",
                 hint=f"without a terminal, --erase {target.name} stands for typing the name",
             )
-        if not planner.confirms(_ask(f"Type {target.name} to erase it, anything else to stop: "), target):
+        if not target.confirmed_by(_ask(f"Type {target.name} to erase it, anything else to stop: ")):
             raise RefusedError(f"{target.name} was not confirmed: nothing was written", code="not-confirmed")
 
 
 def _ask(question: str) -> str:
     """What is typed, empty at the end of input; the question goes where the terminal is, not into a pipe."""
-    sys.stderr.write(question)
-    sys.stderr.flush()
     try:
+        sys.stderr.write(question)
+        sys.stderr.flush()
         return sys.stdin.readline()
     except KeyboardInterrupt:
         raise CancelledError("stopped: nothing was written") from None
@@ -313,11 +336,12 @@ def verify(options: Namespace) -> int:
     """`rescue verify IMAGE`."""
     found = _find(options)
     against = inventory.look(_device(options.against)) if options.against else None
-    plan = planner.plan_verify(
+    plan = plan_verify(
         found.library.path,
         found.image,
         disk=options.disk,
         against=against,
+        chosen=chosen.of_restore(options.partition),
         deep=options.deep,
         check=options.check,
     )

@@ -4,12 +4,12 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from imaging import forecast, inventory, jobs, library, media, planner, run
+from imaging import forecast, inventory, jobs, library, media, partitions, planner, run
 from imaging.chunk import DEFAULT_LEVEL
-from imaging.disk import Disk
+from imaging.disk import Disk, Partition
 from imaging.forecast import Forecast
 from imaging.levels import LEVELS
-from imaging.manifest import Image, ImagedDisk, Machine
+from imaging.manifest import Image, ImagedDisk, Machine, Volume
 from imaging.plan import CapturePlan, Plan, RestorePlan, disks_used
 from rescue.backend import LIVE_STATES, Backend, Job, Listing
 
@@ -79,9 +79,23 @@ class Engine:
         """Empty where the disk can be chosen."""
         return planner.why_not_source(disk, library)
 
-    def confirms(self, answer: str, target: Disk) -> bool:
+    def plan_restore_partition(
+        self, library: Path, image: Image, name: str, target: Disk, chosen: tuple[int, int]
+    ) -> RestorePlan:
+        """Raises RefusedError."""
+        return partitions.plan_restore_partitions(library, image, name, target, dict([chosen]))
+
+    def why_not_disk(self, disk: Disk, source: ImagedDisk) -> str:
+        """Empty where a partition of the disk may be chosen."""
+        return partitions.why_not_disk(disk, source)
+
+    def why_not_partition(self, disk: Disk, part: Partition, source: ImagedDisk, volume: Volume) -> str:
+        """Empty where the partition can be chosen."""
+        return partitions.why_not_partition(disk, part, source, volume)
+
+    def confirms(self, answer: str, target: Disk, partition: int | None = None) -> bool:
         """Whether what was typed names the target."""
-        return planner.confirms(answer, target)
+        return planner.confirms(answer, target, partition)
 
     def seconds_expected(self, plan: Plan) -> float:
         """A rough forecast."""

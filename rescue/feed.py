@@ -143,9 +143,10 @@ def left_behind(plan: Plan | None) -> str:
         case CapturePlan():
             return "There is no new image in the library; the disks are unchanged."
         case RestorePlan():
-            names = " and ".join(clean(pair.target.name) for pair in plan.targets)
-            verb = "holds" if len(plan.targets) == 1 else "hold"
-            return f"{names} {verb} half a system and cannot be used until a restore has run to its end."
+            doomed = [clean(name) for pair in plan.targets for name in pair.names]
+            verb = "holds" if len(doomed) == 1 else "hold"
+            what = "half a file system" if any(pair.partitions for pair in plan.targets) else "half a system"
+            return f"{' and '.join(doomed)} {verb} {what} and cannot be used until a restore has run to its end."
         case VerifyPlan():
             return "Nothing was changed."
         case None:

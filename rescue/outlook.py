@@ -13,6 +13,7 @@ from imaging.forecast import DiskForecast, Forecast
 from imaging.manifest import Volume
 from imaging.plan import CapturePlan
 from rescue import report
+from rescue.contents import content_words, partition_rows
 from rescue.formats import columns, format_estimate, format_size
 from rescue.report import INDENT
 
@@ -52,10 +53,10 @@ def volume_lines(disk: Disk, found: DiskForecast) -> list[str]:
 def _row(disk: Disk, volume: Volume) -> list[str]:
     part = next((p for p in disk.table.partitions if p.number == volume.number), None)
     if part is None:
-        what = report.content_words(volume.content) or "unknown content"
+        what = content_words(volume.content) or "unknown content"
         number, size, content, name = "-", format_size(volume.size), what, ""
     else:
-        number, size, content, name = report.partition_rows([part])[0]
+        number, size, content, name = partition_rows([part])[0]
     return [number, size, content, f"{format_size(volume.used)} used", name]
 
 

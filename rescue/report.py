@@ -3,11 +3,12 @@
 Nothing here knows a terminal: no colour, no width beyond what reads well in 80 columns, ASCII only but for names.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol, assert_never
 
 from imaging import levels
-from imaging.disk import Content, Disk, DiskId, Partition, PartitionRole, Role, TableKind
+from imaging.disk import Disk, DiskId, PartitionRole, Role, TableKind
 from imaging.errors import ExitStatus
 from imaging.events import (
     AnyEvent,
@@ -26,6 +27,7 @@ from imaging.manifest import Image, ImagedDisk, InnerVolume, Machine, Volume
 from imaging.plan import CapturePlan, Plan, RestorePlan, RestoreTarget, VerifyPlan
 from imaging.planner import OUR_MOUNTS
 from rescue.checked import checked_lines
+from rescue.contents import content_words, partition_rows
 from rescue.formats import (
     clean,
     columns,
@@ -37,6 +39,16 @@ from rescue.formats import (
     joined,
     plural,
     quoted,
+)
+from rescue.parts import (
+    captured_lines,
+    erased_partitions,
+    imaged_words,
+    into_lines,
+    left_out_lines,
+    left_out_rows,
+    numbers,
+    others_line,
 )
 
 __all__ = [
@@ -59,27 +71,6 @@ __all__ = [
 ]
 
 INDENT = "    "
-
-KINDS = {
-    "vfat": "FAT",
-    "ntfs": "NTFS",
-    "LVM2_member": "LVM",
-    "crypto_LUKS": "LUKS, encrypted",
-    "BitLocker": "BitLocker, encrypted",
-    "linux_raid_member": "RAID member",
-    "zfs_member": "ZFS",
-    "apfs": "APFS",
-    "hfsplus": "HFS+",
-}
-"""Words for blkid's TYPE where that is not a word of its own."""
-
-TYPES = {
-    "c12a7328-f81f-11d2-ba4b-00a0c93ec93b": "EFI system",
-    "21686148-6449-6e6f-744e-656564454649": "BIOS boot",
-    "e3c9e316-0b5c-4db8-817d-f92df00215ae": "Microsoft reserved",
-    "de94bba4-06d1-4d40-a16a-bfd50179d6ac": "Windows recovery",
-}
-"""Words for GPT partition types that a person can do something with (UEFI specification, systemd's gpt.h)."""
 
 WHERE_FROM = {"header": "only its header is stored", "whole": "stored whole"}
 """How a volume's used bytes were found, where that was not by its own map."""
@@ -117,25 +108,6 @@ def disk_title(disk: Disk) -> str:
     """One line: name, model, serial number, size, how it is attached."""
     transport = "" if disk.regular_file else clean(disk.transport)
     return joined(clean(disk.name), identity(disk.id, regular_file=disk.regular_file), transport)
-
-
-def content_words(content: Content) -> str:
-    """What stands on a volume, in a person's words; empty where nothing is known."""
-    return joined(KINDS.get(content.kind, clean(content.kind)), quoted(content.label), by=" ")
-
-
-def partition_rows(partitions: Iterable[Partition]) -> list[list[str]]:
-    """Number, size, content, and what the table calls it, for each partition but extended ones."""
-    return [
-        [
-            str(partition.number),
-            format_size(partition.size),
-            content_words(partition.content) or TYPES.get(partition.type.lower(), "unknown content"),
-            f"({clean(partition.name)})" if partition.name not in ("", partition.content.label) else "",
-        ]
-        for partition in partitions
-        if partition.role is not PartitionRole.EXTENDED
-    ]
 
 
 def content_lines(disk: Disk) -> list[str]:
@@ -212,7 +184,9 @@ def images_table(images: Sequence[Image], damaged: Sequence[Damaged] = ()) -> li
     """One line an image, with a heading; the damaged ones apart, with what is wrong with them."""
     rows = [["IMAGE", "DATE (UTC)", "LABEL", "COMPUTER", "DISKS", "USED"]]
     for image in images:
-        disks = ", ".join(f"{clean(disk.name)} {format_size(disk.size)}" for disk in image.disks)
+        disks = ", ".join(
+            joined(f"{clean(disk.name)} {format_size(disk.size)}", imaged_words(disk), by=" ") for disk in image.disks
+        )
         computer = joined(clean(image.machine.vendor), clean(image.machine.model), by=" ")
         cells = [clean(image.id), format_when(image.created), label_words(image), computer, disks]
         rows.append([*cells, format_size(image.used)])
@@ -265,10 +239,11 @@ def damage_lines(disk: ImagedDisk) -> list[str]:
 def imaged_disk_lines(disk: ImagedDisk) -> list[str]:
     """One disk of an image with its volumes."""
     lines = [joined(clean(disk.name), identity(disk.id)) + f", {format_size(disk.used)} used", *damage_lines(disk)]
-    rows = columns([volume_row(volume) for volume in disk.volumes], right=frozenset({0, 1, 3}))
-    for volume, row in zip(disk.volumes, rows, strict=True):
+    cells = [*(volume_row(volume) for volume in disk.volumes), *left_out_rows(disk)]
+    rows = columns(cells, right=frozenset({0, 1, 3}))
+    for volume, row in zip(disk.volumes, rows, strict=False):
         lines += [INDENT + row, *volume_note(volume), *inner_lines(volume)]
-    return lines
+    return lines + [INDENT + row for row in rows[len(disk.volumes) :]]
 
 
 def image_lines(image: Image) -> list[str]:
@@ -307,6 +282,7 @@ def capture_lines(plan: CapturePlan, contents: Callable[[Disk], list[str]] = con
     lines = ["READ, nothing is changed on it:"]
     for disk in plan.disks:
         lines += [INDENT + line for line in disk_lines(disk, contents)]
+        lines += [INDENT + line for line in captured_lines(disk, plan.only.get(disk.path, ()))]
     lines.append(f"WRITTEN: a new image {quoted(plan.label)}".rstrip())
     lines.append(f"{INDENT}in the library {clean(plan.library)}")
     lines.append(f"{INDENT}compression: {levels.name(plan.level)}")
@@ -317,12 +293,15 @@ def target_lines(pair: RestoreTarget) -> list[str]:
     """One target of a restore: what is lost, what comes."""
     source = pair.source
     coming = f"disk {clean(source.name)} of the image: {format_size(source.size)}, {format_size(source.used)} of data"
+    after = [f"WRITTEN: {coming}", *damage_lines(source), *left_out_lines(pair)]
     if pair.create:
-        created = f"CREATED: {clean(pair.target.path)}, a file of {format_size(pair.target.size)}"
-        return [created, f"WRITTEN: {coming}", *damage_lines(source)]
+        return [f"CREATED: {clean(pair.target.path)}, a file of {format_size(pair.target.size)}", *after]
+    if pair.partitions:
+        return [*into_lines(pair, disk_title(pair.target)), others_line(pair)]
+    doomed = replace(pair.target, table=replace(pair.target.table, partitions=erased_partitions(pair)))
     lines = [f"ERASED: {disk_title(pair.target)}"]
-    lines += [INDENT + line for line in [*use_lines(pair.target), *content_lines(pair.target)]]
-    return [*lines, f"WRITTEN: {coming}", *damage_lines(source)]
+    lines += [INDENT + line for line in [*use_lines(pair.target), *content_lines(doomed)]]
+    return [*lines, *after]
 
 
 def restore_lines(plan: RestorePlan) -> list[str]:
@@ -340,7 +319,8 @@ def verify_lines(plan: VerifyPlan) -> list[str]:
     if plan.against is None:
         checked = ["CHECKED: the file systems in it"] if plan.check else []
         return [f"READ: every chunk of image {name}", *checked, "Nothing is written."]
-    return [f"COMPARED with image {name}:", INDENT + disk_title(plan.against), "Nothing is written."]
+    only = f"only {numbers(part.partition for part in plan.partitions)} of " if plan.partitions else ""
+    return [f"COMPARED with image {name}:", INDENT + only + disk_title(plan.against), "Nothing is written."]
 
 
 def result_lines(finished: Finished) -> list[str]:
@@ -393,7 +373,8 @@ def restore_figures(result: RestoreResult) -> list[str]:
     lines = [
         f"Compared: {plural(result.compared, 'chunk')}, of which {result.skipped:,} held the right bytes already",
         f"Written: {plural(result.written, 'chunk')}, {format_size(result.written_bytes)}"
-        + (f", and {plural(result.tables, 'partition table')}" if result.tables else ""),
+        + (f", and {plural(result.tables, 'partition table')}" if result.tables else "")
+        + (f", and the ends of {plural(result.partitions, 'partition')}" if result.partitions else ""),
     ]
     if result.read_back and result.written:
         lines.append("Checked: everything written was read back and is right")

@@ -16,6 +16,7 @@ from rescue.backend import Backend
 from rescue.formats import clean, format_size, format_when, joined, plural, shortened
 from rescue.report import Damaged, image_lines, label_words
 from rescue.screens.base import AskText, RescueScreen, text
+from rescue.screens.parts import VolumesScreen
 from rescue.screens.targets import Restore, TargetScreen
 from rescue.widgets.choices import Choice, Choices
 
@@ -89,18 +90,23 @@ class ImagesScreen(RescueScreen):
     """The images, and the details of the one under the cursor."""
 
     HEADING = "Restore - choose an image"
-    KEYS = "Enter choose   l look again   o other folder   Esc back   F1 or ? help"
+    KEYS = "Enter choose   p one partition   l look again   o other folder   F1 help"
     ABOUT = """
 Each line is an image: a saved state of a computer's disks. The newest
 stands first. Below the list you see what the one under the cursor holds.
 
   Enter   choose the image; nothing is written yet
+  p       restore one partition of the image, not its whole disks
   Tab     to the details, where the arrow keys scroll, and back
   l       look for libraries again, after you have plugged in a medium
   o       look in another folder
 
 A damaged image is named with what is wrong with it, and cannot be chosen."""
-    BINDINGS: ClassVar[list[BindingType]] = [("l,f5", "again"), ("o", "other")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("l,f5", "again"),
+        ("o", "other"),
+        ("p", "partition"),
+    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,10 +176,22 @@ A damaged image is named with what is wrong with it, and cannot be chosen."""
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """On to the targets."""
-        one = self.found(event.option_id)
-        if one is not None and self.shelf is not None:
-            order = Restore(library=one.library, image=one.image, libraries=self.shelf.libraries)
+        order = self.order(event.option_id)
+        if order is not None:
             self.app.push_screen(TargetScreen(order))
+
+    def action_partition(self) -> None:
+        """p: on to the partitions of the image under the cursor."""
+        order = self.order(self.query_one(Choices).chosen)
+        if order is not None:
+            self.app.push_screen(VolumesScreen(order))
+
+    def order(self, key: str | None) -> Restore | None:
+        """A restore of the image of that key, with nothing chosen yet."""
+        one = self.found(key)
+        if one is None or self.shelf is None:
+            return None
+        return Restore(library=one.library, image=one.image, libraries=self.shelf.libraries)
 
     def action_other(self) -> None:
         """o: another folder."""

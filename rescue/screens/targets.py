@@ -150,10 +150,13 @@ Disks that cannot be chosen are shown with the reason.
         return self.backend.why_not_target(disk, self.source)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """On to the next disk of the image, or to the plan."""
+        """On with the disk under the cursor."""
         disk = self.disks.get(event.option_id or "")
-        if disk is None:
-            return
+        if disk is not None:
+            self.chosen(disk)
+
+    def chosen(self, disk: Disk) -> None:
+        """On to the next disk of the image, or to the plan."""
         order = self.order.with_target(self.source, disk)
         if order.next_source is not None:
             self.app.push_screen(TargetScreen(order))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from imaging import planner
+from imaging import partitions, planner
 from imaging.chunk import DEFAULT_LEVEL
 from imaging.disk import Content, Disk, DiskId, Mount, Partition, PartitionTable, Role, TableKind
 from imaging.errors import BadImageError, RescueError, UsageError
@@ -353,9 +353,23 @@ class FakeBackend:
         """The real planner."""
         return planner.why_not_source(disk, library)
 
-    def confirms(self, answer: str, target: Disk) -> bool:
+    def plan_restore_partition(
+        self, library: Path, image: Image, name: str, target: Disk, chosen: tuple[int, int]
+    ) -> RestorePlan:
         """The real planner."""
-        return planner.confirms(answer, target)
+        return partitions.plan_restore_partitions(library, image, name, target, dict([chosen]))
+
+    def why_not_disk(self, disk: Disk, source: ImagedDisk) -> str:
+        """The real planner."""
+        return partitions.why_not_disk(disk, source)
+
+    def why_not_partition(self, disk: Disk, part: Partition, source: ImagedDisk, volume: Volume) -> str:
+        """The real planner."""
+        return partitions.why_not_partition(disk, part, source, volume)
+
+    def confirms(self, answer: str, target: Disk, partition: int | None = None) -> bool:
+        """The real planner."""
+        return planner.confirms(answer, target, partition)
 
     def seconds_expected(self, plan: Plan) -> float:  # noqa: ARG002
         """Four minutes."""

@@ -220,7 +220,7 @@ def test_a_worker_takes_no_target_that_another_worker_holds(captured: Sample, tm
 
 def test_a_damaged_job_does_not_hide_the_others(rescue: Rescue, captured: Sample, tmp_path: Path, state: Path) -> None:
     job = finish(start(_restore(captured, blank(tmp_path / "target.img", DISK_SIZE))))
-    for name, plan in (("empty", b""), ("tomorrow", encode(job.plan).replace(b'"version": 1', b'"version": 9'))):
+    for name, plan in (("empty", b""), ("tomorrow", encode(job.plan).replace(b'"version": 2', b'"version": 9'))):
         (state / "jobs" / name).mkdir()
         (state / "jobs" / name / "plan.json").write_bytes(plan)
         os.utime(state / "jobs" / name / "plan.json", (0, 0))

@@ -13,10 +13,10 @@ from imaging.content import Content
 from imaging.library import Library
 from imaging.reader import DiskReader
 from tests.command import run_rescue
-from tests.matrix import images, layouts, volumes
+from tests.matrix import images, layouts, moved, volumes
 from tests.matrix.conftest import RoundTrip
 from tests.matrix.layouts import BETWEEN, BOOT_CODE
-from tests.matrix.volumes import BTRFS, FILE_SYSTEMS, FileSystem
+from tests.matrix.volumes import BTRFS, EXFAT, EXT4, FAT32, FILE_SYSTEMS, NTFS, XFS, FileSystem
 
 pytestmark = pytest.mark.root
 each_file_system = pytest.mark.parametrize("kind", FILE_SYSTEMS, ids=lambda kind: kind.name)
@@ -171,3 +171,34 @@ def test_a_second_capture_of_an_unchanged_disk_stores_no_chunk(trip: RoundTrip) 
     assert trip.captured.chunks() == before
     assert again.used == trip.captured.used
     shutil.rmtree(again.library / "images" / again.image)
+
+
+_ALONE = {
+    "gpt-512": FILE_SYSTEMS,
+    "dos-512": (EXT4, NTFS, FAT32),
+    "gpt-4096": (XFS, EXFAT),
+    "dos-4096": (EXT4, NTFS, BTRFS),
+}
+"""Each file system at least twice: what it is made of does not change with the table that it lies behind."""
+
+
+def test_file_systems_restore_alone_into_a_partition_elsewhere_on_another_disk(trip: RoundTrip, room: Path) -> None:
+    for kind in _ALONE[str(trip.source.layout)]:
+        place = trip.source.places[kind.name]
+        other = moved.build(trip.source.layout, room / "other.img", place.size)
+        outside = other.outside
+        done = moved.restore(trip.captured, place.start, other, room / kind.name)
+        assert done.status == 0, done.message
+        assert other.outside == outside
+        volumes.check(kind, other.place)
+        assert volumes.entries(kind, other.place) == trip.source.entries[kind.name]
+
+
+def test_a_swap_area_restores_alone(trip: RoundTrip, room: Path) -> None:
+    swap = trip.source.swap
+    other = moved.build(trip.source.layout, room / "other.img", swap.size)
+    outside = other.outside
+    done = moved.restore(trip.captured, swap.start, other, room / "job")
+    assert done.status == 0, done.message
+    assert other.outside == outside
+    assert volumes.swap_identity(other.place) == volumes.swap_identity(swap)

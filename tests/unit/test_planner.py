@@ -145,8 +145,8 @@ def test_plans_survive_being_written_down() -> None:
 
 
 def test_a_plan_of_another_version_is_refused() -> None:
-    data = plan.encode(planner.plan_capture([a_disk()], LIBRARY)).replace(b'"version": 1', b'"version": 2')
-    with pytest.raises(UsageError, match="version 2"):
+    data = plan.encode(planner.plan_capture([a_disk()], LIBRARY)).replace(b'"version": 2', b'"version": 3')
+    with pytest.raises(UsageError, match="version 3"):
         plan.decode(data)
 
 

@@ -1,0 +1,181 @@
+"""Chosen partitions of an image into partitions of a disk: pure functions that plan it, or refuse."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from msgspec import structs
+
+from imaging import gpt, planner
+from imaging.disk import Disk, Partition, PartitionRole, TableKind
+from imaging.errors import BadImageError, RefusedError, UsageError
+from imaging.manifest import Image, ImagedDisk, Volume
+from imaging.plan import PartitionTarget, RestorePlan, RestoreTarget, VerifyPlan
+from imaging.planner import exact, refuse_target, why_not_in_use, why_protected
+
+_RAID = "_raid_member"
+"""How blkid's names of RAID members end; those of Linux (metadata 0.90 and 1.0) and of BIOSes stand at the end."""
+
+
+def volume_of(source: ImagedDisk, number: int) -> Volume:
+    """The volume of an imaged disk that bears a number; 0 is the bare disk of one without a table.
+
+    Raises UsageError where there is none or it was left out, BadImageError where it lies beyond the disk.
+    """
+    volume = next((volume for volume in source.volumes if volume.number == number), None)
+    if volume is None:
+        left_out = any(part.number == number for part in source.left_out)
+        stored = ", ".join(str(volume.number) for volume in source.volumes) or "none"
+        why = "was left out of the image" if left_out else "is not in the image"
+        raise UsageError(f"partition {number} of {source.name} {why}, which holds {stored}", code="no-such-partition")
+    if volume.start + volume.size > source.size or not volume.size:
+        raise BadImageError(
+            f"partition {number} of {source.name} is empty or reaches beyond the end of its disk", code="bad-table"
+        )
+    return volume
+
+
+def why_not_disk(disk: Disk, source: ImagedDisk) -> str:
+    """Why no partition of `disk` can be restored into, whichever it is, in words; empty where one may be."""
+    protected = why_protected(disk)
+    if protected:
+        return protected
+    if not disk.table.partitions:
+        return "it has no partitions"
+    if disk.logical_sector != source.logical_sector:
+        return f"its sectors have {disk.logical_sector} bytes, those of the image {source.logical_sector}"
+    return ""
+
+
+def why_not_partition(disk: Disk, part: Partition, source: ImagedDisk, volume: Volume) -> str:
+    """Why a volume of an image cannot go into a partition of a disk, in words; empty where it can.
+
+    Other partitions of the disk may be mounted, for what is written cannot leave this one. What stands on the disk
+    otherwise (LVM, RAID) is not known to keep off the partition, and forbids it.
+    """
+    why = why_not_disk(disk, source)
+    if why:
+        return why
+    if part.role is PartitionRole.EXTENDED:
+        return "it is an extended partition, which holds others"
+    others = _beside(disk, part)
+    in_use = why_not_in_use(disk, beside=[f"/dev/{disk.partition_name(p.number)}" for p in others])
+    if in_use:
+        return in_use
+    start, end = _ground(disk)
+    if not start <= part.start < part.end <= end:
+        return "it lies where the partition table does, or beyond the end of the disk"
+    for other in others:
+        if other.start < part.end and part.start < other.end:
+            return f"it overlaps partition {other.number}"
+    if part.size < volume.size:
+        return f"it is too small: {exact(volume.size)} are needed, it has {exact(part.size)}"
+    if part.size != volume.size and volume.content.kind.endswith(_RAID):
+        return f"a RAID member can be known by its end: a partition of exactly {exact(volume.size)} is needed"
+    return ""
+
+
+def _ground(disk: Disk) -> tuple[int, int]:
+    """Where partitions can lie, in bytes: what stands before and behind is the table's. Source: UEFI 2.10, 5.3.1."""
+    if disk.table.kind is TableKind.GPT:
+        room = gpt.room_at_end(0, disk.logical_sector)
+        return room + disk.logical_sector, disk.size - room
+    return 2 * disk.logical_sector, disk.size
+
+
+def _beside(disk: Disk, part: Partition) -> list[Partition]:
+    """The other partitions that hold data."""
+    return [p for p in disk.table.partitions if p is not part and p.role is not PartitionRole.EXTENDED]
+
+
+def plan_restore_partitions(
+    library: Path,
+    image: Image,
+    name: str,
+    target: Disk,
+    chosen: Mapping[int, int],
+    *,
+    read_back: bool = True,
+) -> RestorePlan:
+    """Plan to restore volumes of the image's disk `name`, each into the partition of `target` that `chosen` says.
+
+    Raises RefusedError, UsageError or BadImageError.
+    """
+    source = next((disk for disk in image.disks if disk.name == name), None)
+    if source is None:
+        names = ", ".join(disk.name for disk in image.disks)
+        raise UsageError(f"image {image.id} has no disk {name!r}; it has {names}", code="no-such-disk")
+    if not chosen:
+        raise UsageError("no partition was given to restore", code="no-such-partition")
+    if len(set(chosen.values())) != len(chosen):
+        raise UsageError("two partitions cannot be restored into one", code="same-partition-twice")
+    if target.regular_file and Path(target.path).is_relative_to(library):
+        refuse_target(target.name, target, "it lies in the image library")
+    volumes = {number: volume_of(source, number) for number in chosen}
+    why = why_not_disk(target, source)
+    if why:
+        refuse_target(target.name, target, why)
+    pairs = [_pair(target, source, volumes[number], into) for number, into in chosen.items()]
+    return RestorePlan(
+        library=str(library),
+        image=image.id,
+        label=image.label,
+        targets=(RestoreTarget(source=source, target=target, partitions=tuple(pairs)),),
+        read_back=read_back,
+    )
+
+
+def _pair(target: Disk, source: ImagedDisk, volume: Volume, into: int) -> PartitionTarget:
+    part = _only(target, into)
+    why = why_not_partition(target, part, source, volume)
+    if why:
+        refuse_target(target.partition_name(into), target, why)
+    return PartitionTarget(volume=volume.number, partition=into, start=part.start, size=part.size)
+
+
+def plan_verify(
+    library: Path,
+    image: Image,
+    *,
+    disk: str = "",
+    against: Disk | None = None,
+    chosen: Mapping[int, int],
+    deep: bool = False,
+    check: bool = False,
+) -> VerifyPlan:
+    """Plan to check an image or compare a disk with it, or only partitions of it, as `chosen` pairs them.
+
+    Raises UsageError, RefusedError or BadImageError.
+    """
+    plan = planner.plan_verify(library, image, disk=disk, against=against, deep=deep, check=check)
+    if not chosen:
+        return plan
+    if against is None:
+        raise UsageError("say with which disk to compare the partition: --against", code="usage")
+    source = next(found for found in image.disks if found.name == plan.disk)
+    return structs.replace(plan, partitions=tuple(_compared(against, source, *pair) for pair in chosen.items()))
+
+
+def _compared(against: Disk, source: ImagedDisk, number: int, other: int) -> PartitionTarget:
+    volume, part = volume_of(source, number), _only(against, other)
+    if part.size < volume.size or part.end > against.size:
+        raise RefusedError(
+            f"{against.partition_name(other)} cannot hold the partition: {exact(volume.size)} are needed, it has "
+            f"{exact(part.size)}",
+            code="target-too-small",
+        )
+    return PartitionTarget(volume=number, partition=other, start=part.start, size=part.size)
+
+
+def _only(disk: Disk, number: int) -> Partition:
+    """The partition of a disk that bears a number; raises UsageError unless there is exactly one."""
+    found = [part for part in disk.table.partitions if part.number == number]
+    if len(found) != 1:
+        numbers = ", ".join(str(part.number) for part in disk.table.partitions) or "none"
+        raise UsageError(f"{disk.name} has no partition {number}; it has {numbers}", code="no-such-partition")
+    return found[0]
+
+
+def plan_again(library: Path, image: Image, pair: RestoreTarget, now: Disk) -> Sequence[PartitionTarget]:
+    """What the plan for `pair` is on its disk as it is now; raises as `plan_restore_partitions` does."""
+    chosen = {p.volume: p.partition for p in pair.partitions}
+    return plan_restore_partitions(library, image, pair.source.name, now, chosen).targets[0].partitions

@@ -78,6 +78,12 @@ def _sync(fd: int, start: int, size: int, how: int) -> None:
             raise OSError(code, os.strerror(code))
 
 
+def announce(fd: int, start: int, size: int) -> None:
+    """Have the kernel read a range of a file or device meanwhile, to be read soon; `size` 0 is up to its end."""
+    with suppress(OSError):
+        os.posix_fadvise(fd, start, size, os.POSIX_FADV_WILLNEED)
+
+
 def forget(fd: int, start: int, size: int) -> None:
     """Let memory go that holds a range of a file or device; what was not brought down yet stays."""
     with suppress(OSError):  # advice: where it cannot be taken, nothing is lost but memory

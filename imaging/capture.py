@@ -27,6 +27,8 @@ from imaging.stores import ChunkStore
 from imaging.survey import survey, volumes_of
 from imaging.writers import Writer
 
+_ANNOUNCED = 8
+"""Ranges of a chunk that the kernel is told of before they are read; a fragmented volume has hundreds."""
 _LONGEST_NAME = 200
 """Bytes of a disk's name that leave room, of the 255 of a file's, for a suffix and a temporary one."""
 
@@ -252,8 +254,12 @@ def _store_chunks(job: _Job, disk: Disk, ends: Sequence[int], used: Extents, sou
 
         return work
 
+    def ahead(i: int) -> None:
+        for low, high in used.within(index.start(i), index.end(i))[:_ANNOUNCED]:
+            source.announce(low, high - low)
+
     with previous:
-        run_all(busy, make_worker, job.cancel)
+        run_all(busy, make_worker, job.cancel, ahead)
     return DiskFiles(index=index, used=used, digests=digests)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from imaging import gpt, unfinished
 from imaging.chunk import chunk_id, decompress, digest
@@ -17,6 +18,11 @@ from imaging.stores import ChunkStore
 
 ReadInto = Callable[[memoryview, int], None]
 """Fill a buffer from an offset of a disk."""
+
+
+@cache
+def _zeros(size: int) -> bytes:
+    return digest(bytes(size))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,14 @@ class Content:
     def busy(self) -> Sequence[int]:
         """The numbers of the chunks that hold anything outside the table."""
         return busy_chunks(self.index, self.body)
+
+    def announce(self, i: int) -> None:
+        """Have chunk `i` read meanwhile from where it lies, which will be asked for soon."""
+        self.store.announce(self.index.id(i))
+
+    def is_zero(self, i: int) -> bool:
+        """Whether all of chunk `i` is zero, by its digest."""
+        return self.digests[i] == _zeros(self.index.length(i))
 
     def plain(self, i: int) -> bytes:
         """The data of chunk `i`, proved by its BLAKE3; raises BadImageError that names it."""

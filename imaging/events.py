@@ -90,7 +90,9 @@ class CaptureResult(msgspec.Struct, frozen=True, kw_only=True, tag="capture"):
 
 
 class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
-    """What a restore did, in chunks: `compared` were looked at on the target, `skipped` held the right bytes.
+    """What a restore did, in chunks: `compared` were looked at on the target, `skipped` of them held the right bytes.
+
+    On a disk that holds something else not every chunk is compared before it is written.
 
     `written_bytes` counts plain bytes. `tables` counts disks whose partition table had to be written,
     `partitions` the partitions restored alone whose ends had to be. `read_back` says whether what was written was read

@@ -1,4 +1,4 @@
-"""Work on many chunks at once, by somewhat more threads than the machine has cores, and the events that tell of it.
+"""Work on many chunks at once, by as many threads as the machine has cores, and the events that tell of it.
 
 The heavy calls (read, write, digest, zstd) release Python's lock, so threads keep all cores busy.
 """
@@ -16,8 +16,10 @@ from imaging.extents import Extents
 
 _EVERY = 0.25
 """Seconds between two progress events."""
-_WAITING = 2
-_MOST_CORES = 14
+_LEAD = 2
+"""How many items for each thread lie between the one that is announced and the one that is worked on."""
+_MOST_THREADS = 16
+"""Each needs some 12 MiB."""
 
 WorkerFactory = Callable[[], Callable[[int], None]]
 """Called once in each thread; what it returns is called with each item."""
@@ -91,13 +93,21 @@ class Reporter:
         return not left
 
 
-def run_all(items: Sequence[int], make_worker: WorkerFactory, cancel: threading.Event) -> None:
+def run_all(
+    items: Sequence[int],
+    make_worker: WorkerFactory,
+    cancel: threading.Event,
+    ahead: Callable[[int], object] | None = None,
+) -> None:
     """Call a worker with every item; the first error stops all threads and is raised here.
+
+    `ahead` is called with each item some time before its turn, to have the kernel read what it will need.
 
     Raises CancelledError where `cancel` was set before the last item was taken.
     """
     lock = threading.Lock()
-    position = iter(items)
+    count = max(1, min(threads(), len(items)))
+    position = iter(range(len(items)))
     errors: list[BaseException] = []
 
     def loop() -> None:
@@ -105,14 +115,16 @@ def run_all(items: Sequence[int], make_worker: WorkerFactory, cancel: threading.
             work = make_worker()
             while not errors and not cancel.is_set():
                 with lock:
-                    item = next(position, None)
-                if item is None:
+                    at = next(position, None)
+                if at is None:
                     return
-                work(item)
+                if ahead is not None and at + _LEAD * count < len(items):
+                    ahead(items[at + _LEAD * count])
+                work(items[at])
         except BaseException as error:
             errors.append(error)
 
-    hands = [threading.Thread(target=loop) for _ in range(max(1, min(threads(), len(items))))]
+    hands = [threading.Thread(target=loop) for _ in range(count)]
     for thread in hands:
         thread.start()
     for thread in hands:
@@ -125,7 +137,7 @@ def run_all(items: Sequence[int], make_worker: WorkerFactory, cancel: threading.
 
 def threads() -> int:
     """More than there are cores, so that some compute while others wait for a disk; each needs some 12 MiB."""
-    return min(os.cpu_count() or 1, _MOST_CORES) + _WAITING
+    return min(os.cpu_count() or 1, _MOST_THREADS)
 
 
 class Cut(Protocol):

@@ -27,6 +27,11 @@ class Probing:
                 return False
             return True
 
+    @property
+    def differing(self) -> bool:
+        """Whether the last chunk that was compared differed."""
+        return self._differing > 0
+
     def saw(self, *, differs: bool) -> None:
         """Tell what a compare found."""
         with self._lock:

@@ -176,7 +176,7 @@ class _Restore:
     def write_body(self) -> None:
         """Write what differs, outside the table."""
         self.report.step(f"Restoring {self.name}", self.content.body.total)
-        run_all(self.content.busy(), self._worker, self.cancel)
+        run_all(self.content.busy(), self._worker, self.cancel, self._announce)
         self.target.sync()
         self.report.finish_step()
 
@@ -208,7 +208,7 @@ class _Restore:
         def work(i: int) -> None:
             ranges = content.ranges(i)
             size = sum(high - low for low, high in ranges)
-            if not self._differs(target, i, buffer):
+            if not self._differs(target, i, ranges, buffer):
                 self.counts.add("skipped")
                 self.report.advance(size)
                 return
@@ -225,7 +225,18 @@ class _Restore:
 
         return work
 
-    def _differs(self, target: Medium, i: int, buffer: ChunkBuffer) -> bool:
+    def _announce(self, i: int) -> None:
+        """Have what comes next read meanwhile: of the library while chunks differ, of the target while none does."""
+        if self.probing.differing:
+            self.content.announce(i)
+        else:
+            start, end = self.content.index.start(i), self.content.index.end(i)
+            self.target.announce(start, end - start)
+
+    def _differs(self, target: Medium, i: int, ranges: Sequence[tuple[int, int]], buffer: ChunkBuffer) -> bool:
+        if target.is_hole(ranges[0][0], ranges[-1][1]):
+            self.counts.add("compared")
+            return not self.content.is_zero(i)
         if not self.probing.worth_it():
             return True
         self.counts.add("compared")

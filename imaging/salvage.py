@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from imaging.behind import forget
+from imaging.behind import announce, forget
 from imaging.blockdev import read_exactly
 from imaging.errors import IoError
 from imaging.extents import Extents
@@ -39,6 +39,10 @@ class Salvage:
             read_exactly(self._fd, buffer, offset)
         except IoError as error:
             self._pieces(buffer, offset, error)
+
+    def announce(self, start: int, size: int) -> None:
+        """Have a range read meanwhile that will be asked for soon."""
+        announce(self._fd, start, size)
 
     def forget(self, start: int, size: int) -> None:
         """Let memory go that holds a range that was read."""

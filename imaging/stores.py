@@ -4,6 +4,7 @@ import ctypes
 import os
 import secrets
 import stat
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Protocol
 
 import zstandard
 
-from imaging.behind import WriteBehind, forget
+from imaging.behind import WriteBehind, announce, forget
 from imaging.chunk import MAX_CHUNK_SIZE, chunk_id
 from imaging.durable import create, write_all, written
 from imaging.errors import BadImageError, IoError
@@ -32,6 +33,9 @@ class ChunkStore(Protocol):
 
     def get(self, chunk: bytes, size: int) -> bytes:
         """The frame of a chunk of `size` plain bytes; raises BadImageError where it is missing."""
+
+    def announce(self, chunk: bytes) -> None:
+        """The chunk of this id will be asked for soon; nothing happens where it is not there."""
 
     def put(self, chunk: bytes, frame: bytes) -> None:
         """Store a frame; raises IoError."""
@@ -62,6 +66,8 @@ class LocalStore:
         self._distrust_since = distrust_since
         self._not_counted: set[bytes] = set()
         self._from_medium = from_medium
+        self._lock = threading.Lock()
+        self._announced: set[bytes] = set()
         self._behind = WriteBehind(_BEHIND)
 
     def path(self, chunk: bytes) -> Path:
@@ -94,7 +100,7 @@ class LocalStore:
         """
         path = self.path(chunk)
         try:
-            frame = _read(path, size + _FRAME_SLACK, from_medium=self._from_medium)
+            frame = _read(path, size + _FRAME_SLACK, from_medium=self._from_medium and not self._is_fresh(chunk))
         except FileNotFoundError as error:
             if not self._root.is_dir():
                 raise IoError(
@@ -108,6 +114,26 @@ class LocalStore:
         if not frame:
             raise BadImageError(f"chunk {chunk.hex()} is corrupt: its file is empty", code="corrupt-chunk")
         return frame
+
+    def announce(self, chunk: bytes) -> None:
+        """Have the kernel read the chunk meanwhile; where it is to come from the medium, memory lets go of it first."""
+        with suppress(OSError):
+            fd = os.open(self.path(chunk), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if self._from_medium:
+                    forget(fd, 0, 0)
+                    with self._lock:
+                        self._announced.add(chunk)
+                announce(fd, 0, 0)
+            finally:
+                os.close(fd)
+
+    def _is_fresh(self, chunk: bytes) -> bool:
+        """Whether what memory holds of a chunk was read from the medium since it was announced; once for each."""
+        with self._lock:
+            known = chunk in self._announced
+            self._announced.discard(chunk)
+            return known
 
     def put(self, chunk: bytes, frame: bytes) -> None:
         """Store a frame under a temporary name in the same folder, then rename it; raises IoError."""
@@ -192,8 +218,11 @@ def _read(path: Path, most: int, *, from_medium: bool = False) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     parts = []
     try:
-        if from_medium and stat.S_ISREG(os.fstat(fd).st_mode):
-            forget(fd, 0, 0)
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode):
+            most = min(most, status.st_size)
+            if from_medium:
+                forget(fd, 0, 0)
         # A file system may give less than what was asked for, and the rest, or an error, only when asked again.
         while most > 0 and (part := os.read(fd, most)):
             parts.append(part)
@@ -201,7 +230,7 @@ def _read(path: Path, most: int, *, from_medium: bool = False) -> bytes:
     finally:
         with suppress(OSError):
             os.close(fd)
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _is_whole(path: Path, chunk: bytes) -> bool:

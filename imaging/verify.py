@@ -110,7 +110,7 @@ def _verify_chunks(
 
         return work
 
-    run_all(chosen, make_worker, cancel)
+    run_all(chosen, make_worker, cancel, content.announce)
     report.finish_step()
 
 

@@ -34,11 +34,17 @@ class Medium(Protocol):
     def write(self, data: memoryview | bytes, offset: int) -> None:
         """Write all of `data` at `offset`; raises IoError."""
 
+    def is_hole(self, start: int, end: int) -> bool:
+        """Whether it is known that nothing was ever written there: it reads as zeros."""
+
     def bring_down(self, start: int, size: int, then: Callable[[], object]) -> None:
         """Let a written range leave memory; `then` is called once it is on the medium. Raises IoError for any range."""
 
     def sync(self) -> None:
         """Return once everything written is on the medium; raises IoError."""
+
+    def announce(self, start: int, size: int) -> None:
+        """Have a range read meanwhile that will be asked for soon."""
 
     def forget(self, start: int, size: int) -> None:
         """Let memory go that holds a range that was read."""
@@ -91,6 +97,11 @@ class Window:
         """Write all of `data` at `offset`; raises IoError, before anything is written where it is not all inside."""
         self._target.write(data, self._place(offset, memoryview(data).nbytes))
 
+    def is_hole(self, start: int, end: int) -> bool:
+        """Whether it is known that nothing was ever written there: it reads as zeros."""
+        low = self._place(start, end - start)
+        return self._target.is_hole(low, low + end - start)
+
     def bring_down(self, start: int, size: int, then: Callable[[], object]) -> None:
         """Let a written range leave memory; `then` is called once it is on the medium. Raises IoError for any range."""
         self._target.bring_down(self._place(start, size), size, then)
@@ -99,11 +110,20 @@ class Window:
         """Return once everything written is on the medium; raises IoError."""
         self._target.sync()
 
+    def announce(self, start: int, size: int) -> None:
+        """Have a range read meanwhile that will be asked for soon; what lies outside of the partition is left alone."""
+        low, high = self._inside(start, start + size)
+        if low < high:
+            self._target.announce(self._place(low, high - low), high - low)
+
     def forget(self, start: int, size: int) -> None:
         """Let memory go that holds a range that was read; what lies outside of the partition is left alone."""
-        low, high = max(start, self._origin), min(start + size, self.size)
+        low, high = self._inside(start, start + size)
         if low < high:
             self._target.forget(self._place(low, high - low), high - low)
+
+    def _inside(self, start: int, end: int) -> tuple[int, int]:
+        return max(start, self._origin), min(end, self.size)
 
     def forget_cached(self) -> None:
         """Let the next reads come from the medium."""

@@ -12,11 +12,13 @@ from imaging import behind
 from imaging.blockdev import lock, read_exactly, size_of
 from imaging.durable import written
 from imaging.errors import IoError, RefusedError
+from imaging.extents import Extents
 from imaging.run import find_tool, run
 
 _BLKRRPART = 0x125F
 _BLKFLSBUF = 0x1261
 _SETTLE = 30.0
+_MOST_PIECES = 10_000
 _BEHIND = 8
 """Chunks that may be on their way to the medium at once."""
 _PATIENCE = 1.0
@@ -33,6 +35,8 @@ class Target:
         self._behind = behind.WriteBehind(_BEHIND)
         self.path = path
         self.size = size_of(fd)
+        # Once, at the start: asking takes the lock that every write holds.
+        self._data = Extents.rising(_data(fd, self.size)) if regular_file else Extents()
 
     def read(self, buffer: memoryview, offset: int) -> None:
         """Fill `buffer` from `offset`; raises IoError."""
@@ -46,6 +50,10 @@ class Target:
                 count = os.pwrite(self._fd, view, offset)
                 view, offset = view[count:], offset + count
 
+    def is_hole(self, start: int, end: int) -> bool:
+        """Whether it was known, when this was opened, that nothing was ever written there: it read as zeros."""
+        return self._regular_file and not self._data.overlaps(start, end)
+
     def bring_down(self, start: int, size: int, then: Callable[[], object]) -> None:
         """Let a written range leave memory; `then` is called once it is on the medium. Raises IoError for any range."""
         with written(self.path):
@@ -56,6 +64,10 @@ class Target:
         with written(self.path):
             self._behind.drain()
             os.fsync(self._fd)
+
+    def announce(self, start: int, size: int) -> None:
+        """Have a range read meanwhile that will be asked for soon."""
+        behind.announce(self._fd, start, size)
 
     def forget(self, start: int, size: int) -> None:
         """Let memory go that holds a range that was read."""
@@ -82,6 +94,23 @@ def forget(fd: int) -> None:
     with suppress(OSError):  # a file knows no such call, and a device may refuse it
         fcntl.ioctl(fd, _BLKFLSBUF)
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _data(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where a file has data, rising; where that cannot be told, and from many pieces on, all is data. lseek(2)."""
+    end = 0
+    for _ in range(_MOST_PIECES):
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+            end = os.lseek(fd, start, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                break
+            return
+        yield start, end
+        if end >= size:
+            return
+    yield end, size
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def _completes(sample: Sample, target: Path, folder: Path) -> RestoreResult:
     done = restore_here(sample, target, folder / "again")
     assert done.status == 0, done.message
     assert isinstance(done.result, RestoreResult)
-    assert done.result.written + done.result.skipped == done.result.compared > 0
+    assert done.result.written + done.result.skipped >= done.result.compared > 0
     assert holds_used_bytes(sample, target)
     assert verify_here(sample, folder / "verify", against=target).status == 0
     assert inventory.look(str(target)).unfinished == ""

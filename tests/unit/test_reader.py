@@ -39,6 +39,9 @@ class MemoryStore:
     def has(self, chunk: bytes) -> bool:
         return chunk in self.frames
 
+    def announce(self, chunk: bytes) -> None:
+        """Nothing to do."""
+
     def put(self, chunk: bytes, frame: bytes) -> None:
         self.frames[chunk] = frame
 

@@ -46,7 +46,7 @@ def compress(data: Buffer, level: int = DEFAULT_LEVEL) -> bytes:
     return compressors[level].compress(data)
 
 
-def decompress(frame: bytes, size: int, name: str) -> bytes:
+def decompress(frame: Buffer, size: int, name: str) -> bytes:
     """Decode one zstd frame that must hold exactly `size` bytes; `name` is the chunk's, for the message.
 
     Raises BadImageError where the frame is cut short, damaged, followed by other bytes or of another size. Never

@@ -1,6 +1,7 @@
 """Where chunks lie: a folder in casync's store layout."""
 
 import ctypes
+import mmap
 import os
 import secrets
 import stat
@@ -13,7 +14,7 @@ from typing import Protocol
 import zstandard
 
 from imaging.behind import WriteBehind, announce, forget
-from imaging.chunk import MAX_CHUNK_SIZE, chunk_id
+from imaging.chunk import MAX_CHUNK_SIZE, Buffer, chunk_id
 from imaging.durable import create, write_all, written
 from imaging.errors import BadImageError, IoError
 
@@ -31,8 +32,11 @@ class ChunkStore(Protocol):
     def has(self, chunk: bytes) -> bool:
         """Whether the chunk of this id is there."""
 
-    def get(self, chunk: bytes, size: int) -> bytes:
-        """The frame of a chunk of `size` plain bytes; raises BadImageError where it is missing."""
+    def get(self, chunk: bytes, size: int) -> Buffer:
+        """The frame of a chunk of `size` plain bytes; raises BadImageError where it is missing.
+
+        It is good until the same thread asks for the next.
+        """
 
     def announce(self, chunk: bytes) -> None:
         """The chunk of this id will be asked for soon; nothing happens where it is not there."""
@@ -93,8 +97,8 @@ class LocalStore:
         except OSError:
             return False  # storing it anew mends it
 
-    def get(self, chunk: bytes, size: int) -> bytes:
-        """The frame of a chunk of `size` plain bytes.
+    def get(self, chunk: bytes, size: int) -> Buffer:
+        """The frame of a chunk of `size` plain bytes; it is good until the same thread asks for the next.
 
         Raises BadImageError where it is missing or far too long, IoError where the medium fails.
         """
@@ -213,24 +217,37 @@ def _id_of(path: Path) -> bytes:
         return b""
 
 
-def _read(path: Path, most: int, *, from_medium: bool = False) -> bytes:
-    """At most so many bytes of a file that may be none: a pipe is not waited for, an endless device not read out."""
+class _Scratch(threading.local):
+    """Memory of each thread that a frame is read into, whole pages: see imaging.pipeline.ChunkBuffer."""
+
+    memory = mmap.mmap(-1, mmap.PAGESIZE)
+
+
+_scratch = _Scratch()
+
+
+def _read(path: Path, most: int, *, from_medium: bool = False) -> memoryview:
+    """At most so many bytes of a file that may be none: a pipe is not waited for, an endless device not read out.
+
+    What is returned is good until this thread reads the next.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    parts = []
     try:
         status = os.fstat(fd)
         if stat.S_ISREG(status.st_mode):
             most = min(most, status.st_size)
             if from_medium:
                 forget(fd, 0, 0)
+        if len(_scratch.memory) < most:
+            _scratch.memory = mmap.mmap(-1, most)
+        view, done = memoryview(_scratch.memory)[:most], 0
         # A file system may give less than what was asked for, and the rest, or an error, only when asked again.
-        while most > 0 and (part := os.read(fd, most)):
-            parts.append(part)
-            most -= len(part)
+        while done < most and (count := os.readv(fd, [view[done:]])):
+            done += count
     finally:
         with suppress(OSError):
             os.close(fd)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return view[:done]
 
 
 def _is_whole(path: Path, chunk: bytes) -> bool:

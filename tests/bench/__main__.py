@@ -70,6 +70,8 @@ def main(argv: list[str]) -> int:
         print("the benchmark needs root: it mounts the disk that it fills", file=sys.stderr)
         return 2
     os.environ["PATH"] += ":/usr/sbin:/sbin"
+    # An installed program has been compiled.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(dir=options.work, prefix="rescue-bench-") as folder:
         os.environ["RESCUE_STATE"] = f"{folder}/state"

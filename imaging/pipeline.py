@@ -170,7 +170,7 @@ class ChunkBuffer:
     def __init__(self) -> None:
         """Start without memory; `prepare` takes what the chunk needs."""
         self._memory = mmap.mmap(-1, mmap.PAGESIZE)
-        self._zeros = b""
+        self._zeros = bytes(mmap.PAGESIZE)
 
     def prepare(self, size: int, ranges: Sequence[tuple[int, int]]) -> memoryview:
         """A view of `size` bytes, zero outside `ranges`, which are offsets in the chunk that will be filled."""

@@ -30,7 +30,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     names = ", ".join(f"{row.number} {row.name}" for row in ROWS)
     parser.add_argument("--only", type=rows, default=ROWS, metavar="ROW[,ROW]", help=f"by number or name: {names}")
-    parser.add_argument("--used", type=float, default=2.25, metavar="GIB", help="files on the disk (%(default)s)")
+    parser.add_argument("--used", type=float, default=3.25, metavar="GIB", help="files on the disk (%(default)s)")
     parser.add_argument("--tree", type=Path, default=Path("/usr"), help="what the disk is filled with (%(default)s)")
     parser.add_argument("--work", type=Path, default=Path("/dev/shm"), help="a tmpfs with 14 GiB free (%(default)s)")
     parser.add_argument("--large", action="store_true", help="the disk of 8 TiB instead of the table")

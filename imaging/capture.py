@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from imaging import chunk, groups, inventory, media
+from imaging import chunk, groups, inventory, marks, media
 from imaging.blockdev import opened
 from imaging.disk import Disk
 from imaging.errors import CancelledError, IoError, RefusedError
@@ -58,7 +58,7 @@ def capture(plan: CapturePlan, report: Reporter, cancel: threading.Event, tool: 
     media.make_writable(path)
     disks = tuple(inventory.look(disk.path, [path]) for disk in plan.disks)
     for shown, now in zip(plan.disks, disks, strict=True):
-        inventory.refuse_if_changed(shown, now)
+        marks.refuse_if_changed(shown, now)
     plan_capture(disks, path, plan.label, plan.level, only=plan.only)
     library = Library.open_or_create(path)
     image_id, writer = _begin(library)
@@ -174,7 +174,7 @@ def _end_orderly(job: _Job) -> None:
 
 def _capture_disk(job: _Job, image_id: str, disk: Disk, only: Sequence[int]) -> ImagedDisk:
     with opened(disk.path) as fd:
-        mark = inventory.write_mark(fd)
+        mark = marks.write_mark(fd)
         job.report.step(f"Reading what is used on {disk.name}")
         found = survey(disk, fd, only, stop_if_asked=partial(_stop_if_asked, job))
         _tell_notes(job, disk, found.volumes)
@@ -186,9 +186,9 @@ def _capture_disk(job: _Job, image_id: str, disk: Disk, only: Sequence[int]) -> 
         )
         files = _store_chunks(job, disk, ends, found.used, salvage)
         job.report.finish_step()
-        fingerprint, failing = inventory.ends(fd)
+        fingerprint, failing = marks.ends(fd)
         changed = fingerprint != disk.fingerprint and failing == disk.failing
-        if changed or inventory.write_mark(fd) != mark:
+        if changed or marks.write_mark(fd) != mark:
             raise IoError(
                 f"{disk.name} was written to while it was captured",
                 code="source-changed",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from imaging import inventory, media, window
+from imaging import inventory, marks, media, window
 from imaging.blockdev import size_of
 from imaging.content import Content
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError, of_system
@@ -122,7 +122,7 @@ def refuse_unless_as_shown(plan: RestorePlan, image: Image) -> None:
                 raise RefusedError(f"{pair.target.path} was made since the plan was shown", code="disk-changed")
             continue
         now = inventory.look(pair.target.path, [library])
-        inventory.refuse_if_changed(pair.target, now)
+        marks.refuse_if_changed(pair.target, now)
         if pair.partitions:
             if plan_again(library, image, pair, now) != pair.partitions:
                 raise RefusedError(f"the partitions of {now.name} are not where they were", code="disk-changed")
@@ -184,7 +184,7 @@ class _Restore:
         """Names of devices can move between the look and the exclusive open: what is open now decides."""
         if size_of(target.fileno()) != self.pair.target.size:
             raise RefusedError(f"{target.path} has another size than was shown", code="disk-changed")
-        if not self.pair.create and inventory.fingerprint(target.fileno()) != self.pair.target.fingerprint:
+        if not self.pair.create and marks.fingerprint(target.fileno()) != self.pair.target.fingerprint:
             raise RefusedError(f"{target.path} was written to since the plan was shown", code="disk-changed")
 
     def _refuse_too_small(self, target: Medium, pieces: Sequence[tuple[int, bytes]]) -> None:

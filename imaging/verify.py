@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imaging import inventory
+from imaging import inventory, marks
 from imaging.behind import forget
 from imaging.blockdev import opened, read_exactly
 from imaging.content import Content
@@ -41,7 +41,7 @@ def verify(plan: VerifyPlan, report: Reporter, cancel: threading.Event) -> Verif
         if plan.against is None:
             _verify_chunks(content, plan.deep, bad, counts, tell, report, cancel)
         else:
-            inventory.refuse_if_changed(plan.against, inventory.look(plan.against.path))
+            marks.refuse_if_changed(plan.against, inventory.look(plan.against.path))
             for part in _parts(content, plan):
                 _compare(part, counts, tell, report, cancel)
     tell.rest()

@@ -21,7 +21,7 @@ from imaging.library import DamagedImage, Library, discover
 from imaging.manifest import Image
 from imaging.partitions import plan_restore_partitions, plan_verify
 from imaging.plan import Plan, RestorePlan
-from rescue import chosen, follow, outlook, report
+from rescue import chosen, follow, outcome, outlook, report
 from rescue.lookahead import look_ahead, value
 
 
@@ -392,5 +392,5 @@ def cancel(options: Namespace) -> int:
     if options.json:
         _print_json(finished)
     else:
-        _print_lines(report.result_lines(finished))
+        _print_lines(outcome.result_lines(finished))
     return ExitStatus.DONE if finished.status == ExitStatus.CANCELLED else finished.status

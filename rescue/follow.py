@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from imaging.errors import ExitStatus
 from imaging.events import AnyEvent, Finished, Progress, encode
 from imaging.jobs import Job, JobState
-from rescue import report
+from rescue import outcome
 
 _POLL = 0.03
 _LINE_EVERY = 5.0
@@ -53,7 +53,7 @@ def follow(job: Job, *, json: bool, interrupt_cancels: bool) -> int:
         return ExitStatus.DONE
     if not json:
         out = sys.stdout if finished.status == ExitStatus.DONE else sys.stderr
-        for line in report.result_lines(finished):
+        for line in outcome.result_lines(finished):
             print(line, file=out)
     return finished.status
 
@@ -111,4 +111,4 @@ class _Lines:
             if time.monotonic() - self._told < _LINE_EVERY:
                 return
             self._told = time.monotonic()
-        print(report.event_line(event), flush=True)
+        print(outcome.event_line(event), flush=True)

@@ -5,7 +5,7 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingCo
 from rich.progress import Progress as Bars
 
 from imaging.events import AnyEvent, Finished, Log, Progress, Started, Step
-from rescue import report
+from rescue import outcome, report
 
 
 class ProgressBar:
@@ -45,6 +45,6 @@ class ProgressBar:
             case Progress():
                 self._bars.update(self._task, completed=event.done)
             case Log() | Started():
-                self._bars.console.print(report.event_line(event), markup=False)
+                self._bars.console.print(outcome.event_line(event), markup=False)
             case Finished():
                 self._bars.remove_task(self._task)

@@ -12,7 +12,7 @@ from imaging.events import Finished
 from imaging.plan import CapturePlan, Plan, RestorePlan, VerifyPlan
 from rescue.feed import Feed
 from rescue.formats import clean
-from rescue.report import result_lines
+from rescue.outcome import result_lines
 from rescue.screens.base import RescueScreen, text
 from rescue.widgets.act import Act, Acts
 

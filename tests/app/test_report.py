@@ -8,7 +8,7 @@ from msgspec import structs
 from imaging.disk import Content, PartitionTable, TableKind
 from imaging.events import CaptureResult, CheckedVolume, Log, Progress, RestoreResult, Started, Step, Verdict
 from imaging.plan import CapturePlan, VerifyPlan
-from rescue import formats, report
+from rescue import formats, outcome, report
 from tests.app import machine as m
 
 
@@ -145,7 +145,9 @@ def test_the_result_says_what_was_found_in_each_file_system() -> None:
         ),
         CheckedVolume(disk="sda", number=3, name="partition 3 of sda", kind="", verdict=Verdict.NOT_CHECKED),
     )
-    lines = report.result_lines(structs.replace(m.CAPTURED, result=structs.replace(m.CAPTURED.result, checked=checked)))
+    lines = outcome.result_lines(
+        structs.replace(m.CAPTURED, result=structs.replace(m.CAPTURED.result, checked=checked))
+    )
     at = lines.index("File systems:")
     assert lines[at + 1 : at + 5] == [
         "    partition 1 of sda   vfat  clean",
@@ -162,7 +164,7 @@ def test_the_plan_of_a_verification_writes_nothing() -> None:
 
 
 def test_the_result_of_a_restore_counts_compared_skipped_and_written() -> None:
-    assert report.result_lines(m.RESTORED) == [
+    assert outcome.result_lines(m.RESTORED) == [
         "clean install was restored to sda",
         "State: sda holds the whole image",
         "Compared: 6,000 chunks, of which 5,000 held the right bytes already",
@@ -173,7 +175,7 @@ def test_the_result_of_a_restore_counts_compared_skipped_and_written() -> None:
 
 
 def test_a_failure_says_what_happened_the_state_and_what_to_do() -> None:
-    assert report.result_lines(m.FAILED) == [
+    assert outcome.result_lines(m.FAILED) == [
         "writing to sda failed at 12.0 GB: Input/output error",
         "State: sda holds half a system",
         "What to do: check the cable, or replace the disk",
@@ -181,26 +183,26 @@ def test_a_failure_says_what_happened_the_state_and_what_to_do() -> None:
 
 
 def test_the_result_of_a_capture_says_what_was_new_to_the_library() -> None:
-    assert "New to the library: 4,000 chunks, 9.0 GB compressed; 6,000 were there already" in report.result_lines(
+    assert "New to the library: 4,000 chunks, 9.0 GB compressed; 6,000 were there already" in outcome.result_lines(
         m.CAPTURED
     )
 
 
 def test_only_the_first_bad_chunks_are_named() -> None:
-    lines = report.result_lines(m.VERIFIED_BAD)
+    lines = outcome.result_lines(m.VERIFIED_BAD)
     assert "Corrupt or missing: 10 chunks" in lines
     assert "    and 2 more" in lines
 
 
 def test_each_event_is_one_line() -> None:
-    assert report.event_line(Started(time=0, job="7", kind="restore", title="Restore x")) == "Restore x (job 7)"
-    assert report.event_line(Step(time=0, name="Restoring sda", total=2000)) == "Restoring sda (2.0 kB)"
-    assert report.event_line(Progress(time=0, done=500, total=2000, moved=100)).startswith(" 25 %  500 B of 2.0 kB")
-    assert report.event_line(Log(time=0, message="slow\x07", level="warning")) == "warning: slow?"
-    assert report.event_line(m.FAILED).startswith("failed: writing to sda")
+    assert outcome.event_line(Started(time=0, job="7", kind="restore", title="Restore x")) == "Restore x (job 7)"
+    assert outcome.event_line(Step(time=0, name="Restoring sda", total=2000)) == "Restoring sda (2.0 kB)"
+    assert outcome.event_line(Progress(time=0, done=500, total=2000, moved=100)).startswith(" 25 %  500 B of 2.0 kB")
+    assert outcome.event_line(Log(time=0, message="slow\x07", level="warning")) == "warning: slow?"
+    assert outcome.event_line(m.FAILED).startswith("failed: writing to sda")
 
 
 def test_a_restore_that_had_nothing_to_write_does_not_say_that_it_was_checked() -> None:
     result = RestoreResult(image="i", compared=6, skipped=6, written=0, written_bytes=0, read_back=True, seconds=3.0)
-    assert "Checked" in " ".join(report.result_lines(m.RESTORED))
-    assert "hecked" not in " ".join(report.result_lines(structs.replace(m.RESTORED, result=result)))
+    assert "Checked" in " ".join(outcome.result_lines(m.RESTORED))
+    assert "hecked" not in " ".join(outcome.result_lines(structs.replace(m.RESTORED, result=result)))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from imaging import capture, inventory, jobs, media, planner, writer
+from imaging import capture, inventory, jobs, marks, media, planner, writer
 from imaging.blockdev import opened
 from imaging.disk import Disk, DiskId, Mount, PartitionTable, Role, TableKind
 from imaging.errors import RefusedError
@@ -348,13 +348,13 @@ def test_a_source_that_is_written_to_while_it_is_captured_makes_no_image(
 @pytest.mark.root
 def test_the_write_mark_of_a_device_changes_with_writes_alone(tmp_path: Path, loop: str) -> None:
     with opened(loop) as fd:
-        before = inventory.write_mark(fd)
+        before = marks.write_mark(fd)
         inventory.look(loop)
         run("partclone.ext4", "-D", "-s", loop, "-O", tmp_path / "map", "-L", tmp_path / "log")
         os.sync()
-        assert inventory.write_mark(fd) == before
+        assert marks.write_mark(fd) == before
         with Path(loop).open("r+b") as device:
             device.seek(20 * MIB)
             device.write(b"1")
             device.flush()
-            assert inventory.write_mark(fd) != before
+            assert marks.write_mark(fd) != before

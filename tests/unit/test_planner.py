@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from imaging import inventory, plan, planner
+from imaging import marks, plan, planner
 from imaging.disk import DiskId, Mount, Role, TableKind
 from imaging.errors import RefusedError, UsageError
 from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_image, an_imaged_disk
@@ -166,7 +166,7 @@ def test_gpt_needs_room_for_its_copy_after_the_last_partition() -> None:
 def test_a_disk_that_cannot_be_read_any_more_is_not_said_to_have_been_written_to() -> None:
     gone = a_disk(fingerprint="", table=a_table(kind=TableKind.NONE), problem="/dev/sda cannot be opened: I/O error")
     with pytest.raises(RefusedError, match="cannot be opened: I/O error") as error:
-        inventory.refuse_if_changed(a_disk(), gone)
+        marks.refuse_if_changed(a_disk(), gone)
     assert error.value.code == "unreadable-disk"
 
 

@@ -220,7 +220,9 @@ def _id_of(path: Path) -> bytes:
 class _Scratch(threading.local):
     """Memory of each thread that a frame is read into, whole pages: see imaging.pipeline.ChunkBuffer."""
 
-    memory = mmap.mmap(-1, mmap.PAGESIZE)
+    def __init__(self) -> None:
+        """Called in each thread: what the class held would be the same for all."""
+        self.memory = mmap.mmap(-1, mmap.PAGESIZE)
 
 
 _scratch = _Scratch()

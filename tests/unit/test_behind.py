@@ -3,14 +3,18 @@
 import errno
 import os
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from imaging import behind, writer
 from imaging.behind import WriteBehind
+from imaging.chunk import chunk_id, compress, decompress
 from imaging.pipeline import run_all
 from imaging.probing import Probing
+from imaging.stores import LocalStore
 from imaging.writer import opened
 
 
@@ -119,3 +123,22 @@ def test_every_item_is_announced_before_its_turn_but_the_first() -> None:
     assert sorted(worked) == list(items)
     assert announced
     assert sorted(announced) == list(items)[100 - len(announced) :]
+
+
+def test_threads_that_read_small_chunks_at_once_each_get_their_own(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    data = {chunk_id(bytes([i]) * 1000): bytes([i]) * 1000 for i in range(8)}
+    for name, plain in data.items():
+        store.put(name, compress(plain))
+    store.sync()
+    names = list(data) * 300
+
+    def make_worker() -> Callable[[int], None]:
+        def work(i: int) -> None:
+            frame = store.get(names[i], 1000)
+            time.sleep(0)  # let another thread read meanwhile
+            assert decompress(frame, 1000, "x") == data[names[i]]
+
+        return work
+
+    run_all(range(len(names)), make_worker, threading.Event())

@@ -141,9 +141,10 @@ class Content:
         head = max((end for start, end in self.table if start == 0), default=unfinished.SIZE)
         away = [(0, unfinished.render(image_id) + bytes(max(0, head - unfinished.SIZE)))]
         last = size - size % sector - sector
-        if last >= head and not self.body.overlaps(last, size):
+        if last >= head:
             away.append((last, bytes(size - last)))
-        return away
+        anew = Extents((at, at + len(data)) for at, data in self.table_pieces(size))
+        return [(low, data[low - at : high - at]) for at, data in away for low, high in anew.within(at, at + len(data))]
 
     def _pieces(self, table: Extents) -> list[tuple[int, bytes]]:
         """The table's bytes as the image has them, from the last to the first; the first sector stands alone."""

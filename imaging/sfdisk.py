@@ -130,7 +130,8 @@ def table_extents(fd: int, table: PartitionTable, size: int, sector: int) -> Ext
             return Extents([(0, min(size, 128 << 10))])
         case TableKind.MBR:
             # The second sector, too: what a GPT that stood there before left behind must not outlive a restore.
-            return Extents([(0, min(size, 2 * sector)), *_ebr_sectors(fd, table, size, sector), *tail])
+            second = Extents([(sector, min(size, 2 * sector))]).minus(held)
+            return Extents([(0, min(size, sector)), *second, *_ebr_sectors(fd, table, size, sector), *tail])
         case TableKind.GPT:
             # UEFI 2.10, 5.3.2: the header says where its entries lie; the copy's does so, too.
             last = size - size % sector - sector

@@ -19,7 +19,7 @@ from imaging.manifest import Image
 from imaging.partitions import plan_restore_partitions, plan_verify
 from imaging.plan import RestorePlan
 from imaging.writer import Target
-from tests.command import Outcome
+from tests.command import Outcome, run_rescue
 from tests.disks import MIB, blank, looped, partition, run
 from tests.faults.killing import kill, kill_after, start, wait_for_step
 from tests.faults.proof import extract
@@ -430,3 +430,32 @@ def test_a_partition_that_the_kernel_has_elsewhere_is_refused(captured: Sample, 
         assert (done.status, done.code) == (3, "disk-changed")
         assert "older table" in done.hint
         assert target.read_bytes() == before
+
+
+@pytest.mark.parametrize("larger", [0, 4 * MIB])
+def test_a_partition_that_is_kept_up_to_the_disks_last_byte_loses_none(tmp_path: Path, larger: int) -> None:
+    size = 24 * MIB
+    disk = partition(blank(tmp_path / "pc.img", size), "label: dos\nstart=1, size=8191\nstart=8192, size=40960\n")
+    with disk.open("r+b") as file:
+        file.seek(512)
+        file.write(b"\x11" * (8191 * 512))
+        file.write(b"\x55" * (40960 * 512))
+    library = tmp_path / "library"
+    for chosen, kept in ((1, 2), (2, 1)):
+        words = ("capture", disk, "--library", library, "--partition", chosen, "--json")
+        image = run_rescue(*words).events[-1]["result"]["image"]
+        target = tmp_path / f"target{chosen}.img"
+        target.write_bytes(disk.read_bytes())
+        with target.open("r+b") as file:
+            file.truncate(size + larger)
+            starts = {1: (512, 8191 * 512), 2: (8192 * 512, 40960 * 512)}
+            file.seek(starts[chosen][0] + 4096)
+            file.write(b"damaged")
+            file.seek(starts[kept][0])
+            file.write(b"\x77" * starts[kept][1])
+        run_rescue("restore", image, target, "--library", library, "--erase", target.name, "--json")
+        found = target.read_bytes()
+        start, length = starts[kept]
+        assert found[start : start + length] == b"\x77" * length
+        start, length = starts[chosen]
+        assert found[start : start + length] == disk.read_bytes()[start : start + length]

@@ -18,7 +18,8 @@ _NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ESPIPE)
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 
-Then = Callable[[], object]
+Then = Callable[[bool], object]
+"""Told whether the range is on the medium; called once in any case, so that it can let go of what it holds."""
 
 
 class WriteBehind:
@@ -35,11 +36,11 @@ class WriteBehind:
         self._queue: deque[tuple[int, int, int, Then]] = deque()
 
     def wrote(self, fd: int, start: int, size: int, then: Then) -> None:
-        """A range was written: `then` is called, in some thread, once it left memory. Raises OSError for any range."""
+        """A range was written; `then` is called, in some thread, once it left memory. Raises OSError for any range."""
         try:
             _sync(fd, start, size, _WRITE)
         except OSError:
-            then()
+            then(False)
             raise
         with self._lock:
             self._queue.append((fd, start, size, then))
@@ -66,9 +67,11 @@ class WriteBehind:
 def _bring_down(fd: int, start: int, size: int, then: Then) -> None:
     try:
         _sync(fd, start, size, _WAIT_BEFORE | _WRITE | _WAIT_AFTER)
-        forget(fd, start, size)
-    finally:
-        then()
+    except OSError:
+        then(False)
+        raise
+    forget(fd, start, size)
+    then(True)
 
 
 def _sync(fd: int, start: int, size: int, how: int) -> None:

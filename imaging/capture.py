@@ -169,7 +169,8 @@ def _end_orderly(job: _Job) -> None:
         job.store.sync()
     except IoError:
         return
-    job.writer.end()
+    if not job.store.lost:
+        job.writer.end()
 
 
 def _capture_disk(job: _Job, image_id: str, disk: Disk, only: Sequence[int]) -> ImagedDisk:

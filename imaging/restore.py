@@ -12,6 +12,7 @@ import time
 from array import array
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from imaging import inventory, marks, media, window
@@ -221,9 +222,13 @@ class _Restore:
                 self.written.append(i)
             self.counts.add("written")
             self.counts.add("written_bytes", size)
-            target.bring_down(ranges[0][0], ranges[-1][1] - ranges[0][0], lambda: self.report.advance(size, size))
+            target.bring_down(ranges[0][0], ranges[-1][1] - ranges[0][0], partial(self._brought, size))
 
         return work
+
+    def _brought(self, size: int, on_medium: bool) -> None:
+        if on_medium:
+            self.report.advance(size, size)
 
     def _announce(self, i: int) -> None:
         """Have what comes next read meanwhile: of the library while chunks differ, of the target while none does."""

@@ -6,8 +6,8 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -47,6 +47,10 @@ class ChunkStore(Protocol):
     def sync(self) -> None:
         """Return once all that was put is on the medium; raises IoError."""
 
+    @property
+    def lost(self) -> bool:
+        """Whether the medium ever said that it lost something that was put."""
+
     def named_since(self, when: float) -> Sequence[bytes]:
         """The ids of the chunks that were stored since `when` (seconds since the epoch); raises IoError."""
 
@@ -73,6 +77,7 @@ class LocalStore:
         self._lock = threading.Lock()
         self._announced: set[bytes] = set()
         self._behind = WriteBehind(_BEHIND)
+        self._lost = False
 
     def path(self, chunk: bytes) -> Path:
         """Where the chunk of this id lies."""
@@ -152,7 +157,8 @@ class LocalStore:
                 os.close(fd)
                 temporary.unlink(missing_ok=True)
                 raise
-            self._behind.wrote(fd, 0, len(frame), lambda: os.close(fd))
+            with self._noted():
+                self._behind.wrote(fd, 0, len(frame), lambda _: os.close(fd))
         self._not_counted.discard(chunk)
 
     def named_since(self, when: float) -> Sequence[bytes]:
@@ -175,8 +181,11 @@ class LocalStore:
         path = self.path(chunk)
         try:
             looked_at = path.stat()
-            if _is_whole(path, chunk) or not os.path.samestat(looked_at, path.stat()):
-                return False  # whole, or stored anew by another capture while it was looked at
+            # Twice, for an image may need it: a bit can flip on the way.
+            if _is_whole(path, chunk) or _is_whole(path, chunk, from_medium=True):
+                return False
+            if not os.path.samestat(looked_at, path.stat()):
+                return False  # stored anew by another capture while it was looked at
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -198,15 +207,34 @@ class LocalStore:
     def sync(self) -> None:
         """One syncfs(2) for all chunks; raises IoError where the medium reports that it lost any."""
         with written(self._root):
-            self._behind.drain()
             self._root.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                if _libc.syncfs(fd):
-                    code = ctypes.get_errno()
-                    raise OSError(code, os.strerror(code))
-            finally:
-                os.close(fd)
+            with self._noted():
+                self._behind.drain()
+                _sync_all(self._root)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the medium ever said that it lost something: the kernel says so once, a later sync finds all well."""
+        return self._lost
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            self._lost = True
+            raise
+
+
+def _sync_all(folder: Path) -> None:
+    """Bring the file system that holds a folder down to its medium; raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if _libc.syncfs(fd):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+    finally:
+        os.close(fd)
 
 
 def _id_of(path: Path) -> bytes:
@@ -252,9 +280,9 @@ def _read(path: Path, most: int, *, from_medium: bool = False) -> memoryview:
     return view[:done]
 
 
-def _is_whole(path: Path, chunk: bytes) -> bool:
+def _is_whole(path: Path, chunk: bytes, *, from_medium: bool = False) -> bool:
     """Whether a file holds the chunk; raises OSError where it cannot be read."""
-    frame = _read(path, MAX_CHUNK_SIZE + _FRAME_SLACK)
+    frame = _read(path, MAX_CHUNK_SIZE + _FRAME_SLACK, from_medium=from_medium)
     try:
         size = zstandard.frame_content_size(frame)
         if not 0 < size <= MAX_CHUNK_SIZE:

@@ -37,7 +37,7 @@ class Medium(Protocol):
     def is_hole(self, start: int, end: int) -> bool:
         """Whether it is known that nothing was ever written there: it reads as zeros."""
 
-    def bring_down(self, start: int, size: int, then: Callable[[], object]) -> None:
+    def bring_down(self, start: int, size: int, then: Callable[[bool], object]) -> None:
         """Let a written range leave memory; `then` is called once it is on the medium. Raises IoError for any range."""
 
     def sync(self) -> None:
@@ -102,7 +102,7 @@ class Window:
         low = self._place(start, end - start)
         return self._target.is_hole(low, low + end - start)
 
-    def bring_down(self, start: int, size: int, then: Callable[[], object]) -> None:
+    def bring_down(self, start: int, size: int, then: Callable[[bool], object]) -> None:
         """Let a written range leave memory; `then` is called once it is on the medium. Raises IoError for any range."""
         self._target.bring_down(self._place(start, size), size, then)
 

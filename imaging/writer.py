@@ -54,7 +54,7 @@ class Target:
         """Whether it was known, when this was opened, that nothing was ever written there: it read as zeros."""
         return self._regular_file and not self._data.overlaps(start, end)
 
-    def bring_down(self, start: int, size: int, then: Callable[[], object]) -> None:
+    def bring_down(self, start: int, size: int, then: Callable[[bool], object]) -> None:
         """Let a written range leave memory; `then` is called once it is on the medium. Raises IoError for any range."""
         with written(self.path):
             self._behind.wrote(self._fd, start, size, then)

@@ -1,12 +1,13 @@
 """Library disks that fill up, turn read-only or go away while they are used."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from imaging import inventory, jobs, planner
+from imaging import inventory, jobs, planner, stores
 from imaging.events import CaptureResult, Finished
 from imaging.jobs import Job
 from tests.command import run_rescue
@@ -169,3 +170,20 @@ def test_a_library_on_a_read_only_medium_can_be_restored_from(captured: Sample, 
         target = blank(tmp_path / "target.img", DISK_SIZE)
         assert restore_here(sample, target, tmp_path / "restore").status == 0
         assert verify_here(sample, tmp_path / "verify").status == 0
+
+
+def test_what_the_medium_lost_is_looked_at_twice_though_the_next_sync_finds_all_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = sample_disk(tmp_path / "pc.img", megabytes=2)
+    answers = [OSError(errno.EIO, os.strerror(errno.EIO))]
+
+    def sync_all(_: Path) -> None:
+        if answers:
+            raise answers.pop()
+
+    monkeypatch.setattr(stores, "_sync_all", sync_all)
+    done = capture_here(disk, tmp_path / "library", tmp_path / "job")
+    assert (done.status, done.code) == (5, "write-failed")
+    assert not answers
+    assert len(list((tmp_path / "library" / "writers").iterdir())) == 1

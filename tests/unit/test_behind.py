@@ -25,7 +25,7 @@ def test_a_range_is_told_of_once_more_than_depth_follow_it(tmp_path: Path) -> No
         file.write(bytes(5 * 4096))
         file.flush()
         for i in range(5):
-            queue.wrote(file.fileno(), i * 4096, 4096, lambda i=i: told.append(i))  # type: ignore[misc]
+            queue.wrote(file.fileno(), i * 4096, 4096, lambda _, i=i: told.append(i))  # type: ignore[misc]
         assert told == [0, 1, 2]
         queue.drain()
     assert told == [0, 1, 2, 3, 4]
@@ -36,7 +36,7 @@ def test_what_cannot_bring_down_a_part_is_no_failure() -> None:
     told: list[str] = []
     queue = WriteBehind(1)
     try:
-        queue.wrote(writing, 0, 1, lambda: told.append("done"))
+        queue.wrote(writing, 0, 1, lambda _: told.append("done"))
         queue.drain()
     finally:
         os.close(reading)
@@ -58,7 +58,7 @@ def test_a_failure_is_raised_after_every_range_was_told_of(monkeypatch: pytest.M
     with (tmp_path / "disk").open("wb") as file:
         file.truncate(3 * 4096)
         for i in range(3):
-            queue.wrote(file.fileno(), i * 4096, 4096, lambda i=i: told.append(i))  # type: ignore[misc]
+            queue.wrote(file.fileno(), i * 4096, 4096, lambda _, i=i: told.append(i))  # type: ignore[misc]
         with pytest.raises(OSError, match="Input/output error"):
             queue.drain()
     assert told == [0, 1, 2]

@@ -45,6 +45,10 @@ class MemoryStore:
     def put(self, chunk: bytes, frame: bytes) -> None:
         self.frames[chunk] = frame
 
+    @property
+    def lost(self) -> bool:
+        return False
+
     def sync(self) -> None:
         """Nothing to do."""
 

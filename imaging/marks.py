@@ -72,7 +72,12 @@ def refuse_if_changed(shown: Disk, now: Disk) -> None:
         raise RefusedError(what, code="disk-changed", hint=hint)
     if now.problem and not shown.problem:
         raise RefusedError(f"{now.name} cannot be used any more: {now.problem}", code="unreadable-disk", hint=hint)
-    if shown.fingerprint != now.fingerprint or (shown.table, shown.content) != (now.table, now.content):
+    # Bad sectors at a disk's ends answer now and then; such a disk is no target.
+    answered_otherwise = shown.failing and now.failing
+    if (shown.fingerprint != now.fingerprint and not answered_otherwise) or (shown.table, shown.content) != (
+        now.table,
+        now.content,
+    ):
         raise RefusedError(f"{now.name} was written to since the plan was shown", code="disk-changed", hint=hint)
 
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 from imaging.behind import announce, forget
-from imaging.blockdev import read_exactly
+from imaging.blockdev import read_exactly, size_of
 from imaging.errors import IoError
 from imaging.extents import Extents
 
@@ -89,19 +89,22 @@ class Salvage:
         return False
 
     def _refuse_if_gone(self, error: IoError) -> None:
-        """A disk that was unplugged fails everywhere: its image would be of zeros. The first sectors were read before.
+        """A disk that was unplugged fails everywhere: its image would be of zeros.
 
-        They are asked for anew, not taken from memory.
+        Its first, middle and last sector are asked for anew, not taken from memory: all of them have to fail.
         """
-        forget(self._fd, 0, _PIECE)
-        try:
-            read_exactly(self._fd, memoryview(bytearray(self._sector)), 0)
-        except IoError:
-            raise IoError(
-                f"{self._name} does not answer any more: {error.message}",
-                code="source-gone",
-                hint="check its cable and power, and capture it again",
-            ) from error
+        size = size_of(self._fd)
+        for at in {0, size // 2 - size // 2 % self._sector, size - size % self._sector - self._sector}:
+            forget(self._fd, max(0, at), self._sector)
+            try:
+                return read_exactly(self._fd, memoryview(bytearray(self._sector)), max(0, at))
+            except IoError:
+                continue
+        raise IoError(
+            f"{self._name} does not answer any more: {error.message}",
+            code="source-gone",
+            hint="check its cable and power, and capture it again",
+        ) from error
 
 
 def _coarsened(ranges: Extents) -> Extents:

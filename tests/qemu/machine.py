@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pexpect
 
-from .terminal import SerialTerminal
+from .terminal import ENTER, RIGHT, SerialTerminal
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RUN_IN_QEMU = CHECKOUT / "live-image/run-in-qemu"
 
 # A machine that was asked to power off, under emulation on a busy host.
 POWER_OFF_TIMEOUT = 120.0
+
+# Seconds in which an emulated machine on a busy host answers a key, and how often a key may be lost on its way.
+_DRAWN = 3.0
+_TRIES = 3
 
 
 class Machine:
@@ -43,6 +47,21 @@ class Machine:
             while not off() and terminal.seconds < deadline:
                 terminal.look()
         assert off(), f"the machine did not power off within {timeout:.0f} s; its screen:\n{terminal.text}"
+
+    def power_off_from_the_menu(self) -> None:
+        """Choose Power off in the main menu; the focus starts on the harmless answer, and moves when it is drawn."""
+        terminal = self.terminal
+        for _ in range(_TRIES):
+            terminal.press("6")
+            terminal.wait_for("Switch the computer off?", timeout=POWER_OFF_TIMEOUT)
+            terminal.look(_DRAWN)
+            terminal.press(RIGHT)
+            terminal.look(_DRAWN)
+            terminal.press(ENTER)
+            terminal.look(_DRAWN)
+            if "Switch the computer off" in terminal.text or "1-6 or Enter choose" not in terminal.text:
+                break
+        self.wait_for_power_off()
 
     def stop(self) -> None:
         """End the machine whatever it does, as pulling the plug would."""

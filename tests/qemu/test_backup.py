@@ -9,7 +9,7 @@ from tests.disks import MIB, blank, looped, partition, run
 
 from .conftest import Sample
 from .machine import started
-from .terminal import DOWN, ENTER, RIGHT
+from .terminal import DOWN, ENTER
 
 BOOT, STEP, CAPTURE = 420.0, 120.0, 900.0
 START, ROOM = 1 * MIB, 1000 * MIB
@@ -55,10 +55,7 @@ def test_a_computer_is_backed_up_onto_a_usb_disk(stick: Path, sample: Sample, tm
         machine.screenshot("done")
         terminal.press(ENTER)
         terminal.wait_for("Restore an image", timeout=STEP)
-        terminal.press("6")
-        terminal.wait_for("Switch the computer off?", timeout=STEP)
-        terminal.press(RIGHT, ENTER)
-        machine.wait_for_power_off()
+        machine.power_off_from_the_menu()
     run("cmp", disk, sample.disk)
     where = tmp_path / "mounted"
     where.mkdir()

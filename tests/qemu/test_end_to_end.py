@@ -7,7 +7,7 @@ import pytest
 
 from .conftest import LABEL, Sample
 from .machine import Machine, started
-from .terminal import ENTER, RIGHT
+from .terminal import ENTER
 
 SERIAL_NUMBER = "RESCUE-TEST"
 # The first disk's serial number, as the machine reports it.
@@ -59,11 +59,7 @@ def restore_through_the_menu(machine: Machine) -> None:
     machine.screenshot("result")
     terminal.press(ENTER)
     terminal.wait_for("Restore an image", timeout=STEP)
-    terminal.press("6")
-    terminal.wait_for("Switch the computer off?", timeout=STEP)
-    # The focus starts on the harmless answer.
-    terminal.press(RIGHT, ENTER)
-    machine.wait_for_power_off()
+    machine.power_off_from_the_menu()
 
 
 def read_the_marker(machine: Machine, marker: str) -> None:

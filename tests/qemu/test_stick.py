@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import Sample
 from .machine import started
-from .terminal import ENTER, RIGHT
+from .terminal import ENTER
 
 pytestmark = pytest.mark.qemu
 
@@ -78,10 +78,7 @@ def test_the_live_system_leaves_the_machines_disks_as_they_are(stick: Path, samp
         terminal.wait_for("unit-42", timeout=60)
         terminal.press("exit", ENTER)
         terminal.wait_for("Restore an image", timeout=120)
-        terminal.press("6")
-        terminal.wait_for("Switch the computer off?", timeout=60)
-        terminal.press(RIGHT, ENTER)
-        machine.wait_for_power_off()
+        machine.power_off_from_the_menu()
     assert digest(disk) == before
 
 

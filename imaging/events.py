@@ -96,7 +96,7 @@ class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
 
     `written_bytes` counts plain bytes. `tables` counts disks whose partition table had to be written,
     `partitions` the partitions restored alone whose ends had to be. `read_back` says whether what was written was read
-    back and found right.
+    back and found right. `unreadable` counts the bytes of what was restored that the capture could not read: zeros.
     """
 
     image: str
@@ -108,11 +108,13 @@ class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     seconds: float
     tables: int = 0
     partitions: int = 0
+    unreadable: int = 0
 
 
 class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, tag="verify"):
     """What a verification found: `bad` names chunks that are corrupt or missing, the first thousand of `bad_count`;
-    `differing` counts those that a target holds otherwise.
+    `differing` counts those that a target holds otherwise, `unreadable` the bytes of what was verified that the capture
+    could not read: zeros stand for them, and are right.
     """
 
     image: str
@@ -122,6 +124,7 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, tag="verify"):
     differing: int
     seconds: float
     bad_count: int = 0
+    unreadable: int = 0
     checked: tuple[CheckedVolume, ...] = ()
 
 

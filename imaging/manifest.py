@@ -3,6 +3,7 @@
 It is written last: an image without a whole manifest does not exist.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,6 +103,14 @@ class ImagedDisk:
         return tuple(
             p for p in self.table.partitions if p.role is not PartitionRole.EXTENDED and p.number not in stored
         )
+
+    def unreadable_in(self, numbers: Iterable[int] = ()) -> Extents:
+        """Where the disk could not be read: of all of it, or of the volumes alone that bear these numbers."""
+        lost, chosen = Extents(self.unreadable), set(numbers)
+        if not chosen:
+            return lost
+        volumes = [volume for volume in self.volumes if volume.number in chosen]
+        return Extents(part for v in volumes for part in lost.within(v.start, v.start + v.size))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

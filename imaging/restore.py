@@ -71,6 +71,7 @@ def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Res
         written_bytes=counts["written_bytes"],
         tables=counts["tables"],
         partitions=counts["partitions"],
+        unreadable=sum(t.source.unreadable_in(p.volume for p in t.partitions).total for t in plan.targets),
         read_back=plan.read_back,
         seconds=time.monotonic() - began,
     )

@@ -34,9 +34,11 @@ def verify(plan: VerifyPlan, report: Reporter, cancel: threading.Event) -> Verif
     counts = Counter()
     bad: set[bytes] = set()
     tell = _Warnings(report)
+    unreadable = 0
     for disk in image.disks:
         if plan.against is not None and disk.name != plan.disk:
             continue
+        unreadable += disk.unreadable_in(part.volume for part in plan.partitions).total
         content = Content.load(library, image, disk, from_medium=True)
         if plan.against is None:
             _verify_chunks(content, plan.deep, bad, counts, tell, report, cancel)
@@ -52,6 +54,7 @@ def verify(plan: VerifyPlan, report: Reporter, cancel: threading.Event) -> Verif
         bad=tuple(name.hex() for name in sorted(bad)[:_MOST_NAMED]),
         bad_count=len(bad),
         differing=counts["differing"],
+        unreadable=unreadable,
         seconds=time.monotonic() - began,
     )
 

@@ -176,12 +176,19 @@ def _finished(result: Result) -> Finished:
             status, code = ExitStatus.DIFFERS, "differs"
             message = f"The disk differs from the image in {differing} places."
         case VerifyResult():
-            message = "Every chunk is right." if result.checked else "Everything is right."
+            # Zeros that stand for what could not be read are as they were stored, which is not to say right.
+            message = "Every chunk is right." if result.checked or result.unreadable else "Everything is right."
+    if result.unreadable and not isinstance(result, CaptureResult):
+        message = f"{message} {_lost(result.unreadable)}"
     checked = () if isinstance(result, RestoreResult) else result.checked
     if checked and not code:
         status, told, code, hint = _of_check(checked)
         message = f"{message} {told}"
     return Finished(time=time.time(), status=status, message=message, code=code, hint=hint, result=result)
+
+
+def _lost(size: int) -> str:
+    return f"{size:,} bytes could not be read when the image was captured: zeros stand for them."
 
 
 def _of_check(checked: Sequence[CheckedVolume]) -> tuple[ExitStatus, str, str, str]:

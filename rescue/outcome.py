@@ -52,6 +52,11 @@ def pace(size: int, seconds: float) -> str:
     return f"Time: {format_duration(seconds)}{rate}"
 
 
+def lost_figure(result: Result) -> list[str]:
+    """What the capture could not read, where that is so."""
+    return [f"Could not be read: {result.unreadable:,} bytes; zeros stand for them"] if result.unreadable else []
+
+
 def capture_figures(result: CaptureResult) -> list[str]:
     """A capture's figures."""
     known = result.chunks - result.new
@@ -59,7 +64,7 @@ def capture_figures(result: CaptureResult) -> list[str]:
         f"Data: {format_size(result.used)} in {plural(result.chunks, 'chunk')}",
         f"New to the library: {plural(result.new, 'chunk')}, {format_size(result.stored)} compressed; "
         f"{known:,} were there already",
-        *([f"Could not be read: {result.unreadable:,} bytes; zeros stand for them"] if result.unreadable else []),
+        *lost_figure(result),
         *checked_lines(result.checked),
         pace(result.used, result.seconds),
     ]
@@ -77,6 +82,7 @@ def restore_figures(result: RestoreResult) -> list[str]:
         lines.append("Checked: everything written was read back and is right")
     elif result.written:
         lines.append("Not checked: what was written was not read back")
+    lines += lost_figure(result)
     return [*lines, pace(0 if result.skipped else result.written_bytes, result.seconds)]
 
 
@@ -91,6 +97,7 @@ def verify_figures(result: VerifyResult) -> list[str]:
             lines.append(f"{INDENT}and {count - 8:,} more")
     if result.differing:
         lines.append(f"Different on the disk: {plural(result.differing, 'chunk')}")
+    lines += lost_figure(result)
     return [*lines, *checked_lines(result.checked), pace(result.bytes, result.seconds)]
 
 

@@ -74,6 +74,14 @@ def _rows(parts: Iterable[Partition]) -> list[str]:
     return columns(partition_rows(parts), right=frozenset({0, 1}))
 
 
+def damage_lines(disk: ImagedDisk, volumes: Iterable[int] = ()) -> list[str]:
+    """That parts of a disk, or of these volumes alone, could not be read when it was captured, where that is so."""
+    lost = disk.unreadable_in(volumes)
+    if not lost:
+        return []
+    return [f"{INDENT}DAMAGED: {lost.total:,} bytes in {plural(len(lost), 'place')} could not be read and are zeros"]
+
+
 def volume_words(volume: Volume) -> str:
     """One volume of an image: number, content, size."""
     which = f"partition {volume.number}" if volume.number else "all of it, without a table"
@@ -89,6 +97,7 @@ def into_lines(pair: RestoreTarget, title: str) -> list[str]:
         lines += [INDENT + row for row in _rows(p for p in pair.target.table.partitions if p.number == spot.partition)]
         lines.append(f"WRITTEN: disk {clean(pair.source.name)} of the image, {volume_words(volume)}")
         lines.append(f"{INDENT}{format_size(volume.used)} of data{_spare(spot, volume)}")
+        lines += damage_lines(pair.source, [spot.volume])
     return lines
 
 

@@ -9,7 +9,6 @@ from typing import Protocol, assert_never
 
 from imaging import levels
 from imaging.disk import Disk, DiskId, PartitionRole, Role, TableKind
-from imaging.extents import Extents
 from imaging.manifest import Image, ImagedDisk, InnerVolume, Machine, Volume
 from imaging.plan import CapturePlan, Plan, RestorePlan, RestoreTarget, VerifyPlan
 from imaging.planner import OUR_MOUNTS
@@ -28,6 +27,7 @@ from rescue.formats import (
 )
 from rescue.parts import (
     captured_lines,
+    damage_lines,
     erased_partitions,
     imaged_words,
     into_lines,
@@ -210,14 +210,6 @@ def volume_note(volume: Volume | InnerVolume) -> list[str]:
     """How its used bytes were found, where that is worth a line."""
     words = joined(WHERE_FROM.get(volume.map_origin, ""), clean(volume.note), by=": ")
     return [f"{INDENT}{INDENT}({words})"] if words else []
-
-
-def damage_lines(disk: ImagedDisk) -> list[str]:
-    """That parts of a disk could not be read when it was captured, where that is so."""
-    lost = Extents(disk.unreadable)
-    if not lost:
-        return []
-    return [f"{INDENT}DAMAGED: {lost.total:,} bytes in {plural(len(lost), 'place')} could not be read and are zeros"]
 
 
 def imaged_disk_lines(disk: ImagedDisk) -> list[str]:

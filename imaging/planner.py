@@ -243,6 +243,8 @@ def plan_verify(
             raise UsageError(f"say which disk of the image to compare: {', '.join(names)}", code="no-such-disk")
         if not against.fingerprint:
             raise RefusedError(f"{against.name}: {against.problem or 'it cannot be read'}", code="cannot-open")
+    elif disk:
+        raise UsageError("--disk says which disk to compare: give --against, too", code="usage")
     if deep and against is not None:
         raise UsageError(
             "a disk is compared with the image's digests alone: deep is for the image itself", code="usage"

@@ -170,6 +170,11 @@ def test_a_disk_that_cannot_be_read_any_more_is_not_said_to_have_been_written_to
     assert error.value.code == "unreadable-disk"
 
 
+def test_a_disk_to_compare_is_refused_where_there_is_nothing_to_compare_it_with() -> None:
+    with pytest.raises(UsageError, match="give --against, too"):
+        planner.plan_verify(LIBRARY, an_image(), disk="sda")
+
+
 def test_file_systems_are_not_checked_while_a_disk_is_compared() -> None:
     with pytest.raises(UsageError, match="leave --against out"):
         planner.plan_verify(LIBRARY, an_image(), against=a_disk(), check=True)

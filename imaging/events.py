@@ -2,7 +2,8 @@
 
 Every line has `event` (its kind) and `time` (seconds since the epoch). Kinds that a reader does not know are to be
 skipped: later versions add some. `rescue capture --json --forecast` prints one of the kind `forecast` before those of
-the job: an imaging.forecast.Forecast, and in `fit` an imaging.estimate.Fit.
+the job: an imaging.forecast.Forecast, and in `fit` an imaging.estimate.Fit. Where a command fails before its job
+begins, the last line is of the kind `error`, with `code`, `message`, `hint` and `status` in its `error`.
 """
 
 from enum import StrEnum

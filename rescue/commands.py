@@ -30,7 +30,7 @@ def _print_json(value: Any) -> None:
 
 
 def _print_event(kind: str, fields: Mapping[str, Any]) -> None:
-    """A line of our own before those of the job's events."""
+    """A line of our own beside those of the job's events."""
     line = msgspec.json.encode({"event": kind, "time": time.time(), **fields})
     sys.stdout.write(line.decode() + "\n")
 
@@ -41,18 +41,18 @@ def _print_lines(lines: Sequence[str]) -> None:
 
 
 def report_error(error: RescueError, *, json: bool) -> int:
-    """Say what went wrong: to standard error for a person, as an object on standard output for `--json`."""
+    """Say what went wrong: to standard error for a person, as an object on standard output for `--json`.
+
+    The object is one line: it is a whole document where nothing was printed before, and an event after other events.
+    """
     if json:
-        _print_json(
-            {
-                "error": {
-                    "code": error.code,
-                    "message": error.message,
-                    "hint": error.hint,
-                    "status": int(error.exit_status),
-                }
-            }
-        )
+        fields = {
+            "code": error.code,
+            "message": error.message,
+            "hint": error.hint,
+            "status": int(error.exit_status),
+        }
+        _print_event("error", {"error": fields})
     else:
         print(f"rescue: {report.clean(error.message)}", file=sys.stderr)
         if error.hint:

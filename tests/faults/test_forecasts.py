@@ -223,6 +223,24 @@ def test_scripts_get_a_forecast_only_where_they_ask(tmp_path: Path) -> None:
     assert first["disks"][0]["volumes"][0]["note"] == "nothing known stands on it"
 
 
+def test_an_error_after_the_forecast_is_one_more_line_of_json(
+    captured: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    def refuse(_: object) -> None:
+        raise RefusedError("job 7 is at work on pc.img", code="disk-busy")
+
+    monkeypatch.setattr(jobs, "submit", refuse)
+    words = ("capture", captured.disk, "--library", tmp_path / "library", "--json", "--forecast")
+    forecast, error = command(*words, status=3).events
+    assert (forecast["event"], error["event"]) == ("forecast", "error")
+    assert error["error"] == {
+        "code": "disk-busy",
+        "message": "job 7 is at work on pc.img",
+        "hint": None,
+        "status": 3,
+    }
+
+
 def test_a_forecast_that_fails_is_told_and_a_stopped_one_stops_the_command(
     captured: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:

@@ -83,6 +83,7 @@ def test_every_refusal_is_json_with_its_status(
     done = command(*(names.get(word, word) for word in words), "--library", captured.library, "--json", status=status)
     assert done.json["error"]["code"] == code
     assert done.json["error"]["status"] == status
+    assert done.events == [done.json]
     assert done.err == ""
 
 

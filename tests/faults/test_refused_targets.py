@@ -38,7 +38,8 @@ def _refused(sample: Sample, target: str | Path) -> tuple[str, str]:
     name = Path(target).name
     words = ["restore", sample.image_id, target, "--erase", name, "--library", sample.library, "--json"]
     done = run_rescue(*words, status=3)
-    told = done.events[-1] if done.out.startswith('{"event"') else done.json["error"]
+    last = done.events[-1]
+    told = last["error"] if last["event"] == "error" else last
     assert name in told["message"]
     if before:
         assert Path(target).read_bytes() == before

@@ -36,14 +36,29 @@ _START_TIME = 20.0
 
 
 class JobState(StrEnum):
-    """Where a job stands."""
+    """Where a job stands. One that ended with findings has not failed: what it made is kept."""
 
     STARTING = "starting"
     RUNNING = "running"
     DONE = "done"
+    DAMAGED = "done, with damage"
+    DIFFERS = "differs"
+    FILE_SYSTEM_ERRORS = "file system errors"
+    REFUSED = "refused"
     FAILED = "failed"
     CANCELLED = "cancelled"
     DIED = "died"
+
+
+_ENDS: dict[int, JobState] = {
+    ExitStatus.DONE: JobState.DONE,
+    ExitStatus.DAMAGED: JobState.DAMAGED,
+    ExitStatus.DIFFERS: JobState.DIFFERS,
+    ExitStatus.FILE_SYSTEM_ERRORS: JobState.FILE_SYSTEM_ERRORS,
+    ExitStatus.REFUSED: JobState.REFUSED,
+    ExitStatus.CANCELLED: JobState.CANCELLED,
+}
+"""The state by the exit status; every other one is a failure."""
 
 
 def state_folder() -> Path:
@@ -147,13 +162,7 @@ class Job:
         alive = self._locked()
         finished = self.finished
         if finished is not None:
-            match finished.status:
-                case ExitStatus.DONE:
-                    return JobState.DONE
-                case ExitStatus.CANCELLED:
-                    return JobState.CANCELLED
-                case _:
-                    return JobState.FAILED
+            return _ENDS.get(finished.status, JobState.FAILED)
         if alive:
             return JobState.RUNNING
         if not begun and time.time() - self.started < _START_TIME:

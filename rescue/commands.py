@@ -360,7 +360,7 @@ def jobs(options: Namespace) -> int:
         _print_json({"jobs": [_job_value(job) for job in found]})
         return ExitStatus.DONE
     for job in found:
-        print(f"{job.id}  {job.state:<9}  {report.clean(job.title)}")
+        print(f"{job.id}  {job.state:<18}  {report.clean(job.title)}")
     if not found:
         print("There are no jobs.")
     return ExitStatus.DONE

@@ -7,17 +7,20 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.widgets import OptionList
 
-from rescue.backend import DIED, Job
+from rescue.backend import LIVE_STATES, Job
 from rescue.feed import Feed
 from rescue.formats import clean, shortened
 from rescue.screens.base import RescueScreen, text
 from rescue.screens.result import clock
 from rescue.widgets.choices import Choice, Choices
 
+QUIET_STATES = LIVE_STATES | {"done", "cancelled"}
+"""States that nobody has to look into."""
+
 
 def job_row(state: str, started: str, title: str) -> str:
     """One line of the table."""
-    return f" {started:<9}{state:<12}{shortened(title, 56)}"
+    return f" {started:<9}{state:<20}{shortened(title, 48)}"
 
 
 class JobsScreen(RescueScreen):
@@ -80,7 +83,7 @@ result says what state it left behind."""
 
 def job_choice(job: Job, state: str) -> Choice:
     """A job as the list shows it; what went wrong stands out without colour."""
-    loud = state.upper() if state in ("failed", DIED) else state
+    loud = state if state in QUIET_STATES else state.upper()
     return Choice(key=job.id, lines=(job_row(loud, clock(job.started), clean(job.title)),))
 
 

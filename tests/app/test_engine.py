@@ -3,11 +3,18 @@
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from imaging import inventory, media, plan
-from imaging.errors import RescueError
+from imaging.errors import ExitStatus, RescueError
+from imaging.events import Finished, encode
+from imaging.jobs import JobState
+from rescue import cli
 from rescue.engine import engine
-from tests.app.machine import SDA, SDB, restore_plan
+from rescue.feed import States
+from rescue.outcome import event_line
+from rescue.screens.jobs import job_choice
+from tests.app.machine import SDA, SDB, FakeJob, restore_plan
 
 
 def test_jobs_lie_in_the_state_folder(state: Path) -> None:
@@ -47,6 +54,31 @@ def test_nothing_is_mounted_while_a_job_whose_plan_is_damaged_may_be_at_work(
     monkeypatch.setattr(media, "attach", attached.append)
     engine().libraries()
     assert attached == []
+
+
+@pytest.mark.parametrize("status", ExitStatus)
+def test_the_list_of_jobs_says_of_an_end_what_the_end_itself_says(
+    state: Path, capsys: pytest.CaptureFixture[str], status: ExitStatus
+) -> None:
+    folder = state / "jobs" / "1"
+    folder.mkdir(parents=True)
+    (folder / "plan.json").write_bytes(plan.encode(restore_plan(SDA)))
+    finished = Finished(time=1.0, status=status, message="It ended.")
+    (folder / "events.jsonl").write_bytes(encode(finished))
+    assert cli.main(["jobs"]) == 0
+    words = event_line(finished).partition(": ")[0]
+    assert capsys.readouterr().out.startswith(f"1  {words}  ")
+    (job,) = engine().jobs()
+    assert States().of(job) == words
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_what_somebody_has_to_look_into_stands_out_in_a_row_of_80_columns(state: JobState) -> None:
+    job = FakeJob(known_plan=structs.replace(restore_plan(SDA), label="x" * 100), state=state)
+    (line,) = job_choice(job, state).lines
+    quiet = state in ("starting", "running", "done", "cancelled")
+    assert (state if quiet else state.upper()) + " " in line
+    assert len(line) < 80
 
 
 def test_a_folder_that_is_no_library_is_refused(tmp_path: Path) -> None:

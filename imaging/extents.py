@@ -3,9 +3,11 @@
 import struct
 import sys
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from heapq import merge
+from itertools import chain, pairwise, repeat
+from math import inf
 
 from blake3 import blake3
 
@@ -15,6 +17,9 @@ _MAGIC = b"RSCUUSED"
 _VERSION = 1
 _HEADER = struct.Struct("<8sIIQQ")
 _DIGEST = 32
+# Placing one range among others by bisection takes about as long as passing over this many.
+_MANY_TIMES = 8
+_BEYOND = 1 << 64
 
 
 class Extents:
@@ -43,16 +48,42 @@ class Extents:
 
     def _take(self, ranges: Iterable[tuple[int, int]]) -> None:
         starts, ends = self._starts, self._ends
+        last = -inf
         for start, end in ranges:
             if end <= start:
                 continue
-            if ends and start <= ends[-1]:
-                if start < starts[-1]:
-                    raise ValueError(f"the range from {start} follows one from {starts[-1]}")
-                ends[-1] = max(ends[-1], end)
-            else:
+            if start > last:
                 starts.append(start)
                 ends.append(end)
+                last = end
+            elif start < starts[-1]:
+                raise ValueError(f"the range from {start} follows one from {starts[-1]}")
+            elif end > last:
+                ends[-1] = last = end
+
+    @classmethod
+    def _of(cls, starts: "array[int]", ends: "array[int]") -> "Extents":
+        """Hold two arrays as they are: sorted, disjoint, never touching, and nobody else's."""
+        made = cls.__new__(cls)
+        made._starts, made._ends = starts, ends
+        return made
+
+    def _append(self, start: int, end: int) -> None:
+        """Add a range, not empty, that begins where this set ends or later."""
+        if self._ends and self._ends[-1] == start:
+            self._ends[-1] = end
+        else:
+            self._starts.append(start)
+            self._ends.append(end)
+
+    def _extend(self, other: "Extents") -> None:
+        """Add a set that begins where this one ends or later."""
+        if other._starts:
+            touching = bool(self._ends) and self._ends[-1] == other._starts[0]
+            if touching:
+                self._ends.pop()
+            self._starts.extend(other._starts[1:] if touching else other._starts)
+            self._ends.extend(other._ends)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return zip(self._starts, self._ends, strict=True)
@@ -83,15 +114,7 @@ class Extents:
 
     def within(self, start: int, end: int) -> list[tuple[int, int]]:
         """The parts of the set inside `[start, end)`, as `(start, end)` pairs of absolute offsets."""
-        return list(self._parts(start, end))
-
-    def _parts(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        i = max(0, bisect_right(self._starts, start) - 1)
-        while i < len(self._starts) and self._starts[i] < end:
-            low, high = max(start, self._starts[i]), min(end, self._ends[i])
-            if low < high:
-                yield low, high
-            i += 1
+        return list(self.clipped(start, end))
 
     def overlaps(self, start: int, end: int) -> bool:
         """Whether any byte of `[start, end)` is in the set."""
@@ -100,27 +123,87 @@ class Extents:
 
     def shifted(self, by: int) -> "Extents":
         """The set moved by so many bytes."""
-        return Extents.rising((start + by, end + by) for start, end in self)
+        return Extents._of(array("Q", map(by.__add__, self._starts)), array("Q", map(by.__add__, self._ends)))
 
     def union(self, *others: "Extents") -> "Extents":
         """Every byte that is in any of the sets."""
-        return Extents.rising(merge(self, *others))
+        sets = sorted((each for each in (self, *others) if each), key=lambda each: each._starts[0])
+        if all(before.end <= after._starts[0] for before, after in pairwise(sets)):
+            made = Extents()
+            for each in sets:
+                made._extend(each)
+            return made
+        most = max(sets, key=len)
+        fewer = [each for each in sets if each is not most]
+        if sum(map(len, fewer)) * _MANY_TIMES > len(most):
+            return Extents.rising(merge(*sets))
+        return most._with_few(Extents.rising(merge(*fewer)))
+
+    def _with_few(self, few: "Extents") -> "Extents":
+        made, at = Extents(), 0
+        for low, high in few:
+            made._extend(self.clipped(at, low))
+            made._append(low, high)
+            at = high
+        made._extend(self.clipped(at, self.end))
+        return made
 
     def clipped(self, start: int, end: int) -> "Extents":
         """The part of the set inside `[start, end)`."""
-        return Extents.rising(self._parts(start, end))
+        first, after = self._span(start, end)
+        starts, ends = self._starts[first:after], self._ends[first:after]
+        if starts:
+            starts[0], ends[-1] = max(start, starts[0]), min(end, ends[-1])
+        return Extents._of(starts, ends)
+
+    def _span(self, start: int, end: int) -> tuple[int, int]:
+        """The first of the ranges that have bytes in `[start, end)`, and the one after the last."""
+        if start >= end:
+            return 0, 0
+        first = bisect_right(self._ends, start)
+        return first, bisect_left(self._starts, end, first)
 
     def minus(self, other: "Extents") -> "Extents":
         """Every byte of this set that is not in the other."""
-        return Extents.rising(self._left_by(other))
+        # The set of far fewer ranges is walked, the other copied by whole slices: a few cost little of millions.
+        made = Extents()
+        if len(other) * _MANY_TIMES <= len(self):
+            at = 0
+            for low, high in other:
+                made._extend(self.clipped(at, low))
+                at = high
+            made._extend(self.clipped(at, self.end))
+        elif len(self) * _MANY_TIMES <= len(other):
+            for start, end in self:
+                made._extend(other._gaps(start, end))
+        else:
+            made._take(self._left_by(other))
+        return made
 
     def _left_by(self, other: "Extents") -> Iterator[tuple[int, int]]:
+        holes = chain(other, repeat((_BEYOND, _BEYOND)))
+        low, high = next(holes)
         for start, end in self:
             at = start
-            for low, high in other._parts(start, end):
+            while low < end:
                 yield at, low
-                at = high
+                at = max(at, high)
+                if high > end:
+                    break
+                low, high = next(holes)
             yield at, end
+
+    def _gaps(self, start: int, end: int) -> "Extents":
+        """What of `[start, end)`, not empty, is not in the set."""
+        first, after = self._span(start, end)
+        starts, ends = array("Q", (start,)), self._starts[first:after]
+        starts.extend(self._ends[first:after])
+        ends.append(end)
+        if ends[0] <= starts[0]:
+            del starts[0], ends[0]
+        if starts and ends[-1] <= starts[-1]:
+            del starts[-1], ends[-1]
+        return Extents._of(starts, ends)
 
 
 def _little_endian(values: "array[int]") -> bytes:
@@ -174,4 +257,4 @@ def decode(data: bytes, size: int, name: str) -> Extents:
         if not last < start < end <= size:
             raise bad("the used map's ranges overlap, are out of order or lie beyond the disk")
         last = end
-    return Extents.rising(zip(starts, ends, strict=True))
+    return Extents._of(starts, ends)

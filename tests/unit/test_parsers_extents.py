@@ -37,6 +37,49 @@ def test_extents_behave_as_sets_of_bytes(
     assert all(end < start for (_, end), (start, _) in zip(left, list(left)[1:], strict=False))
 
 
+# One set of many ranges and one of few: what is walked, and what is copied by slices, depends on which has more.
+COMB = st.tuples(st.integers(1, 6), st.integers(1, 4), st.integers(0, 60), st.integers(0, 30)).map(
+    lambda comb: [
+        (comb[3] + i * (comb[0] + comb[1]), comb[3] + i * (comb[0] + comb[1]) + comb[0]) for i in range(comb[2])
+    ]
+)
+FEW = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 90)).map(lambda run: (run[0], sum(run))), max_size=6)
+
+
+def _exactly(wanted: set[int]) -> Extents:
+    """The one right form of a set of bytes: its runs, sorted, none of which touches another."""
+    firsts = sorted(at for at in wanted if at - 1 not in wanted)
+    ends = sorted(at + 1 for at in wanted if at + 1 not in wanted)
+    return Extents(zip(firsts, ends, strict=True))
+
+
+@given(st.one_of(COMB, FEW), st.one_of(COMB, FEW), FEW)
+def test_sets_of_many_ranges_and_of_few_go_together(
+    a: list[tuple[int, int]], b: list[tuple[int, int]], c: list[tuple[int, int]]
+) -> None:
+    left, right, more = Extents(a), Extents(b), Extents(c)
+    mine, theirs = _bytes_of(a), _bytes_of(b)
+    assert left.minus(right) == _exactly(mine - theirs)
+    assert left.union(right) == _exactly(mine | theirs)
+    assert left.union(right, more, left) == _exactly(mine | theirs | _bytes_of(c))
+    assert (left, right, more) == (Extents(a), Extents(b), Extents(c))
+
+
+@given(st.one_of(COMB, FEW), st.integers(-5, 500), st.integers(-5, 500), st.integers(0, 1 << 40))
+def test_a_window_of_a_set_can_be_moved(ranges: list[tuple[int, int]], low: int, high: int, by: int) -> None:
+    whole, window = Extents(ranges), _exactly(_bytes_of(ranges) & set(range(low, high)))
+    assert whole.clipped(low, high) == window
+    assert whole.within(low, high) == list(window)
+    assert list(whole.shifted(by)) == [(start + by, end + by) for start, end in whole]
+    assert whole.shifted(by).shifted(-by) == whole
+
+
+def test_sets_that_lie_behind_one_another_are_joined_where_they_touch() -> None:
+    sets = Extents([(6, 8), (9, 12)]), Extents([(0, 2), (4, 6)]), Extents(), Extents([(12, 13)]), Extents([(20, 21)])
+    assert list(Extents().union(*sets)) == [(0, 2), (4, 8), (9, 13), (20, 21)]
+    assert list(sets[1]) == [(0, 2), (4, 6)]
+
+
 @given(RANGES)
 def test_a_used_map_comes_back_and_no_flipped_bit_passes(ranges: list[tuple[int, int]]) -> None:
     encoded = extents.encode(Extents(ranges), SIZE)

@@ -6,10 +6,12 @@ pointed at; what stands on it is recognised from a copy of its ends, and the cal
 """
 
 import tempfile
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
@@ -69,6 +71,33 @@ class _Source:
         return read(self.fd, size, self.offset + at)
 
 
+class Scattered:
+    """A logical volume in several pieces, read through the physical volume that they lie on."""
+
+    __slots__ = ("_firsts", "_pieces", "_read", "_size")
+
+    def __init__(self, physical: lvm.Read, pieces: tuple[tuple[int, int], ...]) -> None:
+        """Take what reads the physical volume, and the pieces in the logical volume's own order."""
+        self._read, self._pieces = physical, pieces
+        # Where each piece begins in the logical volume: there may be thousands, and each read would walk them all.
+        *self._firsts, self._size = accumulate((end - start for start, end in pieces), initial=0)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Read `size` bytes at `offset` of the logical volume; raises IoError beyond its end."""
+        stop = offset + size
+        if offset < 0 or stop > self._size:
+            raise IoError(
+                f"{size} bytes at {offset} lie beyond a logical volume of {self._size} bytes", code="read-failed"
+            )
+        parts = []
+        for i in range(bisect_right(self._firsts, offset) - 1, bisect_left(self._firsts, stop)):
+            (start, end), first = self._pieces[i], self._firsts[i]
+            low, high = max(offset - first, 0) + start, min(stop - first + start, end)
+            if low < high:
+                parts.append(self._read(low, high - low))
+        return b"".join(parts)
+
+
 def physical_map(path: str, fd: int, offset: int, size: int, mapper: Mapper, scattered: ScatteredMapper) -> PhysicalMap:
     """Map the physical volume at `offset` of the disk at `path`; extents of no logical volume are not used.
 
@@ -100,9 +129,9 @@ def _volume(source: _Source, volume: Placed, mapper: Mapper, scattered: Scattere
             return taken, inner(used=taken.total, pieces=pieces, content=content, map_origin="whole", note=why)
         found = mapper(source.path, source.fd, start, volume.size, content)
     else:
-        reader = partial(_read_pieces, source, pieces)
-        content = _sampled(reader, volume.size)
-        found = scattered(reader, volume.size, content)
+        reader = Scattered(source.read, pieces)
+        content = _sampled(reader.read, volume.size)
+        found = scattered(reader.read, volume.size, content)
     used = to_physical(found.used, pieces)
     return used, inner(used=used.total, pieces=pieces, content=content, map_origin=found.origin, note=found.note)
 
@@ -114,19 +143,6 @@ def to_physical(used: Extents, pieces: tuple[tuple[int, int], ...]) -> Extents:
         moved.append(used.clipped(at, at + end - start).shifted(start - at))
         at += end - start
     return Extents().union(*moved)
-
-
-def _read_pieces(source: _Source, pieces: tuple[tuple[int, int], ...], offset: int, size: int) -> bytes:
-    """Read a logical volume; raises IoError beyond its end."""
-    parts, at = [], 0
-    for start, end in pieces:
-        low, high = max(offset, at), min(offset + size, at + end - start)
-        if low < high:
-            parts.append(source.read(start + low - at, high - low))
-        at += end - start
-    if offset < 0 or offset + size > at:
-        raise IoError(f"{size} bytes at {offset} lie beyond a logical volume of {at} bytes", code="read-failed")
-    return b"".join(parts)
 
 
 def _sampled(reader: lvm.Read, size: int) -> Content:

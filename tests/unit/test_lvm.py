@@ -2,6 +2,7 @@
 
 import struct
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from imaging import lvm, lvmgroup, lvmtext
 from imaging.errors import IoError
 from imaging.extents import Extents
-from imaging.lvmmap import to_physical
+from imaging.lvmmap import Scattered, to_physical
 
 MIB = 1 << 20
 SIZE = 64 * MIB
@@ -167,6 +168,48 @@ def test_the_pieces_of_a_volume_move_its_used_bytes() -> None:
         (200, 201),
         (204, 205),
     ]
+
+
+@st.composite
+def scattered(draw: st.DrawFn) -> tuple[bytes, tuple[tuple[int, int], ...]]:
+    """A physical volume, and some pieces of it in any order."""
+    edges = sorted(draw(st.sets(st.integers(0, 200), min_size=2, max_size=24)))
+    runs = list(pairwise(edges))
+    return bytes(range(200)), tuple(draw(st.lists(st.sampled_from(runs), min_size=1, unique=True)))
+
+
+@given(scattered(), st.integers(-3, 210), st.integers(0, 210))
+def test_a_volume_in_pieces_reads_as_if_in_one(
+    volume_in_pieces: tuple[bytes, tuple[tuple[int, int], ...]], offset: int, size: int
+) -> None:
+    physical, pieces = volume_in_pieces
+    asked = []
+
+    def read(at: int, count: int) -> bytes:
+        asked.append((at, count))
+        return physical[at : at + count]
+
+    flat = b"".join(physical[start:end] for start, end in pieces)
+    found = Scattered(read, pieces)
+    assert found.read(0, len(flat)) == flat
+    del asked[:]
+    if offset < 0 or offset + size > len(flat):
+        with pytest.raises(IoError, match=f"beyond a logical volume of {len(flat)} bytes"):
+            found.read(offset, size)
+        assert not asked
+    else:
+        assert found.read(offset, size) == flat[offset : offset + size]
+        assert all(count > 0 and any(a <= at and at + count <= b for a, b in pieces) for at, count in asked)
+
+
+@given(scattered(), st.sets(st.integers(0, 199)))
+def test_used_bytes_of_a_volume_in_pieces_are_found_on_the_disk(
+    volume_in_pieces: tuple[bytes, tuple[tuple[int, int], ...]], used: set[int]
+) -> None:
+    _, pieces = volume_in_pieces
+    places = [at for start, end in pieces for at in range(start, end)]
+    moved = to_physical(Extents((at, at + 1) for at in used), pieces)
+    assert moved == Extents((places[at], places[at] + 1) for at in used if at < len(places))
 
 
 def test_volumes_that_others_stand_on_are_kept_whole() -> None:

@@ -24,7 +24,7 @@ from imaging.planner import plan_capture
 from imaging.previous import newest_capture
 from imaging.salvage import Salvage
 from imaging.stores import ChunkStore
-from imaging.survey import survey, volumes_of
+from imaging.survey import cuts_of, survey, volumes_of
 from imaging.writers import Writer
 
 _ANNOUNCED = 8
@@ -179,8 +179,7 @@ def _capture_disk(job: _Job, image_id: str, disk: Disk, only: Sequence[int]) -> 
         job.report.step(f"Reading what is used on {disk.name}")
         found = survey(disk, fd, only, stop_if_asked=partial(_stop_if_asked, job))
         _tell_notes(job, disk, found.volumes)
-        boundaries = [edge for part in volumes_of(disk) for edge in (part.start, part.end)]
-        ends = chunk.cuts(disk.size, boundaries)
+        ends = cuts_of(disk)
         job.report.step(f"Capturing {disk.name}", found.used.total)
         salvage = Salvage(
             fd, disk.name, disk.physical_sector, partial(_stop_if_asked, job), partial(job.report.log, level="warning")

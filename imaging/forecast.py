@@ -20,7 +20,7 @@ from imaging.manifest import Volume
 from imaging.pipeline import ChunkBuffer, Reporter, busy_chunks, run_all, threads
 from imaging.plan import CapturePlan
 from imaging.previous import Previous, newest_capture
-from imaging.survey import survey, volumes_of
+from imaging.survey import cuts_of, survey, volumes_of
 
 _PROBES = 48
 """New ones: when so many were compressed, it is enough."""
@@ -133,8 +133,7 @@ def _of_disk(disk: Disk, only: Sequence[int], sampler: "_Sampler") -> tuple[Disk
         began = time.monotonic()
         found = survey(disk, fd, only, stop_if_asked=sampler.stop_if_asked)
         surveying = time.monotonic() - began
-        edges = [edge for part in volumes_of(disk) for edge in (part.start, part.end)]
-        cuts = _Cuts(chunk.cuts(disk.size, edges))
+        cuts = _Cuts(cuts_of(disk))
         busy = busy_chunks(cuts, found.used)
         probes = sampler.take(disk, fd, cuts, busy, found.used)
     population = Population(chunks=len(busy), used=found.used.total, threads=threads())

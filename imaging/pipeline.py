@@ -137,7 +137,7 @@ def run_all(
 
 
 def threads() -> int:
-    """More than there are cores, so that some compute while others wait for a disk; each needs some 12 MiB."""
+    """How many threads work: one for each core; while they compute, the kernel reads what was announced."""
     return min(os.cpu_count() or 1, _MOST_THREADS)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from imaging import sfdisk
 from imaging.blockdev import read
+from imaging.chunk import cuts
 from imaging.disk import Disk, Partition, PartitionRole, TableKind
 from imaging.errors import IoError, RefusedError
 from imaging.extents import Extents
@@ -60,6 +61,11 @@ def volumes_of(disk: Disk, only: Sequence[int] = ()) -> Sequence[Partition]:
     if disk.table.kind is TableKind.GPT or disk.table.partitions:
         return [part for part in sfdisk.volumes(disk.table) if not only or part.number in only]
     return [Partition(number=0, start=0, size=disk.size, type="", role=PartitionRole.PRIMARY, content=disk.content)]
+
+
+def cuts_of(disk: Disk) -> Sequence[int]:
+    """Where the chunks of a disk end: they start anew at each partition, whether it is stored or left out."""
+    return cuts(disk.size, [edge for part in volumes_of(disk) for edge in (part.start, part.end)])
 
 
 def _map(

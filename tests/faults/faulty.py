@@ -102,6 +102,7 @@ def _kill_worker(pid: int) -> None:
         os.kill(worker, signal.SIGKILL)
 
 
+# mfusepy has no types, and FUSE's paths are texts that are only handed on: pathlib would normalise them.
 class _Through(mfusepy.Operations):  # type: ignore[misc]
     """The operations on BACK, each after a look at the plan."""
 

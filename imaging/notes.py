@@ -1,0 +1,116 @@
+"""What is noted of an image beside its manifest, which never changes: another label, notes, a pin, the last
+verification.
+
+The file may be missing or damaged: an image is none the worse for it.
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from blake3 import blake3
+
+from imaging.disk import Size
+from imaging.errors import BadImageError, UsageError
+
+FORMAT = 1
+NAME = "notes.json"
+"""The file's, beside the manifest."""
+MOST_BYTES = 64 << 10
+_MOST_LABEL = 200
+_MOST_TEXT = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """How the last verification of the whole image ended; `when` is RFC 3339 in UTC."""
+
+    when: str
+    chunks: Size
+    """Those that were looked at."""
+    bad: Size
+    """Those of them that are corrupt or missing."""
+    job: str = ""
+    deep: bool = False
+    problem: str = ""
+    """What of the image's own files cannot be used, in words; then no chunk may have been looked at."""
+
+    @property
+    def good(self) -> bool:
+        """Whether everything was right."""
+        return not self.bad and not self.problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """What is noted of one image."""
+
+    label: str | None = None
+    """In place of the label that it was captured with; None where that stands."""
+    text: str = ""
+    verified: Verification | None = None
+    pinned: bool = False
+    """Whether it is not to be deleted, by nobody and by no rule."""
+
+
+NOTHING = Notes()
+
+
+def encode(notes: Notes) -> bytes:
+    """Render as JSON: `format`, `notes`, and `digest`, the BLAKE3 of the notes' compact JSON with sorted keys."""
+    value = msgspec.to_builtins(notes)
+    document = {"format": FORMAT, "digest": _digest(value), "notes": value}
+    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+
+
+def decode(data: bytes, name: str) -> Notes:
+    """Parse notes; `name` is the file's, for the message.
+
+    Raises BadImageError where they are cut short, damaged, or (`unknown-version`) of a newer program.
+    """
+
+    def bad(what: str) -> BadImageError:
+        return BadImageError(f"{name}: {what}", code="bad-notes")
+
+    try:
+        document: Any = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise bad(f"the notes are cut short or damaged: {error}") from error
+    if not isinstance(document, dict) or "format" not in document:
+        raise bad("these are not an image's notes")
+    if document["format"] != FORMAT:
+        raise BadImageError(
+            f"{name}: format version {document['format']} is not known to this program (it reads {FORMAT})",
+            code="unknown-version",
+            hint="use a newer version of Rescue",
+        )
+    if document.get("digest") != _digest(document.get("notes")):
+        raise bad("the notes are damaged: their digest does not match")
+    try:
+        return msgspec.convert(document.get("notes"), Notes)
+    except msgspec.ValidationError as error:
+        raise bad(f"the notes are not valid: {error}") from error
+
+
+def label(words: str) -> str:
+    """A label as it is kept; raises UsageError where it is too long or more than a line."""
+    return _line(words, _MOST_LABEL, "label")
+
+
+def text(words: str) -> str:
+    """Notes as they are kept; raises UsageError where they are too long or more than a line."""
+    return _line(words, _MOST_TEXT, "note")
+
+
+def _line(words: str, most: int, what: str) -> str:
+    words = words.strip()
+    if len(words) > most:
+        raise UsageError(f"a {what} has at most {most} characters, this one has {len(words)}", code="too-long")
+    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in words):
+        raise UsageError(f"a {what} is one line of text, without control characters", code="bad-text")
+    return words
+
+
+def _digest(value: object) -> str:
+    return blake3(msgspec.json.encode(value, order="sorted")).hexdigest()

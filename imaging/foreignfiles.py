@@ -1,0 +1,41 @@
+"""What kind of foreign image stands at a path."""
+
+import threading
+from pathlib import Path
+
+from imaging.blockdev import is_block_device, real_path
+from imaging.clonezilla import is_clonezilla, open_clonezilla
+from imaging.durable import reading
+from imaging.errors import RefusedError, UsageError
+from imaging.foreign import MOST_BYTES, ForeignImage
+from imaging.machinedisk import format_of, open_machine
+from imaging.rawfile import open_raw
+
+
+def open_foreign(path: Path, cancel: threading.Event) -> ForeignImage:
+    """Find out what an image is, and open it; nothing of it is changed.
+
+    Raises UsageError where there is none, BadImageError where it is damaged, RefusedError where it is not handled,
+    IoError, and CancelledError once `cancel` is set.
+    """
+    found = _opened(path, cancel)
+    for disk in found.disks:
+        if disk.size is not None and disk.size > MOST_BYTES:
+            raise RefusedError(
+                f"{disk.name} has {disk.size:,} bytes; {MOST_BYTES:,} are the most that can be imported",
+                code="too-large",
+            )
+    return found
+
+
+def _opened(path: Path, cancel: threading.Event) -> ForeignImage:
+    real = real_path(path)
+    with reading(real):
+        if is_block_device(str(real)):
+            raise UsageError(f"{path} is a disk, not an image of one", code="not-a-file", hint="use rescue capture")
+        if is_clonezilla(real):
+            return open_clonezilla(real)
+        if not real.is_file():
+            raise UsageError(f"{path}: there is no such file", code="no-such-file")
+        kind = format_of(real)
+    return open_raw(real) if kind is None else open_machine(real, kind, cancel)

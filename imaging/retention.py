@@ -1,0 +1,138 @@
+"""Which images of a library stay by a rule such as "the last three, and one of each of the last four weeks"."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from imaging.disk import Size
+from imaging.errors import UsageError
+from imaging.manifest import Image
+from imaging.notes import NOTHING, Notes
+
+Group = tuple[str, ...]
+"""Whose images they are: rules count those of one computer's disks apart from those of another's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """How many images of each computer stay: the newest, and the newest of each of the last days, weeks and so on."""
+
+    last: Size = 0
+    daily: Size = 0
+    weekly: Size = 0
+    monthly: Size = 0
+    yearly: Size = 0
+    within_days: Size = 0
+    """All that are not older than so many days stay."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether it says nothing; then nothing may be deleted by it."""
+        return not any((self.last, self.daily, self.weekly, self.monthly, self.yearly, self.within_days))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a rule says of one image: it stays for each of `reasons`, and goes where there is none."""
+
+    image: Image
+    reasons: tuple[str, ...]
+
+    @property
+    def stays(self) -> bool:
+        """Whether the image stays."""
+        return bool(self.reasons)
+
+
+def judge(
+    images: Iterable[Image],
+    notes: Callable[[str], Notes],
+    rule: Rule,
+    now: datetime,
+    *,
+    unnoted: Collection[str] = (),
+) -> Sequence[Verdict]:
+    """What becomes of each image, in the order given.
+
+    Pinned images stay and count for nothing else, and so do those that may be: the `unnoted`, whose notes cannot be
+    used. One that is damaged (its last verification found it bad, or its disk
+    could not be read in full) takes no other's place: it goes only where it would have gone as a whole one. Images
+    whose date cannot be read stay. Days, weeks (ISO 8601) and so on are those of UTC.
+
+    Raises UsageError where the rule is empty.
+    """
+    if rule.empty:
+        raise UsageError(
+            "a rule that keeps nothing would delete every image",
+            code="usage",
+            hint="say what is to stay, such as --keep-last 3",
+        )
+    given = list(images)
+    reasons: dict[str, list[str]] = {image.id: [] for image in given}
+    groups: dict[Group, list[tuple[datetime, Image]]] = {}
+    for image in given:
+        if notes(image.id).pinned:
+            reasons[image.id].append("pinned")
+            continue
+        if image.id in unnoted:
+            reasons[image.id].append("unnoted")
+            continue
+        when = _when(image)
+        if when is None:
+            reasons[image.id].append("undated")
+            continue
+        groups.setdefault(group_of(image), []).append((when, image))
+    for members in groups.values():
+        members.sort(key=lambda pair: (pair[0], pair[1].id), reverse=True)
+        for image_id, reason in _kept(members, notes, rule, now):
+            reasons[image_id].append(reason)
+    return [Verdict(image=image, reasons=tuple(reasons[image.id])) for image in given]
+
+
+def group_of(image: Image) -> Group:
+    """Whose image it is: the computer by its serial number, else its name and model; then its disks."""
+    machine = image.machine
+    computer = (machine.vendor, machine.model, machine.serial or machine.hostname)
+    disks = sorted(disk.id.wwn or f"{disk.id.model} {disk.id.serial}".strip() or disk.name for disk in image.disks)
+    return (*computer, *disks)
+
+
+def _kept(
+    members: Sequence[tuple[datetime, Image]], notes: Callable[[str], Notes], rule: Rule, now: datetime
+) -> Iterable[tuple[str, str]]:
+    """The images of one group that stay, newest first, each with a reason."""
+    periods: tuple[tuple[str, int, Callable[[datetime], object]], ...] = (
+        ("last", rule.last, lambda when: when),
+        ("daily", rule.daily, lambda when: when.date()),
+        ("weekly", rule.weekly, lambda when: when.isocalendar()[:2]),
+        ("monthly", rule.monthly, lambda when: (when.year, when.month)),
+        ("yearly", rule.yearly, lambda when: when.year),
+    )
+    for name, most, period in periods:
+        seen: set[object] = set()
+        for number, (when, image) in enumerate(members):
+            if len(seen) == most:
+                break
+            # Two captures of one second are two images for `last`.
+            key = number if name == "last" else period(when)
+            if key in seen:
+                continue
+            yield image.id, name
+            if _whole(image, notes(image.id)):
+                seen.add(key)
+    oldest = now - timedelta(days=rule.within_days)
+    for when, image in members:
+        if rule.within_days and when >= oldest:
+            yield image.id, "within"
+
+
+def _whole(image: Image, noted: Notes = NOTHING) -> bool:
+    return not image.unreadable and (noted.verified is None or noted.verified.good)
+
+
+def _when(image: Image) -> datetime | None:
+    try:
+        when = datetime.fromisoformat(image.created)
+    except ValueError:
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)

@@ -1,0 +1,312 @@
+"""Orders: work that is to be done without a key press, as a document in TOML that a person writes.
+
+An order says one thing to do (restore, capture or verify), with which disks of which computers, and what comes after.
+What it does not know is refused, with the key and its line: a word that was misspelt must not become a disk erased.
+Format: TOML 1.0; live-image/README.md has the keys and examples.
+"""
+
+import re
+import tomllib
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from blake3 import blake3
+from msgspec import Meta
+
+from imaging import levels
+from imaging.errors import UsageError
+
+VERSION = 1
+MOST_BYTES = 64 << 10
+"""Bytes that no order exceeds: some hundred serial numbers."""
+NEWEST = "newest"
+"""Of the images that are left, the one that was captured last."""
+STICK = "stick"
+"""The library on the medium that the computer was started from."""
+ATTACHED = "attached"
+"""The one library on all media that are attached."""
+
+_DECIMAL, _BINARY = ("B", "kB", "MB", "GB", "TB"), ("KiB", "MiB", "GiB", "TiB")
+_UNITS = {unit: 1000**i for i, unit in enumerate(_DECIMAL)} | {unit: 1024**i for i, unit in enumerate(_BINARY, 1)}
+_SIZE = re.compile(r"(\d{1,7}(?:\.\d{1,3})?) ?([A-Za-z]{1,3})")
+_NEAR = 0.01
+"""A disk sold as 500 GB has 500.1 of them: a size with a unit is met within 1 %."""
+_LINE = re.compile(r"\s*(?:\[\[?\s*(?P<table>[^\[\]]+?)\s*\]\]?|(?P<key>[A-Za-z0-9_\"'.-]+)\s*=)")
+_PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
+_UNKNOWN = re.compile(r"unknown field `([^`]*)`")
+
+Word = Annotated[str, Meta(min_length=1, max_length=200)]
+Words = Annotated[str, Meta(min_length=1, max_length=200)] | Annotated[tuple[Word, ...], Meta(min_length=1)]
+"""One, or several of which any will do."""
+Bytes = Annotated[int, Meta(ge=1, le=2**63 - 1)] | Annotated[str, Meta(max_length=20)]
+"""Bytes, or words such as "500 GB"."""
+
+
+class After(StrEnum):
+    """What comes when an order has ended."""
+
+    REBOOT = "reboot"
+    POWER_OFF = "power-off"
+    MENU = "menu"
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of an order: what it does not know is refused."""
+
+
+class Match(_Strict, frozen=True, kw_only=True):
+    """The computers that an order is for; all that is given has to hold. `*` and `?` stand for any characters."""
+
+    vendor: Words = ()
+    product: Words = ()
+    serial: Words = ()
+
+
+class Login(_Strict, frozen=True, kw_only=True):
+    """Who asks a Windows share, or a bucket: its key and its secret."""
+
+    user: Word
+    password: Annotated[str, Meta(max_length=500)] = ""
+    domain: str = ""
+
+    def __repr__(self) -> str:
+        return f"Login(user={self.user!r})"
+
+
+class DiskMatch(_Strict, frozen=True, kw_only=True):
+    """A disk of this computer, by what is known of it; all that is given has to hold, of one disk alone."""
+
+    source: str = ""
+    """Which disk of the image goes there; may be left out where the image has one."""
+    serial: Words = ()
+    wwn: Words = ()
+    model: Words = ()
+    size: Bytes | None = None
+    min_size: Bytes | None = None
+    max_size: Bytes | None = None
+    only_internal: bool = False
+    file: Annotated[str, Meta(max_length=4096)] = ""
+    """A regular file that stands in a disk's place, such as a virtual machine's."""
+
+    @property
+    def sizes(self) -> tuple[int, int] | None:
+        """The least and the most bytes; None where any size will do."""
+        if self.size is not None:
+            size = bytes_of(self.size)
+            slack = 0 if isinstance(self.size, int) else int(size * _NEAR)
+            return size - slack, size + slack
+        if self.min_size is None and self.max_size is None:
+            return None
+        least = 0 if self.min_size is None else bytes_of(self.min_size)
+        return least, 2**63 - 1 if self.max_size is None else bytes_of(self.max_size)
+
+
+class WhichImage(_Strict, frozen=True, kw_only=True):
+    """An image: its id, or "newest" of those that bear the label and, if asked for, are of this computer."""
+
+    library: Word = STICK
+    image: Annotated[str, Meta(max_length=100)] = ""
+    label: Annotated[str, Meta(max_length=200)] = ""
+    this_computer: bool = False
+
+
+class Restore(WhichImage, frozen=True, kw_only=True):
+    """Put an image onto disks."""
+
+    disk: Annotated[tuple[DiskMatch, ...], Meta(min_length=1, max_length=64)]
+    read_back: bool = True
+
+
+class Capture(_Strict, frozen=True, kw_only=True):
+    """Make an image of disks."""
+
+    disk: Annotated[tuple[DiskMatch, ...], Meta(min_length=1, max_length=64)]
+    library: Word = STICK
+    label: Annotated[str, Meta(max_length=200)] = ""
+    level: str | int = "normal"
+    check: bool = False
+
+
+class Verify(WhichImage, frozen=True, kw_only=True):
+    """Check every chunk of an image."""
+
+    deep: bool = False
+    check: bool = False
+
+
+class Order(_Strict, frozen=True, kw_only=True):
+    """An order as it was written."""
+
+    version: int
+    name: Annotated[str, Meta(max_length=100)] = ""
+    match: Match = Match()
+    restore: Restore | None = None
+    capture: Capture | None = None
+    verify: Verify | None = None
+    login: Login | None = None
+    countdown: Annotated[int, Meta(ge=0, le=3600)] = 30
+    """Seconds in which anyone can stop it; 0 begins at once."""
+    after: After = After.MENU
+    on_failure: After = After.MENU
+    """Never a restart."""
+    report: Annotated[str, Meta(max_length=2000)] = ""
+    """Where the result is sent, http:// or https://."""
+    once: bool = True
+    """Whether one good end, of which the medium keeps the result, is enough for a computer."""
+
+    @property
+    def work(self) -> Restore | Capture | Verify:
+        """The one thing to do."""
+        work = self.restore or self.capture or self.verify
+        if work is None:
+            raise ValueError("an order that was parsed has work")
+        return work
+
+
+def parse(data: bytes, name: str) -> Order:
+    """Understand an order; `name` is what messages call it. Raises UsageError (code "bad-order")."""
+
+    text = ""
+
+    def bad(what: str, key: str = "") -> UsageError:
+        line = line_of(text, key) if key else 0
+        where = f"{name}, line {line}" if line else name
+        return UsageError(
+            f"the order {where} cannot be understood: {what}",
+            code="bad-order",
+            hint="nothing was done; live-image/README.md lists the keys of an order",
+        )
+
+    if len(data) > MOST_BYTES:
+        raise bad(f"it has more than {MOST_BYTES} bytes")
+    try:
+        text = data.decode("utf-8-sig")  # editors on Windows put a mark before it
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise bad(f"it is not TOML: {_without_values(error)}") from error
+    # The version comes first: of another one, the other keys say nothing.
+    version = document.get("version")
+    if type(version) is not int or version != VERSION:
+        raise bad(f"this program reads orders that say version = {VERSION}", "version")
+    try:
+        order = msgspec.convert(document, Order)
+    except msgspec.ValidationError as error:
+        raise bad(*_told(str(error))) from error
+    wrong = _why_not(order)
+    if wrong:
+        key, what = wrong
+        raise bad(what, key)
+    return order
+
+
+def digest(data: bytes) -> str:
+    """What tells one order from another, and from itself once it was changed."""
+    return blake3(data).hexdigest()
+
+
+def bytes_of(size: int | str) -> int:
+    """Bytes of a size such as "500 GB" (decimal) or "32 GiB"; raises ValueError."""
+    if isinstance(size, int):
+        return size
+    found = _SIZE.fullmatch(size.strip())
+    if found is None or found[2] not in _UNITS:
+        raise ValueError(f"{size!r} is not a size: write it as 500 GB, 32 GiB, or in bytes without quotes")
+    # Decimal digits times whole units: no rounding that a person would notice.
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+def _why_not(order: Order) -> tuple[str, str] | None:
+    """The key that is wrong, and what is wrong with it; None for a good order."""
+    given = [name for name in ("restore", "capture", "verify") if getattr(order, name) is not None]
+    if len(given) != 1:
+        which = " and ".join(given) or "none"
+        return given[-1] if given else "", f"it needs one of [restore], [capture] and [verify], and has {which}"
+    if order.report and not re.fullmatch(r"https?://[^/@\s]+(?:/\S*)?", order.report):
+        return "report", "report is not an address that begins with http:// or https:// and holds no password"
+    if order.on_failure is After.REBOOT:
+        return "on_failure", "on_failure cannot be reboot: what failed or was refused once would be so without end"
+    if isinstance(order.work, WhichImage) and not (order.work.image or order.work.label):
+        return given[0], f"[{given[0]}] does not say which image: give image or label"
+    if isinstance(order.work, Capture):
+        try:
+            levels.parse(str(order.work.level))
+        except UsageError as error:
+            return "capture.level", error.message
+    disks = () if isinstance(order.work, Verify) else order.work.disk
+    for place, disk in enumerate(disks):
+        what = _why_not_disk(disk, is_restore=order.restore is not None)
+        if what:
+            return f"{given[0]}.disk[{place}]", what
+    return None
+
+
+def _why_not_disk(disk: DiskMatch, *, is_restore: bool) -> str:
+    if disk.source and not is_restore:
+        return "source is a key of [[restore.disk]] alone"
+    if disk.size is not None and (disk.min_size is not None or disk.max_size is not None):
+        return "give size, or min_size and max_size, not both"
+    try:
+        least, most = disk.sizes or (0, 0)
+    except ValueError as error:
+        return str(error)
+    if least > most:
+        return "min_size is more than max_size"
+    by = (disk.serial, disk.wwn, disk.model, disk.sizes, disk.only_internal)
+    if disk.file:
+        return "a file is named by its path alone" if any(by) else _why_not_path(disk.file)
+    return "" if any(by) else "it does not say which disk: give serial, wwn, model, size or only_internal = true"
+
+
+def _why_not_path(path: str) -> str:
+    return "" if path.startswith("/") and "\0" not in path else "file needs a whole path, which begins with /"
+
+
+def _without_values(error: Exception) -> str:
+    """What the parser says, but for the parts of the order that it may repeat: they can hold a password."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    place = re.search(r"\(at (line \d+, column \d+|end of document)\)", str(error))
+    what = str(error).partition(" (at ")[0] if place and "'" not in str(error) and '"' not in str(error) else ""
+    return " ".join(filter(None, [what or "it is malformed", f"({place[1]})" if place else ""]))
+
+
+def _told(said: str) -> tuple[str, str]:
+    """A complaint of the checker in words, and the key that it is about."""
+    place = _PLACE.search(said)
+    key, what = (place[1], said[: place.start()]) if place else ("", said)
+    unknown = _UNKNOWN.search(what)
+    if unknown:
+        whole = f"{key}.{unknown[1]}" if key else unknown[1]
+        return f"there is no key {whole}", whole
+    return (f"{key}: {what}" if key else what), key
+
+
+def line_of(text: str, key: str) -> int:
+    """The line on which a key such as `restore.disk[1].size` stands, or its table begins; 0 where it is not found."""
+    found, table, counts = 0, "", dict[str, int]()
+    wanted = re.sub(r"\[\.\.\.\]", "[0]", key)
+    for number, line in enumerate(text.splitlines(), start=1):
+        match = _LINE.match(line)
+        if match is None:
+            continue
+        if match["table"]:
+            table = _plain(match["table"])
+            if line.lstrip().startswith("[["):
+                counts[table] = counts.get(table, -1) + 1
+                table = f"{table}[{counts[table]}]"
+            here = table
+        else:
+            here = f"{table}.{_plain(match['key'])}".lstrip(".")
+        if here == wanted:
+            return number
+        # The nearest that is around it, should the key itself be written in another way.
+        if wanted.startswith((f"{here}.", f"{here}[")):
+            found = number
+    return found
+
+
+def _plain(key: str) -> str:
+    return ".".join(part.strip().strip("\"'") for part in key.split("."))

@@ -1,0 +1,1 @@
+"""How the application's screen reaches a terminal over a slow line, or one that knows little."""

@@ -1,0 +1,215 @@
+"""`rescue files`, `copy`, `mount`, `export` and `import`: images opened, and taken from and to other programs."""
+
+import os
+import signal
+import stat
+import sys
+import threading
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from imaging import levels, tree
+from imaging.blockdev import real_path
+from imaging.errors import ExitStatus, RefusedError, UsageError
+from imaging.fileplan import plan_files
+from imaging.opened import OpenVolume, find_volume, mounted_image, open_image, volumes
+from imaging.plan import ExportFormat, ExportPlan, ImportPlan
+from imaging.tree import Entry, EntryKind, Found
+from rescue.commands import carry_out, library_to_write, print_json, print_lines
+from rescue.contents import content_words
+from rescue.files import when_words
+from rescue.finding import Found as FoundImage
+from rescue.finding import find
+from rescue.formats import clean, columns, format_size, quoted
+from rescue.language import _
+
+_MOST_FOUND = 10_000
+"""Entries that a search prints."""
+
+
+def files(options: Namespace) -> int:
+    """`rescue files IMAGE[:VOLUME] [PATH]`: the volumes of an image, or what is in a folder of one."""
+    name, colon, volume = options.image.partition(":")
+    found = find(Namespace(**{**vars(options), "image": name}))
+    looked_into = [v for v in volumes(found.image) if not v.problem]
+    if not colon and not options.path and not options.find and len(looked_into) != 1:
+        return _list_volumes(found, options)
+    chosen = find_volume(found.image, volume)
+    path = tree.parts(options.path or "")
+    with open_image(found.library, found.image) as opened:
+        root = opened.mount(chosen)
+        if options.find:
+            matching = islice(_matching(root, path, options.find), _MOST_FOUND)
+            shown = [(tree.shown((*one.where, one.entry.name)), one.entry) for one in matching]
+        else:
+            entry = tree.entry_at(root, path)
+            inside = tree.entries(root, path) if entry.kind is EntryKind.FOLDER else [entry]
+            shown = [(one.text, one) for one in inside]
+    if options.json:
+        print_json({"image": found.image.id, "volume": chosen.name, "files": [_value(*one) for one in shown]})
+    else:
+        print_lines(_lines(shown))
+    return ExitStatus.DONE
+
+
+def _matching(root: int, path: Sequence[bytes], words: str) -> Iterator[Found]:
+    wanted = words.casefold()
+    return (one for one in tree.walk(root, path) if wanted in one.entry.text.casefold() and not one.entry.problem)
+
+
+def _list_volumes(found: FoundImage, options: Namespace) -> int:
+    known = volumes(found.image)
+    if options.json:
+        print_json({"image": found.image.id, "volumes": [_volume_value(volume) for volume in known]})
+        return ExitStatus.DONE
+    rows = []
+    for volume in known:
+        what = clean(volume.system) or content_words(volume.content) or _("unknown content")
+        rows.append([clean(volume.name), format_size(volume.size), what, clean(volume.problem)])
+    print_lines(columns(rows, right=frozenset({1})))
+    first = next((volume.name for volume in known if not volume.problem), None)
+    if first is not None:
+        print(_("To look into one: rescue files {image}:{volume}").format(image=found.image.id, volume=clean(first)))
+    return ExitStatus.DONE
+
+
+def _volume_value(volume: OpenVolume) -> dict[str, Any]:
+    kind = volume.content.kind
+    return {"name": volume.name, "disk": volume.disk, "size": volume.size, "kind": kind, "problem": volume.problem}
+
+
+def _value(name: str, entry: Entry) -> dict[str, Any]:
+    return {
+        # Bytes that are not UTF-8 cannot stand in JSON.
+        "name": os.fsencode(name).decode(errors="replace"),
+        "kind": entry.kind,
+        "size": entry.size,
+        "mode": f"{entry.mode:04o}",
+        "user": entry.user,
+        "group": entry.group,
+        "modified": entry.modified,
+        "target": entry.target.decode(errors="replace"),
+        "problem": entry.problem,
+    }
+
+
+_LETTERS = {EntryKind.FOLDER: stat.S_IFDIR, EntryKind.FILE: stat.S_IFREG, EntryKind.LINK: stat.S_IFLNK}
+
+
+def _lines(shown: Sequence[tuple[str, Entry]]) -> list[str]:
+    rows = []
+    for name, entry in shown:
+        mode = stat.filemode(_LETTERS.get(entry.kind, 0) | entry.mode)
+        when = when_words(entry) if not entry.problem else ""
+        size = format_size(entry.size) if entry.kind is EntryKind.FILE else ""
+        words = clean(name) + ("/" if entry.kind is EntryKind.FOLDER else "")
+        if entry.target:
+            words += f" -> {clean(os.fsdecode(entry.target))}"
+        if entry.problem:
+            words += f" ({clean(entry.problem)})"
+        rows.append([mode, f"{entry.user}:{entry.group}", size, when, words])
+    return columns(rows, right=frozenset({2})) if rows else [_("Nothing.")]
+
+
+def copy(options: Namespace) -> int:
+    """`rescue copy IMAGE:VOLUME/PATH... FOLDER`: a job that copies files of one volume."""
+    *sources, folder = options.words
+    if not sources:
+        raise UsageError(
+            "say what to copy, and where to", code="usage", hint="such as: rescue copy IMAGE:sda2/home/me /mnt/usb"
+        )
+    chosen = [_source(words) for words in sources]
+    if len({(image, volume) for image, volume, _path in chosen}) != 1:
+        raise UsageError(
+            "files of one volume can be copied at once", code="usage", hint="use the command once for each"
+        )
+    image, volume, _path = chosen[0]
+    found = find(Namespace(**{**vars(options), "image": image}))
+    target = real_path(folder)
+    if not target.is_dir():
+        raise RefusedError(f"{target} is no folder", code="not-a-folder", hint="give a folder that is there")
+    paths = [tree.parts(path) for _image, _volume, path in chosen]
+    return carry_out(plan_files(found.library.path, found.image, volume, paths, target), options)
+
+
+def _source(words: str) -> tuple[str, str, str]:
+    """Image, volume and path of IMAGE:VOLUME/PATH."""
+    image, colon, rest = words.partition(":")
+    volume, _slash, path = rest.partition("/")
+    if not colon:
+        raise UsageError(
+            f"{words} names no volume", code="usage", hint="such as IMAGE:sda2/home/me; `rescue files IMAGE` lists them"
+        )
+    return image, volume, path
+
+
+def export(options: Namespace) -> int:
+    """`rescue export IMAGE FILE`: a job that writes a disk as one file."""
+    found = find(options)
+    target = real_path(options.file)
+    plan = ExportPlan(
+        library=str(found.library.path),
+        image=found.image.id,
+        target=str(target),
+        format=ExportFormat(options.format) if options.format else _format_by(target),
+        disk=options.disk,
+        label=found.image.label,
+    )
+    return carry_out(plan, options)
+
+
+def import_(options: Namespace) -> int:
+    """`rescue import FILE`: a job that makes an image of another program's."""
+    plan = ImportPlan(
+        library=str(library_to_write(options)),
+        source=str(real_path(options.source)),
+        label=options.label,
+        level=levels.parse(options.level),
+    )
+    return carry_out(plan, options)
+
+
+def _format_by(target: Path) -> ExportFormat:
+    ends = {".img": ExportFormat.RAW, ".zst": ExportFormat.ZSTD}
+    ends |= {f".{kind.value}": kind for kind in ExportFormat}
+    found = ends.get(target.suffix.lower())
+    if found is None:
+        raise UsageError(
+            f"{target.name} does not say what it is to be", code="usage", hint="choose with --as, such as --as qcow2"
+        )
+    return found
+
+
+def mount(options: Namespace) -> int:
+    """`rescue mount IMAGE FOLDER`: until Ctrl+C."""
+    found = find(options)
+    where = real_path(options.folder)
+    ended = threading.Event()
+    before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with mounted_image(found.library, found.image, where) as problems:
+            _tell_mounted(found, where, problems, json=options.json)
+            ended.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return ExitStatus.DONE
+
+
+def _tell_mounted(found: FoundImage, where: Path, problems: Any, *, json: bool) -> None:
+    if json:
+        print_json({"image": found.image.id, "folder": str(where), "problems": problems})
+    else:
+        name = quoted(found.image.label) or found.image.id
+        print(_("Image {image} is mounted, read-only, at {folder}:").format(image=name, folder=clean(str(where))))
+        rows = [[clean(f"disks/{disk.name}.img"), format_size(disk.size), ""] for disk in found.image.disks]
+        for volume in volumes(found.image):
+            problem = problems[volume.name]
+            words = _("not there: {reason}").format(reason=clean(problem)) if problem else ""
+            rows.append([clean(volume.name) + ("" if problem else "/"), format_size(volume.size), words])
+        print_lines(columns(rows, right=frozenset({1})))
+        print(_("Ctrl+C unmounts it."))
+    sys.stdout.flush()

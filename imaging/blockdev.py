@@ -24,6 +24,8 @@ _LOOP_CONFIGURE = 0x4C0A
 _LOOP_CONFIG = struct.Struct("=II24xQQ12xI64s64x32x16x64x")
 """struct loop_config: descriptor, block size; of the loop_info64 in it offset, size limit, flags and file name."""
 _LOOP_READ_ONLY, _LOOP_AUTOCLEAR = 1, 4
+_LARGEST_SECTOR = 4096
+"""Bytes that no loop device's sector exceeds."""
 _LOOP_TRIES = 64
 """Others take loop devices, too, between our asking for a free one and our taking it."""
 _FLOCK = "hhqqi0q"
@@ -187,27 +189,30 @@ def loop_device(path: str, *, offset: int = 0, size: int = 0, sector: int = 512)
 
 
 @contextmanager
-def loop_over(file: int, *, offset: int, size: int, sector: int = 512) -> Iterator[str]:
-    """A read-only loop device over a range of bytes of an open file, which may have no path; needs root.
+def loop_over(file: int, *, offset: int, size: int, sector: int = 512, writable: bool = False) -> Iterator[str]:
+    """A loop device over a range of bytes of an open file, which may have no path; needs root, read-only by default.
+
+    Its sectors are of `sector` bytes, or of the 4096 that no loop device exceeds.
 
     It is gone once nobody has it open any more, this process included, however that ends. Raises IoError.
     Source: loop(4), LOOP_CONFIGURE (Linux 5.8).
     """
-    flags = _LOOP_READ_ONLY | _LOOP_AUTOCLEAR
-    path, fd = _take_loop(_LOOP_CONFIG.pack(file, sector, offset, size, flags, b"rescue"))
+    flags = _LOOP_AUTOCLEAR | (0 if writable else _LOOP_READ_ONLY)
+    sector = min(sector, _LARGEST_SECTOR)
+    path, fd = _take_loop(_LOOP_CONFIG.pack(file, sector, offset, size, flags, b"rescue"), writable=writable)
     try:
         yield path
     finally:
         os.close(fd)
 
 
-def _take_loop(config: bytes) -> tuple[str, int]:
+def _take_loop(config: bytes, *, writable: bool) -> tuple[str, int]:
     """A loop device that was free, and the descriptor that keeps it."""
     try:
         with opened("/dev/loop-control") as control:
             for _ in range(_LOOP_TRIES):
                 path = f"/dev/loop{fcntl.ioctl(control, _LOOP_GET_FREE)}"
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
                 try:
                     fcntl.ioctl(fd, _LOOP_CONFIGURE, config)
                     return path, fd

@@ -27,8 +27,6 @@ from imaging.run import Completed, find_tool, run_cancellable
 
 _PAGE = 4096
 """The kernel reads the virtual disk in pages, also where a volume begins or ends within one."""
-_LARGEST_SECTOR = 4096
-"""Bytes that no loop device's sector exceeds."""
 _MOST_LINES, _MOST_CHARACTERS = 6, 400
 _MOST_DETAILS = 64
 """How many volumes are told of in detail: the last event of a job must not grow beyond what is reserved for it."""
@@ -162,9 +160,8 @@ def _why_not(disk: ImagedDisk, volume: Volume) -> str:
 
 def _run_tools(disk: ImagedDisk, volume: Volume, file: int, cancel: threading.Event) -> tuple[Verdict, str]:
     """What the tools find, up to the first that finds anything."""
-    sector = min(disk.logical_sector, _LARGEST_SECTOR)
     unclean = doubt(file, volume.start, volume.content)
-    with loop_over(file, offset=volume.start, size=volume.size, sector=sector) as loop:
+    with loop_over(file, offset=volume.start, size=volume.size, sector=disk.logical_sector) as loop:
         for tool in _TOOLS[volume.content.kind]:
             found = _judge(tool, run_cancellable([*tool.argv, loop], cancel), unclean, loop)
             if found[0] is not Verdict.CLEAN:

@@ -46,6 +46,15 @@ def compress(data: Buffer, level: int = DEFAULT_LEVEL) -> bytes:
     return compressors[level].compress(data)
 
 
+def stated_size(frame: Buffer) -> int:
+    """How many bytes a frame says that it holds; 0 where it says none, or more than a chunk can have."""
+    try:
+        size = zstandard.frame_content_size(frame)
+    except zstandard.ZstdError:
+        return 0
+    return size if 0 < size <= MAX_CHUNK_SIZE else 0
+
+
 def decompress(frame: Buffer, size: int, name: str) -> bytes:
     """Decode one zstd frame that must hold exactly `size` bytes; `name` is the chunk's, for the message.
 
@@ -65,6 +74,15 @@ def decompress(frame: Buffer, size: int, name: str) -> bytes:
     if len(data) != size:
         raise _corrupt(name, f"it holds {len(data)} bytes, not {size}")
     return data
+
+
+def is_whole(frame: Buffer, name: bytes) -> bool:
+    """Whether a frame holds the chunk of that name."""
+    size = stated_size(frame)
+    try:
+        return bool(size) and chunk_id(decompress(frame, size, name.hex())) == name
+    except BadImageError:
+        return False
 
 
 def _corrupt(name: str, why: str) -> BadImageError:

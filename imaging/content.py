@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from imaging import gpt, unfinished
-from imaging.chunk import chunk_id, decompress, digest
+from imaging.chunk import Buffer, chunk_id, decompress, digest
 from imaging.disk import TableKind
 from imaging.errors import BadImageError
 from imaging.extents import Extents
@@ -66,16 +66,38 @@ class Content:
 
     def plain(self, i: int) -> bytes:
         """The data of chunk `i`, proved by its BLAKE3; raises BadImageError that names it."""
-        name, size = self.index.id(i), self.index.length(i)
-        data = decompress(self.store.get(name, size), size, name.hex())
-        if digest(data) != self.digests[i]:
-            raise BadImageError(f"chunk {name.hex()} is corrupt: its digest does not match", code="corrupt-chunk")
-        return data
+        return self._proved(i)[1]
+
+    def frame(self, i: int) -> Buffer:
+        """The frame of chunk `i`, proved by its BLAKE3; good until this thread asks for the next. BadImageError."""
+        return self._proved(i)[0]
 
     def prove_name(self, i: int) -> None:
         """Prove that chunk `i` is what its name says, too, as casync does; raises BadImageError that names it."""
+        self._refuse_unless_named(i, self.plain(i))
+
+    def proved_frame(self, i: int) -> bytes:
+        """The frame of chunk `i`, proved by its BLAKE3 and by its name, to be stored under that name elsewhere.
+
+        There it serves other images, too, which a library that somebody has forged must not harm. Raises BadImageError
+        that names it.
+        """
+        frame, data = self._proved(i)
+        self._refuse_unless_named(i, data)
+        return bytes(frame)
+
+    def _proved(self, i: int) -> tuple[Buffer, bytes]:
+        """Frame and data of a chunk that is what the digest table says."""
+        name, size = self.index.id(i), self.index.length(i)
+        frame = self.store.get(name, size)
+        data = decompress(frame, size, name.hex())
+        if digest(data) != self.digests[i]:
+            raise BadImageError(f"chunk {name.hex()} is corrupt: its digest does not match", code="corrupt-chunk")
+        return frame, data
+
+    def _refuse_unless_named(self, i: int, data: bytes) -> None:
         name = self.index.id(i)
-        if chunk_id(self.plain(i)) != name:
+        if chunk_id(data) != name:
             raise BadImageError(f"chunk {name.hex()} is corrupt: it is not what its name says", code="corrupt-chunk")
 
     def ranges(self, i: int) -> list[tuple[int, int]]:

@@ -81,6 +81,8 @@ class Partition:
     content: Content = Content()
     unfinished: str = ""
     """The id of the image whose restore into this partition was begun and never completed, else empty."""
+    recovery: str = ""
+    """The UUID in the mark of the computer's own recovery partition (imaging.ownmark); empty on any other."""
 
     @property
     def end(self) -> int:
@@ -112,6 +114,8 @@ class Mount:
     source: str
     where: str
     read_only: bool = False
+    beneath: tuple[str, ...] = ()
+    """The kernel's names of the partitions that it stands on, through loop devices; empty where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +141,9 @@ class Disk:
     holders: tuple[str, ...] = ()
     """Devices that stand on this disk or its partitions: LVM, LUKS, md, loop."""
     roles: tuple[Role, ...] = ()
+    kept: Size = 0
+    """The number of the recovery partition that all of the roles come from: only it, and the table, must stay. Else 0.
+    """
     fingerprint: str = ""
     unfinished: str = ""
     failing: str = ""

@@ -1,13 +1,16 @@
 """Writing files so that a crash leaves the old or the whole new one, and failures that say what failed."""
 
+import ctypes
 import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from imaging.errors import IoError
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextmanager
@@ -52,11 +55,23 @@ def write_file(path: Path, data: bytes | bytearray) -> None:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-            temporary.replace(path)
+            _rename(temporary, path)
             sync_folder(path.parent)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            with suppress(PermissionError):
+                temporary.unlink(missing_ok=True)
             raise
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    """Give a file its name; one more where none may be taken away, as in a folder to which files may only be added."""
+    try:
+        temporary.replace(path)
+    except PermissionError as error:
+        try:
+            os.link(temporary, path)
+        except OSError:
+            raise error from None
 
 
 def create(path: Path) -> int:
@@ -64,7 +79,7 @@ def create(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-def write_all(fd: int, data: bytes | bytearray) -> None:
+def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
     """Write all of the data where the file stands; raises OSError at the first failure."""
     left = memoryview(data)
     while left:
@@ -78,3 +93,23 @@ def sync_folder(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def sync_all(fd: int) -> None:
+    """Bring the file system of an open file down to its medium; raises OSError, also where that has lost anything."""
+    if _libc.syncfs(fd):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def give_name(made: Path, path: Path) -> None:
+    """Give a whole file its name; raises FileExistsError where anything bears that already, and OSError."""
+    try:
+        os.link(made, path)  # unlike a rename, this never replaces a file that was made meanwhile
+    except FileExistsError:
+        raise
+    except OSError as error:
+        # FAT and exFAT know no hard links.
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        made.rename(path)

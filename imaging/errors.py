@@ -8,9 +8,9 @@
     │   └── WorkerDiedError   5   the process that carried out the job is gone without a word
     └── CancelledError        6   stopped because somebody asked
 
-`DIFFERS` (7) is no error: `verify --against` ended and found differences. Nor is `DAMAGED` (8): a capture ended, and
-parts of the source could not be read. Nor is `FILE_SYSTEM_ERRORS` (9): `--check` ended, the image is whole, and a file
-system in it has errors that it had on its disk.
+`DIFFERS` (7) is no error: `verify --against`, or `diff`, ended and found differences. Nor is `DAMAGED` (8): a capture
+ended, and parts of the source could not be read. Nor is `FILE_SYSTEM_ERRORS` (9): `--check` ended, the image is whole,
+and a file system in it has errors that it had on its disk. Nor is `OUTDATED` (10): a recovery medium is whole, but old.
 """
 
 from enum import IntEnum
@@ -29,6 +29,7 @@ class ExitStatus(IntEnum):
     DIFFERS = 7
     DAMAGED = 8
     FILE_SYSTEM_ERRORS = 9
+    OUTDATED = 10
 
 
 class RescueError(Exception):

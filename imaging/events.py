@@ -10,7 +10,12 @@ from enum import StrEnum
 
 import msgspec
 
+from imaging.signatures import UNSIGNED, Standing
+
 VERSION = 1
+
+READING_BACK = "Reading back"
+"""How the name of a step begins that reads what a step before it has written."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
@@ -24,7 +29,8 @@ class Started(Event, frozen=True, kw_only=True, tag="started"):
 
     job: str
     kind: str
-    """"capture", "restore" or "verify"."""
+    """"capture", "restore", "verify", "delete", "media", "media-grow", "media-iso",
+    "install-partition" or "remove-partition"."""
     title: str
     version: int = VERSION
 
@@ -90,6 +96,19 @@ class CaptureResult(msgspec.Struct, frozen=True, kw_only=True, tag="capture"):
     checked: tuple[CheckedVolume, ...] = ()
 
 
+class ImportResult(msgspec.Struct, frozen=True, kw_only=True, tag="import"):
+    """What an import made; see CaptureResult. `kind` says of what kind the foreign image was, in words."""
+
+    image: str
+    kind: str
+    used: int
+    chunks: int
+    new: int
+    stored: int
+    seconds: float
+    unreadable: int = 0
+
+
 class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     """What a restore did, in chunks: `compared` were looked at on the target, `skipped` of them held the right bytes.
 
@@ -115,7 +134,8 @@ class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
 class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, tag="verify"):
     """What a verification found: `bad` names chunks that are corrupt or missing, the first thousand of `bad_count`;
     `differing` counts those that a target holds otherwise, `unreadable` the bytes of what was verified that the capture
-    could not read: zeros stand for them, and are right.
+    could not read: zeros stand for them, and are right. Of the chunks that were bad, `mended` were mended and count as
+    good; `hurt` are other images that name one that is bad.
     """
 
     image: str
@@ -127,9 +147,201 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, tag="verify"):
     bad_count: int = 0
     unreadable: int = 0
     checked: tuple[CheckedVolume, ...] = ()
+    mended: int = 0
+    hurt: tuple[str, ...] = ()
+    resumed: int = 0
+    """Of the chunks, those that a verification that was cut off had read already."""
+    volumes: tuple[str, ...] = ()
+    """Those of the image that have used bytes in a bad chunk, such as "sda2 (ext4)"; a table is named by its disk."""
+    standing: Standing = UNSIGNED
+    """What the image's signatures say."""
 
 
-Result = CaptureResult | RestoreResult | VerifyResult
+class BadImage(msgspec.Struct, frozen=True, kw_only=True):
+    """An image that is not right: so many of its chunks are bad, or, in words, what else is wrong with it.
+
+    One that is `unread` could not be read to its end: what is the matter with it is not known.
+    """
+
+    image: str
+    chunks: int = 0
+    volumes: tuple[str, ...] = ()
+    """As in VerifyResult, the first eight."""
+    problem: str = ""
+    unread: bool = False
+
+
+class VerifySetResult(msgspec.Struct, frozen=True, kw_only=True, tag="verify-set"):
+    """What a verification of several images found: `bad` are the first hundred of `bad_count` that are not right.
+
+    `chunks` and `bytes` (before compression) were read now, `resumed` chunks by one that was cut off.
+    """
+
+    images: int
+    chunks: int
+    bytes: int
+    seconds: float
+    bad: tuple[BadImage, ...] = ()
+    bad_count: int = 0
+    unread: int = 0
+    """Of those that are not right, the ones that could not be read to their end."""
+    mended: int = 0
+    unreadable: int = 0
+    resumed: int = 0
+
+
+class DeleteResult(msgspec.Struct, frozen=True, kw_only=True, tag="delete"):
+    """What a deletion freed: `chunks` that no other image names, `freed` compressed bytes.
+
+    `shared` counts the chunks that stay because others name them. `unfreed` says, in words, why no room was freed
+    though the image is gone; empty where that is not so.
+    """
+
+    image: str
+    chunks: int
+    freed: int
+    shared: int
+    seconds: float
+    unfreed: str = ""
+
+
+class PruneResult(msgspec.Struct, frozen=True, kw_only=True, tag="prune"):
+    """What a pruning did: `images` are the ids of those that were deleted, in their order.
+
+    `chunks` and `freed` (compressed bytes) count all that went; of these, `orphans` were named by no image at all.
+    `young` bytes are named by no image either, and stay for they were stored a short while ago. `unfreed` is as in
+    DeleteResult.
+    """
+
+    images: tuple[str, ...]
+    chunks: int
+    freed: int
+    orphans: int
+    young: int
+    seconds: float
+    unfreed: str = ""
+
+
+class ExportResult(msgspec.Struct, frozen=True, kw_only=True, tag="export"):
+    """What an export wrote: `file`, of which `size` bytes are taken on its medium, and the disk's size in it."""
+
+    image: str
+    file: str
+    disk_size: int
+    size: int
+    seconds: float
+
+
+class CopyImagesResult(msgspec.Struct, frozen=True, kw_only=True, tag="copy-images"):
+    """What a copying of images did: how many are in the other library now, and the chunks that they name.
+
+    `new` chunks were not there before; `bytes` are what these take, compressed.
+    """
+
+    images: int
+    chunks: int
+    new: int
+    bytes: int
+    seconds: float
+
+
+class FilesResult(msgspec.Struct, frozen=True, kw_only=True, tag="files"):
+    """What a copying of files did: how many were copied, and `bytes` of data; `there` were on the target already.
+
+    `failed` could not be read or written; `not_kept` counts, by what it is, what the target could not keep.
+    """
+
+    files: int
+    folders: int
+    links: int
+    bytes: int
+    there: int
+    failed: int
+    not_kept: dict[str, int]
+    seconds: float
+
+
+class MediaResult(msgspec.Struct, frozen=True, kw_only=True, tag="media"):
+    """What became a recovery medium: `system` bytes of it were written, of `chunks` that its images name `new` ones.
+
+    `images` names what it got; `room` is what is free on its images partition, in bytes, 0 where it has none.
+    """
+
+    target: str
+    build: str
+    system: int
+    images: tuple[str, ...]
+    chunks: int
+    new: int
+    copied: int
+    """Bytes of files that were copied into its library."""
+    room: int
+    seconds: float
+    updated: bool = False
+
+
+class MediaGrowResult(msgspec.Struct, frozen=True, kw_only=True, tag="media-grow"):
+    """How large the images partition of a medium is now, and was before, in bytes; 0 where there was none."""
+
+    target: str
+    size: int
+    before: int
+    seconds: float
+
+
+class MediaIsoResult(msgspec.Struct, frozen=True, kw_only=True, tag="media-iso"):
+    """What a disc's image holds; `size` is the file's, in bytes."""
+
+    output: str
+    build: str
+    size: int
+    images: tuple[str, ...]
+    seconds: float
+
+
+class InstallResult(msgspec.Struct, frozen=True, kw_only=True, tag="install-partition"):
+    """The recovery partition of a computer's own disk: `partition` is its name, `size` its bytes.
+
+    `starts` says, in words, where the recovery system can be chosen now. `replaced` is set where there was one before.
+    """
+
+    target: str
+    partition: str
+    size: int
+    build: str
+    starts: tuple[str, ...]
+    seconds: float
+    replaced: bool = False
+    entries: bool = False
+    """Whether only what starts it was written anew."""
+
+
+class RemoveResult(msgspec.Struct, frozen=True, kw_only=True, tag="remove-partition"):
+    """A recovery partition that is gone: `freed` bytes of the disk belong to no partition now."""
+
+    target: str
+    partition: str
+    freed: int
+    seconds: float
+
+
+Result = (
+    CaptureResult
+    | ImportResult
+    | RestoreResult
+    | VerifyResult
+    | VerifySetResult
+    | DeleteResult
+    | PruneResult
+    | FilesResult
+    | ExportResult
+    | CopyImagesResult
+    | MediaResult
+    | MediaGrowResult
+    | MediaIsoResult
+    | InstallResult
+    | RemoveResult
+)
 
 
 class Finished(Event, frozen=True, kw_only=True, tag="finished"):

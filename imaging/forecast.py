@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imaging import chunk, groups
+from imaging import chunk, groups, remote
 from imaging.blockdev import opened, read_exactly
 from imaging.disk import Disk
 from imaging.errors import BadImageError, CancelledError, IoError
@@ -110,6 +110,8 @@ def forecast(plan: CapturePlan, levels: Sequence[int], cancel: threading.Event) 
 
 def free_room(path: Path) -> int | None:
     """Free bytes where `path` is or would be made; None where that cannot be told, as on some network shares."""
+    if remote.address_of(path) is not None:
+        return None  # what a bucket may hold nobody knows
     while not path.exists() and path != path.parent:
         path = path.parent
     try:

@@ -4,6 +4,7 @@ Source: UEFI 2.10, 5.3 (GPT disk layout). Pure: takes the sectors of a table and
 """
 
 import struct
+import uuid
 import zlib
 from dataclasses import dataclass
 
@@ -13,6 +14,39 @@ SIGNATURE = b"EFI PART"
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
 _MIN_ENTRIES = 16 << 10
 _MBR_MAX = 0xFFFFFFFF
+_PROTECTIVE = 0xEE
+
+
+def sector_size(head: bytes) -> int:
+    """The logical sector size that a disk's table was made for, by its first 8 KiB: 4096 where a GPT header says so.
+
+    A header without a protective MBR before it is what is left of a table that another one replaced (UEFI 2.10, 5.2.3).
+    """
+    if head[4096 : 4096 + len(SIGNATURE)] != SIGNATURE or head[512 : 512 + len(SIGNATURE)] == SIGNATURE:
+        return 512
+    return 4096 if _PROTECTIVE in head[446:510][4::16] else 512
+
+
+def is_whole(head: bytes, tail: bytes, size: int) -> bool:
+    """Whether a disk of `size` bytes, by its first and last 8 KiB, has all that a GPT says, or never had one.
+
+    Where the first header is damaged, the copy in the last sector proves the end.
+    """
+    if head[510:512] != b"\x55\xaa" or _PROTECTIVE not in head[446:510][4::16]:
+        return True
+    sector = sector_size(head)
+    try:
+        return (parse_header(head[sector : 2 * sector]).other_at + 1) * sector <= size
+    except BadImageError:
+        return any(_is_header(tail[-sector:]) for sector in (512, 4096))
+
+
+def _is_header(sector: bytes) -> bool:
+    try:
+        parse_header(sector, copy=True)
+    except BadImageError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +58,8 @@ class Header:
     entry_size: int
     entries_crc: int
     first_usable: int
+    other_at: int
+    """Where the other copy of the header lies."""
 
     @property
     def entries_bytes(self) -> int:
@@ -31,18 +67,53 @@ class Header:
         return self.entry_count * self.entry_size
 
 
-def parse_header(sector: bytes) -> Header:
-    """Parse and check a header; raises BadImageError where it is none or damaged."""
+def parse_header(sector: bytes, *, copy: bool = False) -> Header:
+    """Parse and check a header, or the `copy` at the end; raises BadImageError where it is none or damaged."""
     if len(sector) < _HEADER.size or sector[:8] != SIGNATURE:
         raise BadImageError("there is no GPT header where one should be", code="bad-table")
-    _, _, size, crc, _, _, _, first, _, _, at, count, each, entries_crc = _HEADER.unpack_from(sector)
+    _, _, size, crc, _, _, other, first, _, _, at, count, each, entries_crc = _HEADER.unpack_from(sector)
     if not _HEADER.size <= size <= len(sector):
         raise BadImageError(f"a GPT header of {size} bytes is not allowed", code="bad-table")
     if zlib.crc32(sector[:16] + bytes(4) + sector[20:size]) != crc:
         raise BadImageError("the GPT header is damaged: its checksum does not match", code="bad-table")
-    if each not in (128, 256, 512) or not 0 < count * each <= 1 << 20 or not 2 <= at <= 1 << 20:
+    if each not in (128, 256, 512) or not 0 < count * each <= 1 << 20 or not 2 <= at <= (1 << 63 if copy else 1 << 20):
         raise BadImageError(f"a GPT of {count} entries of {each} bytes is not handled", code="bad-table")
-    return Header(entries_at=at, entry_count=count, entry_size=each, entries_crc=entries_crc, first_usable=first)
+    return Header(
+        entries_at=at,
+        entry_count=count,
+        entry_size=each,
+        entries_crc=entries_crc,
+        first_usable=first,
+        other_at=other,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One partition: type as a GUID in lower case, place in sectors, the last one included."""
+
+    number: int
+    type: str
+    first: int
+    last: int
+    name: str
+    uuid: str = ""
+
+
+def parse_entries(header: Header, data: bytes) -> tuple[Entry, ...]:
+    """The partitions of an entry array; raises BadImageError where its checksum does not match the header's."""
+    if len(data) != header.entries_bytes or zlib.crc32(data) != header.entries_crc:
+        raise BadImageError("the GPT's entries are damaged: their checksum does not match", code="bad-table")
+    found = []
+    for i in range(header.entry_count):
+        entry = data[i * header.entry_size :][:128]
+        if any(entry[:16]):
+            first, last = struct.unpack_from("<QQ", entry, 32)
+            name = entry[56:128].decode("utf-16-le", "replace").partition("\0")[0]
+            kind = str(uuid.UUID(bytes_le=entry[:16]))
+            own = str(uuid.UUID(bytes_le=entry[16:32]))
+            found.append(Entry(number=i + 1, type=kind, first=first, last=last, name=name, uuid=own))
+    return tuple(found)
 
 
 def room_at_end(entries_bytes: int, sector: int) -> int:
@@ -73,7 +144,7 @@ def relocate(mbr: bytes, header: bytes, entries: bytes, *, size: int, sector: in
         (last * sector, backup),
         (old.entries_at * sector, entries),
         (sector, primary),
-        (0, _protective(mbr, last)),
+        (0, protective(mbr, last)),
     ]
 
 
@@ -86,7 +157,7 @@ def _header(sector: bytes, *, here: int, other: int, last_usable: int, entries_a
     return _HEADER.pack(*fields) + sector[_HEADER.size :]
 
 
-def _protective(mbr: bytes, last: int) -> bytes:
+def protective(mbr: bytes, last: int) -> bytes:
     """Let the 0xEE entry cover the whole disk, where there is just that one; a hybrid MBR stays as it is."""
     entries = [mbr[446 + 16 * i : 462 + 16 * i] for i in range(4)]
     kinds = [entry[4] for entry in entries]

@@ -27,6 +27,8 @@ _HEAD = struct.Struct("<8Q")
 _TAIL = struct.Struct("<5Q")
 _END = struct.Struct("<Q")
 _ITEM = _END.size + ID_SIZE
+HEAD_SIZE, ITEM_SIZE, TAIL_SIZE = _HEAD.size, _ITEM, _TAIL.size
+"""For those who read an index piece by piece: eight bytes of an item say where its chunk ends, the rest is its name."""
 
 _DIGESTS = struct.Struct("<8sIIQ")
 _DIGESTS_MAGIC = b"RSCUB3TB"
@@ -144,19 +146,8 @@ def decode(data: bytes, size: int, name: str) -> Index:
     def bad(what: str) -> BadImageError:
         return BadImageError(f"{name}: the index is damaged: {what}", code="bad-index")
 
-    if len(data) < _HEAD.size + _TAIL.size or (len(data) - _HEAD.size - _TAIL.size) % _ITEM:
-        raise bad(f"{len(data)} bytes is not the length of an index")
-    head = _HEAD.unpack_from(data)
-    if head[:2] != (48, _INDEX_MAGIC) or head[6:] != (_OPEN_SIZE, _TABLE_MAGIC):
-        raise bad("its header is not that of an index")
-    flags, shortest, average, longest = head[2:6]
-    if not flags & _SHA512_256:
-        raise bad("its chunks are not named by SHA-512/256")
-    if not 1 <= shortest <= average <= longest <= MAX_CHUNK_SIZE:
-        raise bad(f"chunks of {shortest} to {longest} bytes, {average} on average, are not allowed")
+    longest = refuse_unless_framed(data[: _HEAD.size], data[-_TAIL.size :], len(data), name)
     index = Index(data)
-    if _TAIL.unpack_from(data, len(data) - _TAIL.size) != (0, 0, 48, 16 + _ITEM * len(index) + 40, _TAIL_MAGIC):
-        raise bad("its tail does not close the table")
     ends = index._ends
     if ends and not 0 < min(_lengths(ends)) <= max(_lengths(ends)) <= longest:
         i, start, end = next(
@@ -166,6 +157,33 @@ def decode(data: bytes, size: int, name: str) -> Index:
     if index.size != size:
         raise bad(f"it covers {index.size} bytes of a disk of {size}")
     return index
+
+
+def refuse_unless_framed(head: bytes, tail: bytes, length: int, name: str) -> int:
+    """Check header and tail of an index of `length` bytes; returns the most bytes that a chunk of it may have.
+
+    Raises BadImageError.
+    """
+
+    def bad(what: str) -> BadImageError:
+        return BadImageError(f"{name}: the index is damaged: {what}", code="bad-index")
+
+    if length < _HEAD.size + _TAIL.size or (length - _HEAD.size - _TAIL.size) % _ITEM:
+        raise bad(f"{length} bytes is not the length of an index")
+    if len(head) != _HEAD.size or len(tail) != _TAIL.size:
+        raise bad("it is cut short, or longer than it was")
+    fields = _HEAD.unpack(head)
+    if fields[:2] != (48, _INDEX_MAGIC) or fields[6:] != (_OPEN_SIZE, _TABLE_MAGIC):
+        raise bad("its header is not that of an index")
+    flags, shortest, average, longest = fields[2:6]
+    if not flags & _SHA512_256:
+        raise bad("its chunks are not named by SHA-512/256")
+    if not 1 <= shortest <= average <= longest <= MAX_CHUNK_SIZE:
+        raise bad(f"chunks of {shortest} to {longest} bytes, {average} on average, are not allowed")
+    items = length - _HEAD.size - _TAIL.size
+    if _TAIL.unpack(tail) != (0, 0, 48, 16 + items + 40, _TAIL_MAGIC):
+        raise bad("its tail does not close the table")
+    return int(longest)
 
 
 def _lengths(ends: Sequence[int]) -> Iterator[int]:

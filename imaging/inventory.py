@@ -8,12 +8,14 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import pyudev
 
-from imaging import filesystems, marks, sfdisk, unfinished
+from imaging import filesystems, marks, ownmark, sfdisk, unfinished
 from imaging.blockdev import (
     is_block_device,
     is_locked,
@@ -24,14 +26,22 @@ from imaging.blockdev import (
     sector_sizes,
     size_of,
 )
-from imaging.disk import Content, Disk, DiskId, Mount, PartitionTable, Role, TableKind
+from imaging.disk import Content, Disk, DiskId, Mount, Partition, PartitionTable, Role, TableKind
 from imaging.durable import reading
 from imaging.errors import IoError, RescueError, UsageError
 from imaging.manifest import Machine
-from imaging.mounts import disks_beneath, disks_beneath_path, read_mounts
+from imaging.mounts import (
+    disks_beneath,
+    disks_beneath_path,
+    partitions_beneath,
+    partitions_beneath_path,
+    read_mounts,
+)
 from imaging.run import find_tool, run
 
 MEDIUM = "/run/rescue/medium"
+NETWORK_BOOT = Path("/run/rescue/network-boot.json")
+"""Written by the initramfs where it fetched the live system: live-image/root/initramfs/network."""
 """Where the live system mounts the stick that it was booted from."""
 _SYSTEM_MOUNTS = {"/", "/usr", "/boot", "/boot/efi", "/var", "/home"}
 _NOT_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "mtdblock")
@@ -91,6 +101,30 @@ def _look(path: str, libraries: Iterable[Path]) -> Disk:
     return _look_at_file(real, surroundings)
 
 
+def medium() -> Disk | None:
+    """The disk that this recovery system was started from; None where it is installed, or its medium is not known."""
+    beneath = [disks_beneath(device) for device, mount in read_mounts() if mount.where == MEDIUM]
+    names = sorted(set().union(*beneath))
+    return look(f"/dev/{names[0]}") if names else None
+
+
+class _NetworkBoot(msgspec.Struct, frozen=True):
+    url: str
+
+
+def network_boot() -> str:
+    """The address that this recovery system was fetched from; empty where it was started from a medium or is installed.
+
+    Raises IoError where what the start left cannot be read.
+    """
+    try:
+        return msgspec.json.decode(NETWORK_BOOT.read_bytes(), type=_NetworkBoot).url
+    except FileNotFoundError:
+        return ""
+    except (OSError, msgspec.DecodeError) as error:
+        raise IoError(f"{NETWORK_BOOT} cannot be read: {error}", code="bad-state") from error
+
+
 def machine() -> Machine:
     """This computer, from DMI; fields that are not known, or are a vendor's filler, stay empty."""
 
@@ -129,6 +163,8 @@ class _Surroundings:
     mounts: Mapping[str, Sequence[Mount]]
     loops: Mapping[_Place, Sequence[str]]
     roles: Mapping[str, Sequence[Role]]
+    grounds: Mapping[str, set[str]]
+    """Kernel names of the partitions (or of whole disks) that the roles of a disk come from."""
 
     def standing_on(self, path: str) -> Sequence[str]:
         """The loop devices in use that a file or device lies beneath."""
@@ -139,31 +175,34 @@ class _Surroundings:
 def _survey(libraries: Iterable[Path]) -> _Surroundings:
     mounts: dict[str, list[Mount]] = {}
     roles: dict[str, list[Role]] = {}
+    grounds: dict[str, set[str]] = {}
 
-    def mark(disks: set[str], role: Role) -> None:
+    def mark(disks: set[str], parts: set[str], role: Role) -> None:
         for disk in disks:
+            grounds.setdefault(disk, set()).update(parts)
             if role not in roles.setdefault(disk, []):
                 roles[disk].append(role)
 
     for device, mount in read_mounts():
-        beneath = disks_beneath(device)
+        beneath, parts = disks_beneath(device), partitions_beneath(device)
         for disk in beneath:
-            mounts.setdefault(disk, []).append(_printable(mount))
+            mounts.setdefault(disk, []).append(_printable(mount, parts))
         if mount.where == MEDIUM:
-            mark(beneath, Role.BOOT_MEDIUM)
+            mark(beneath, parts, Role.BOOT_MEDIUM)
         elif mount.where in _SYSTEM_MOUNTS:
-            mark(beneath, Role.SYSTEM)
+            mark(beneath, parts, Role.SYSTEM)
     for library in libraries:
         with reading(library):
-            beneath = disks_beneath_path(library.resolve())
-        mark(beneath, Role.LIBRARY)
-    return _Surroundings(mounts=mounts, loops=_loops(mounts), roles=roles)
+            beneath, parts = disks_beneath_path(library.resolve()), partitions_beneath_path(library.resolve())
+        mark(beneath, parts, Role.LIBRARY)
+    return _Surroundings(mounts=mounts, loops=_loops(mounts), roles=roles, grounds=grounds)
 
 
-def _printable(mount: Mount) -> Mount:
+def _printable(mount: Mount, parts: set[str]) -> Mount:
     """Names of folders are bytes to the kernel; what is shown and stored in plans is UTF-8."""
     where = mount.where.encode(errors="surrogateescape").decode(errors="backslashreplace")
-    return replace(mount, where=where)
+    others = () if parts == {mount.source.removeprefix("/dev/")} else tuple(sorted(parts))
+    return replace(mount, where=where, beneath=others)
 
 
 def _loops(mounts: Mapping[str, Sequence[Mount]]) -> dict[_Place, list[str]]:
@@ -219,7 +258,14 @@ def _look_at_device(device: pyudev.Device, surroundings: _Surroundings) -> Disk:
         holders=tuple(sorted({*holders, *loops})),
         roles=tuple(surroundings.roles.get(name, ())),
     )
-    return _look_inside(bare)
+    found = _look_inside(bare)
+    return replace(found, kept=_kept(found, surroundings.grounds.get(name, set())))
+
+
+def _kept(disk: Disk, ground: set[str]) -> int:
+    """The number of the computer's own recovery partition, where all of the disk's roles come from that one; else 0."""
+    own = (p.number for p in disk.table.partitions if p.recovery and ground == {disk.partition_name(p.number)})
+    return next(own, 0)
 
 
 def _udev_text(device: pyudev.Device, encoded: str, plain: str) -> str:
@@ -344,9 +390,7 @@ def _with_contents(disk: Disk, table: PartitionTable, fd: int) -> PartitionTable
     return replace(
         table,
         partitions=tuple(
-            replace(
-                p, content=filesystems.probe(disk.path, p.start, p.size), unfinished=_unfinished_partition(fd, p.start)
-            )
+            _with_marks(table, replace(p, content=filesystems.probe(disk.path, p.start, p.size)), fd)
             if p.number in held and p.size and p.end <= disk.size
             else p
             for p in table.partitions
@@ -354,13 +398,19 @@ def _with_contents(disk: Disk, table: PartitionTable, fd: int) -> PartitionTable
     )
 
 
+def _with_marks(table: PartitionTable, part: Partition, fd: int) -> Partition:
+    """A restore into it that was not finished, and whether it is the computer's own recovery partition.
+
+    One partition that cannot be read does not hide the others.
+    """
+    begun = recovery = ""
+    with suppress(IoError):
+        begun = _unfinished(fd, part.start)
+        if ownmark.may_be_one(table, part):
+            found = ownmark.parse(read(fd, ownmark.SIZE, part.start + ownmark.place(part.size)), part.size)
+            recovery = found if ownmark.is_ours(part, found) else ""
+    return replace(part, unfinished=begun, recovery=recovery)
+
+
 def _unfinished(fd: int, at: int = 0) -> str:
     return unfinished.parse(read(fd, unfinished.SIZE, at)) if size_of(fd) >= at + unfinished.SIZE else ""
-
-
-def _unfinished_partition(fd: int, start: int) -> str:
-    """One partition that cannot be read does not hide the others."""
-    try:
-        return _unfinished(fd, start)
-    except IoError:
-        return ""

@@ -4,12 +4,11 @@
 state folder is `$RESCUE_STATE`, else /run/rescue for root, else the user's runtime folder.
 """
 
-import fcntl
+import json
 import os
 import secrets
 import shutil
 import signal
-import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -19,20 +18,36 @@ from enum import StrEnum
 from io import FileIO
 from pathlib import Path
 
-from imaging import plan
+from imaging import credentials, keyring, locks, mounts, plan, remote
+from imaging.address import ObjectAddress
 from imaging.disk import DiskId
 from imaging.durable import write_file, written
 from imaging.errors import ExitStatus, IoError, RefusedError, RescueError, UsageError, WorkerDiedError
 from imaging.events import AnyEvent, Finished, decode
-from imaging.plan import Plan, RestorePlan
-from imaging.run import spawn_worker
+from imaging.plan import (
+    CapturePlan,
+    DeletePlan,
+    InstallPlan,
+    LibraryUse,
+    MediaGrowPlan,
+    MediaPlan,
+    Plan,
+    PrunePlan,
+    RemovePlan,
+    RestorePlan,
+)
+from imaging.regular import read_regular
+from imaging.run import is_spawned, spawn_worker
+from imaging.state import state_folder
 
-_CLAIM_TIME = 5.0
-"""Seconds in which a worker tries to get its lock: whoever asks if it lives holds it for a moment."""
+_MOST_LIBRARY = 64 << 10
+"""Bytes of a library.json."""
 _LAST_LINE = 64 << 10
 """Bytes at the end of a job's events in which its last one is looked for."""
 _START_TIME = 20.0
 """Seconds that a worker may take to begin; a slow stick and a cold cache need some."""
+_LATEST_START = 180.0
+"""Seconds that what is handed over is kept for a worker that is there and has not begun."""
 
 
 class JobState(StrEnum):
@@ -59,31 +74,6 @@ _ENDS: dict[int, JobState] = {
     ExitStatus.CANCELLED: JobState.CANCELLED,
 }
 """The state by the exit status; every other one is a failure."""
-
-
-def state_folder() -> Path:
-    """Where jobs lie on this machine."""
-    if os.environ.get("RESCUE_STATE"):
-        return Path(os.environ["RESCUE_STATE"])
-    if os.geteuid() == 0:
-        return Path("/run/rescue")
-    if os.environ.get("XDG_RUNTIME_DIR"):
-        return Path(os.environ["XDG_RUNTIME_DIR"]) / "rescue"
-    return own_folder(own_folder(Path(f"/tmp/rescue-{os.geteuid()}")) / "rescue")
-
-
-def own_folder(path: Path) -> Path:
-    """Make a folder where anyone can make one, or take this user's own; raises RefusedError where it is another's."""
-    with written(path), suppress(FileExistsError):
-        path.mkdir(mode=0o700)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise RefusedError(
-            f"{path} is not a folder that this user alone can write to: jobs cannot lie there",
-            code="unsafe-state-folder",
-            hint="set RESCUE_STATE to a folder of your own",
-        )
-    return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +108,11 @@ class Job:
 
     @property
     def started(self) -> float:
-        """When it was submitted, in seconds since the epoch."""
-        return (self.folder / "plan.json").stat().st_mtime
+        """When it was submitted, in seconds since the epoch; 0 where its folder is gone."""
+        try:
+            return (self.folder / "plan.json").stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def read(self, offset: int = 0) -> tuple[list[AnyEvent], int]:
         """The events from a byte offset on, and the offset to go on from. A line that is not whole yet is left."""
@@ -165,22 +158,12 @@ class Job:
             return _ENDS.get(finished.status, JobState.FAILED)
         if alive:
             return JobState.RUNNING
-        if not begun and time.time() - self.started < _START_TIME:
+        if not begun and (time.time() - self.started < _START_TIME or is_spawned(self.folder)):
             return JobState.STARTING
         return JobState.DIED
 
     def _locked(self) -> bool:
-        try:
-            fd = os.open(self.folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(fd)
-        return False
+        return locks.is_claimed(self.folder / "lock")
 
     def cancel(self) -> None:
         """Ask the worker to stop between two chunks, also one that has yet to begin; nothing where it has ended."""
@@ -207,6 +190,26 @@ class Job:
             so = "cannot be mounted" if any(t.partitions for t in what.targets) else "does not start a computer"
             state = f"{names} may be only partly restored, and then {so}."
             hint = "restore the image again: only what is missing will be written"
+        if isinstance(what, MediaPlan):
+            state = f"{what.target.name} may be only partly made, and then does not start a computer."
+            hint = "make it again" if not what.update else "update it again: its images are kept"
+        if isinstance(what, MediaGrowPlan):
+            state = f"The images partition of {what.target.name} is there as it was before, or larger."
+            hint = "enlarge it again"
+        if isinstance(what, InstallPlan):
+            name = what.target.partition_name(what.number)
+            state = f"The recovery partition {name} may be only begun; all other partitions are as they were."
+            hint = "run the same again to complete it, or take it away with: rescue media remove-partition"
+        if isinstance(what, RemovePlan):
+            name = what.target.partition_name(what.number)
+            state = f"The recovery partition {name} may still be there; all other partitions are as they were."
+            hint = "remove it again"
+        if isinstance(what, DeletePlan):
+            state = "The image may be gone, with its room not freed yet."
+            hint = "look at the images: where it is still there, delete it again; else the next deletion frees the room"
+        if isinstance(what, PrunePlan):
+            state = "Some of the images may be gone, with their room not freed yet."
+            hint = "prune once more: it goes on from there"
         return Finished(
             time=time.time(), status=error.exit_status, message=error.message, code=error.code, hint=hint, state=state
         )
@@ -243,7 +246,8 @@ def submit(what: Plan) -> Job:
     root = state_folder() / "jobs"
     with written(root):
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _submitting(root):
+    # One front end at a time, so that two cannot start conflicting jobs at once.
+    with locks.alone(root / ".submit"):
         for other in jobs():
             if other.state in (JobState.RUNNING, JobState.STARTING):
                 _refuse_conflict(what, other)
@@ -253,15 +257,31 @@ def submit(what: Plan) -> Job:
             (folder / "lock").touch(mode=0o600)
         job = Job(folder)
         try:
-            with _uninterrupted():
-                _start(job, what)
-            deadline = time.monotonic() + _START_TIME
-            while job.state is JobState.STARTING and time.monotonic() < deadline:
-                time.sleep(0.02)
+            with (
+                keyring.handed_over(folder, _keys_needed(what), [Path(u.library) for u in plan.libraries_used(what)]),
+                credentials.handed_over(folder, _addresses(what)),
+            ):
+                with _uninterrupted():
+                    _start(job, what)
+                deadline = time.monotonic() + _LATEST_START
+                while job.state is JobState.STARTING and time.monotonic() < deadline:
+                    time.sleep(0.02)
         except KeyboardInterrupt:
             # Ctrl+C must not leave a worker behind that nobody knows of: the caller follows it to its end.
             job.cancel()
     return job
+
+
+def _addresses(what: Plan) -> list[ObjectAddress]:
+    """The addresses of the libraries that are not on a disk."""
+    found = (remote.address_of(Path(use.library)) for use in plan.libraries_used(what))
+    return [address for address in found if address is not None]
+
+
+def _keys_needed(what: Plan) -> list[str]:
+    """What this process's keyring calls the keys that a worker needs."""
+    signer = [keyring.name_of_signer(what.signer)] if isinstance(what, CapturePlan) and what.signer else []
+    return [*(_library_id(use.library) for use in plan.libraries_used(what)), *signer]
 
 
 @contextmanager
@@ -293,19 +313,10 @@ def _start(job: Job, what: Plan) -> None:
         raise
 
 
-@contextmanager
-def _submitting(root: Path) -> Iterator[None]:
-    """One front end at a time submits, so that two cannot start conflicting jobs at once."""
-    fd = os.open(root / ".submit", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
 def _refuse_conflict(what: Plan, other: Job) -> None:
     known = other.known_plan
+    if known is not None:
+        refuse_beside(what, known)
     for identity, path, writes in plan.disks_used(what):
         for theirs, their_path, they_write in plan.disks_used(known) if known else ():
             if (writes or they_write) and _same(identity, path, theirs, their_path):
@@ -314,22 +325,71 @@ def _refuse_conflict(what: Plan, other: Job) -> None:
                     code="disk-busy",
                     hint="wait for its end, or cancel it",
                 )
+    if known is not None:
+        _refuse_to_erase_library(what, other, known)
+
+
+def _refuse_to_erase_library(what: Plan, other: Job, known: Plan) -> None:
+    """Raise RefusedError where a disk is to be erased that holds the library of a job at work.
+
+    On the live system that library's medium is mounted read-only, and would be let go of between two chunks.
+    """
+    erased = [Path(os.path.realpath(path)) for path in plan.disks_erased(what)]
+    if not erased:
+        return
+    for use in plan.libraries_used(known):
+        holding = mounts.disks_beneath_path(Path(os.path.realpath(use.library)))
+        for path in erased:
+            if path.name in holding:
+                raise RefusedError(
+                    f"job {other.id} uses the image library on {path}: {other.title}",
+                    code="disk-busy",
+                    hint="wait for its end, or cancel it",
+                )
+
+
+def refuse_beside(new: Plan, known: Plan) -> None:
+    """Raise RefusedError where a job at work keeps another of the same library from beginning.
+
+    Nothing is deleted from a library that a job uses. While something is deleted, what is left can be read.
+    """
+    for mine in plan.libraries_used(new):
+        for theirs in plan.libraries_used(known):
+            if _are_apart(mine, theirs) or not _same_library(mine.library, theirs.library):
+                continue
+            raise RefusedError(
+                f"a job is at work in the same library: {known.title}",
+                code="library-busy",
+                hint="wait for its end, or cancel it",
+            )
+
+
+def _are_apart(new: LibraryUse, known: LibraryUse) -> bool:
+    """Whether two uses of one library do not disturb each other."""
+    if known.deletes:
+        return not (new.writes or new.deletes or new.image == known.image)
+    return not new.deletes
+
+
+def _same_library(a: str, b: str) -> bool:
+    """Whether two paths lead to one library: a share can be mounted twice, a folder be seen at two places."""
+    if os.path.realpath(a) == os.path.realpath(b):
+        return True
+    identity = _library_id(a)
+    return bool(identity) and identity == _library_id(b)
+
+
+def _library_id(path: str) -> str:
+    """What library.json calls the library; empty where there is none yet, or where it cannot be read."""
+    with suppress(OSError, RescueError, ValueError, RecursionError):
+        document = json.loads(read_regular(Path(path) / "library.json", _MOST_LIBRARY))
+        if isinstance(document, dict) and isinstance(document.get("id"), str):
+            return str(document["id"])
+    return ""
 
 
 def _same(a: DiskId, a_path: str, b: DiskId, b_path: str) -> bool:
     return a_path == b_path or (bool(a.wwn or a.serial) and a.same_disk(b))
-
-
-def _lock(lock: FileIO, name: str) -> None:
-    deadline = time.monotonic() + _CLAIM_TIME
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                raise RefusedError(f"job {name} has a worker already", code="disk-busy") from error
-        time.sleep(0.01)
 
 
 @contextmanager
@@ -339,7 +399,8 @@ def claimed(folder: Path) -> Iterator[FileIO]:
     Raises RefusedError where another worker has the job, or had it: a job is carried out once.
     """
     with (folder / "lock").open("r+b", buffering=0) as lock:
-        _lock(lock, folder.name)
+        if not locks.claim(lock.fileno()):
+            raise RefusedError(f"job {folder.name} has a worker already", code="disk-busy")
         if (folder / "events.jsonl").exists():
             raise RefusedError(f"job {folder.name} was carried out already", code="refused")
         lock.write(str(os.getpid()).encode())

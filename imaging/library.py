@@ -1,34 +1,42 @@
 """A library of images: a folder with the chunks of all images and a folder for each image."""
 
-import errno
 import os
 import re
 import secrets
 import shutil
-import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import msgspec
 from blake3 import blake3
 
-from imaging import extents, index, manifest, media
-from imaging.chunk import CHUNK_SIZE
-from imaging.disk import Size
+from imaging import extents, index, keyring, libraryinfo, manifest, media, mounts, notebook, remote
+from imaging.address import is_address
+from imaging.chunk import CHUNK_SIZE, is_whole
 from imaging.durable import sync_folder, write_file, written
-from imaging.errors import BadImageError, IoError, RefusedError
+from imaging.errors import BadImageError, IoError, RefusedError, RescueError
 from imaging.extents import Extents
 from imaging.index import DigestTable, Index
+from imaging.keyslots import KeySlots
+from imaging.libraryinfo import FORMAT, LibraryInfo
 from imaging.manifest import Image, ImagedDisk
-from imaging.stores import LocalStore
+from imaging.notes import NAME as NOTES
+from imaging.notes import Notes
+from imaging.regular import read_regular
+from imaging.remote import Mirror
+from imaging.remotestore import RemoteStore, cache_here
+from imaging.sealedstore import SealedStore
+from imaging.sealing import FILE_OVERHEAD, Seal, opened, sealed
+from imaging.stores import ChunkStore, LocalStore
 
-FORMAT = 1
 FOLDER = "rescue-library"
 """The folder that holds a library at the root of a medium."""
+_IN_MEMORY = ("overlay", "tmpfs", "ramfs", "rootfs", "devtmpfs")
+"""File systems that the live system has in memory."""
+WITHDRAWN = "manifest.deleted"
+"""What a manifest is called once its image was deleted, as long as the image's folder is there."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _OURS_TO_BE = re.compile(r"lost\+found|\.library\.json\.[0-9a-f]+\.tmp")
 """What may stand in a folder that becomes a library: a first capture that was killed leaves such a file."""
@@ -38,16 +46,6 @@ _MOST_FILE = 1 << 30
 """Bytes that no file beside a manifest exceeds, for it is held in memory: chunks for 100 TB, 60 million ranges."""
 _SMALLEST_BLOCK = 512
 _FEW = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LibraryInfo:
-    """`library.json`."""
-
-    format: Size
-    id: str
-    digest: str
-    chunk_size: Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +62,12 @@ class Listing:
 
     images: tuple[Image, ...]
     damaged: tuple[DamagedImage, ...]
+    notes: Mapping[str, Notes] = field(default_factory=dict)
+    """What is noted of each image, by its id."""
+    ignored: tuple[str, ...] = ()
+    """Notes that cannot be used, and why, in words: their images are none the worse for it."""
+    unnoted: frozenset[str] = frozenset()
+    """The ids of these images: whether one is pinned is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,69 +80,145 @@ class DiskFiles:
 
 
 class Library:
-    """An open library. Nothing is written but by a capture."""
+    """An open library."""
 
-    def __init__(self, path: Path, info: LibraryInfo) -> None:
+    def __init__(self, path: Path, info: LibraryInfo, mirror: Mirror | None = None, seal: Seal | None = None) -> None:
         """Use `open` or `open_or_create`."""
         self.path = path
         self.info = info
+        self.seal = seal
+        """Where the library is encrypted: every file of an image, and every chunk, passes through it."""
+        self.mirror = mirror
+        """Where the library is not in this folder but at an address."""
+
+    @property
+    def where(self) -> str:
+        """Its folder, or its address."""
+        return str(self.path) if self.mirror is None else self.mirror.objects.address.url
 
     @classmethod
     def open(cls, path: Path) -> "Library":
-        """Open the library in the folder `path`; raises BadImageError where there is none or it is too new."""
+        """Open the library in the folder `path`; raises BadImageError where there is none or it is too new.
+
+        Raises RefusedError with code "passphrase-needed" or "wrong-passphrase" where it is encrypted: see
+        imaging.keyring.
+        """
+        mirror = remote.mirror_of(path)
+        info = cls.look(path, mirror)
+        return cls(path, info, mirror, keyring.seal_of(info, mirror.objects.address.url if mirror else str(path), path))
+
+    @classmethod
+    def look(cls, path: Path, mirror: Mirror | None = None) -> LibraryInfo:
+        """What `library.json` says, which needs no passphrase; raises as `open` does."""
         name = path / "library.json"
+        mirror = mirror or remote.mirror_of(path)
+        if mirror is not None:
+            mirror.pull("library.json")
         try:
             data = read_regular(name, _MOST_JSON, "not-a-library")
         except (FileNotFoundError, NotADirectoryError) as error:
+            where = mirror.objects.address.url if mirror else path
             raise BadImageError(
-                f"{path} is not an image library: there is no library.json in it",
+                f"{where} is not an image library: there is no library.json in it",
                 code="not-a-library",
                 hint="give the folder that an earlier capture made, with --library",
             ) from error
         except OSError as error:
             raise IoError(f"{name} cannot be read: {error.strerror}", code="read-failed") from error
-        try:
-            document: Any = msgspec.json.decode(data)
-            if isinstance(document, dict) and document.get("format") != FORMAT:
-                raise BadImageError(
-                    f"{path}: library format version {document.get('format')} is not known to this program "
-                    f"(it reads {FORMAT})",
-                    code="unknown-version",
-                    hint="use a newer version of Rescue",
-                )
-            info = msgspec.convert(document, LibraryInfo)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadImageError(f"{name} is damaged: {error}", code="not-a-library") from error
-        if info.digest != "sha512-256":
-            raise BadImageError(
-                f"{path}: chunks named by {info.digest} are not known to this program", code="unknown-version"
-            )
-        return cls(path, info)
+        return libraryinfo.decode(data, str(name), str(path))
 
     @classmethod
-    def open_or_create(cls, path: Path) -> "Library":
-        """Open a library, or make one in an empty or absent folder; raises RefusedError where it holds other files."""
-        if _is_there(path / "library.json"):
+    def open_or_create(cls, path: Path, *, lasting: bool = True) -> "Library":
+        """Open a library, or make one in an empty or absent folder; raises RefusedError where it holds other files.
+
+        One that is to last is not made in the memory of the live system, either.
+        """
+        mirror = remote.mirror_of(path)
+        if _has_one(path, mirror):
             return cls.open(path)
-        refuse_to_create(path)
-        info = LibraryInfo(format=FORMAT, id=secrets.token_hex(16), digest="sha512-256", chunk_size=CHUNK_SIZE)
+        return cls._made(path, mirror, lasting=lasting) or cls.open(path)
+
+    @classmethod
+    def create(
+        cls, path: Path, features: Sequence[str] = (), slots: Callable[[str], KeySlots] | None = None
+    ) -> "Library":
+        """Make an empty library, which requires these features, in an empty or absent folder.
+
+        `slots` makes the key slots of one that is encrypted, from its id; its key is in the keyring then. Raises
+        RefusedError where there is anything, IoError.
+        """
+        mirror = remote.mirror_of(path)
+        there = _has_one(path, mirror)
+        library = None if there else cls._made(path, mirror, lasting=True, features=features, slots=slots)
+        if library is None:
+            where = mirror.objects.address.url if mirror else path
+            raise RefusedError(f"{where} is an image library already", code="library-there")
+        return library
+
+    @classmethod
+    def _made(
+        cls,
+        path: Path,
+        mirror: Mirror | None,
+        *,
+        lasting: bool,
+        features: Sequence[str] = (),
+        slots: Callable[[str], KeySlots] | None = None,
+    ) -> "Library | None":
+        """A library that was made; None where somebody else has made it at the same moment."""
+        where = mirror.objects.address.url if mirror else str(path)
+        keyring.refuse_another("", where, path)
+        if mirror is None:
+            refuse_to_create(path)
+            if lasting:
+                _refuse_memory(path)
+        else:
+            mirror.refuse_to_create()
+        library_id = secrets.token_hex(16)
+        info = LibraryInfo(
+            format=FORMAT,
+            id=library_id,
+            digest="sha512-256",
+            chunk_size=CHUNK_SIZE,
+            features=tuple(features),
+            needs=libraryinfo.needed(features),
+            encryption=slots(library_id) if slots is not None else None,
+        )
         with written(path):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder in ("images", "chunks", "writers"):
                 (path / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_file(path / "library.json", msgspec.json.format(msgspec.json.encode(info), indent=1) + b"\n")
-        return cls(path, info)
+        write_file(path / "library.json", libraryinfo.encode(info))
+        if mirror is not None and not mirror.push(path / "library.json", new=True):
+            return None
+        return cls(path, info, mirror, keyring.seal_of(info, where, path))
 
     def images(self) -> Listing:
         """All images; a folder without a manifest is a capture that never ended, and is no image."""
-        images, damaged = [], []
+        if self.mirror is not None:
+            self.mirror.refresh_images()
+        images, damaged, ignored = [], [], []
+        noted: dict[str, Notes] = {}
+        unnoted: set[str] = set()
         for folder in self._folders():
             try:
-                images.append(self.image(folder.name))
+                image = self.captured(folder.name)
             except (BadImageError, IoError) as error:
                 damaged.append(DamagedImage(id=folder.name, problem=error.message))
+                continue
+            noted[image.id], problem = notebook.read(folder, self.seal)
+            images.append(_labelled(image, noted[image.id]))
+            if problem:
+                ignored.append(problem)
+                unnoted.add(image.id)
         images.sort(key=lambda image: (image.created, image.id), reverse=True)
-        return Listing(images=tuple(images), damaged=tuple(sorted(damaged, key=lambda d: d.id)))
+        return Listing(
+            images=tuple(images),
+            damaged=tuple(sorted(damaged, key=lambda d: d.id)),
+            notes=noted,
+            ignored=tuple(sorted(ignored)),
+            unnoted=frozenset(unnoted),
+        )
 
     def _folders(self) -> Sequence[Path]:
         try:
@@ -149,25 +229,71 @@ class Library:
             raise IoError(f"{self.path} cannot be read: {error.strerror}", code="read-failed") from error
 
     def image(self, image_id: str) -> Image:
-        """One image; raises BadImageError where there is none of that id or its manifest cannot be used."""
+        """One image, with the label that it bears now.
+
+        Raises BadImageError where there is none of that id or its manifest cannot be used.
+        """
+        return self.image_of(image_id, self.manifest(image_id))
+
+    def image_of(self, image_id: str, data: bytes) -> Image:
+        """The image that a manifest is of, with the label that it bears now; raises BadImageError."""
+        return _labelled(self._decoded(image_id, data), self.notes(image_id))
+
+    def captured(self, image_id: str) -> Image:
+        """One image as it was captured, with the label that it had then; raises as `image` does."""
+        return self._decoded(image_id, self.manifest(image_id))
+
+    def manifest(self, image_id: str) -> bytes:
+        """An image's manifest, byte for byte; raises BadImageError where there is no such image, IoError."""
         name = self.path / "images" / image_id / "manifest.json"
+        if self.mirror is not None and not name.exists():
+            self.mirror.pull_image(image_id)
         if not _ID.fullmatch(image_id) or not _is_there(name):
             raise BadImageError(
                 f"there is no image {image_id!r} in {self.path}",
                 code="no-such-image",
                 hint="`rescue images` lists them",
             )
-        image = manifest.decode(_read(name, _MOST_JSON), str(name))
+        return self.read(name, _MOST_JSON)
+
+    def _decoded(self, image_id: str, data: bytes) -> Image:
+        name = self.path / "images" / image_id / "manifest.json"
+        image = manifest.decode(data, str(name))
         if image.id != image_id:
             raise BadImageError(f"{name}: the manifest is of another image, {image.id!r}", code="bad-manifest")
         return image
+
+    def notes(self, image_id: str) -> Notes:
+        """What is noted of an image; nothing where the file is missing or cannot be used."""
+        return notebook.read(self.path / "images" / image_id, self.seal)[0]
+
+    def why_unnoted(self, image_id: str) -> str:
+        """Why what is noted of an image cannot be used, in words; empty where it can."""
+        return notebook.read(self.path / "images" / image_id, self.seal)[1]
+
+    def annotate(self, image_id: str, change: Callable[[Notes], Notes]) -> Notes:
+        """Change what is noted of an image, as notebook.change does; BadImageError where there is no such image."""
+        self.captured(image_id)
+        folder = self.path / "images" / image_id
+        remote.refuse_unless_writable(self.mirror)
+        if self.mirror is not None:
+            self.mirror.pull_image(image_id)
+        noted = notebook.change(folder, change, self.seal)
+        if self.mirror is not None and (folder / NOTES).exists():
+            try:
+                self.mirror.push(folder / NOTES)
+            except RescueError:
+                # What the library did not take must not be read here.
+                (folder / NOTES).unlink(missing_ok=True)
+                raise
+        return noted
 
     def files(self, image: Image, disk: ImagedDisk) -> DiskFiles:
         """Index, used map and digest table of a disk; raises BadImageError where they are not those of the manifest."""
 
         def read(suffix: str, digest: str) -> tuple[bytes, str]:
             name = self.file(image.id, disk.name, suffix)
-            data = _read(name, most_bytes(disk, suffix))
+            data = self.read(name, most_bytes(disk, suffix))
             if blake3(data).hexdigest() != digest:
                 raise BadImageError(
                     f"{name} is damaged: it is not the file that the manifest names", code="bad-image-file"
@@ -181,15 +307,37 @@ class Library:
 
     def file(self, image_id: str, disk: str, suffix: str) -> Path:
         """Where the index ("caibx"), used map ("used") or digest table ("blake3") of an image's disk lies."""
-        return self.path / "images" / image_id / f"{disk}.{suffix}"
+        path = self.path / "images" / image_id / f"{disk}.{suffix}"
+        if self.mirror is not None:
+            self.mirror.ensure(path)
+        return path
 
-    def store(self, distrust_since: float | None = None, *, from_medium: bool = False) -> LocalStore:
-        """Where the chunks lie; with `from_medium` none is taken from memory."""
-        return LocalStore(self.path / "chunks", distrust_since, from_medium=from_medium)
+    def read(self, name: Path, most: int) -> bytes:
+        """What a file of an image holds, at most so many bytes. Raises BadImageError, IoError."""
+        data = _read(name, most if self.seal is None else most + FILE_OVERHEAD)
+        return opened(self.seal, self._place(name), data)
+
+    def _place(self, name: Path) -> str:
+        return name.relative_to(self.path).as_posix()
+
+    def folder(self, image_id: str) -> Path:
+        """An image's folder, with all that is in it. Raises IoError."""
+        if self.mirror is not None:
+            self.mirror.pull_folder(image_id)
+        return self.path / "images" / image_id
+
+    def store(self, distrust_since: float | None = None, *, from_medium: bool = False) -> ChunkStore:
+        """Where the chunks lie; with `from_medium` none is taken from memory or from a cache."""
+        whole = is_whole if self.seal is None else self.seal.is_whole
+        store: ChunkStore
+        if self.mirror is not None:
+            store = RemoteStore(self.mirror.objects, None if from_medium else cache_here(whole), whole)
+        else:
+            store = LocalStore(self.path / "chunks", distrust_since, from_medium=from_medium, whole=whole)
+        return store if self.seal is None else SealedStore(store, self.seal)
 
     def write_disk(self, image_id: str, name: str, files: DiskFiles) -> tuple[str, str, str]:
         """Write what stands beside the manifest; returns the digests of index, used map and digest table, in hex."""
-        folder = self.path / "images" / image_id
         parts = {
             "caibx": files.index.encoded,
             "used": extents.encode(files.used, files.index.size),
@@ -198,28 +346,57 @@ class Library:
         for suffix, data in parts.items():
             if len(data) > _MOST_FILE:
                 raise RefusedError(f"{name} has too many chunks or used ranges for an image", code="too-large")
-            write_file(folder / f"{name}.{suffix}", data)
+            self.write_beside(image_id, name, suffix, data)
         index_digest, used_digest, blake3_digest = (blake3(data).hexdigest() for data in parts.values())
         return index_digest, used_digest, blake3_digest
 
-    def commit(self, image: Image) -> None:
-        """Write the manifest: from here on, the image exists."""
-        folder = self.path / "images" / image.id
+    def write_beside(self, image_id: str, disk: str, suffix: str, data: bytes | bytearray) -> None:
+        """Write one of the files that stand beside the manifest. Raises IoError."""
+        self.write(self.path / "images" / image_id / f"{disk}.{suffix}", data)
+
+    def write(self, name: Path, data: bytes | bytearray) -> None:
+        """Write a file of an image, in place of an earlier one. Raises IoError."""
+        write_file(name, sealed(self.seal, self._place(name), data))
+        if self.mirror is not None:
+            self.mirror.push(name)
+
+    def commit(self, image_id: str, data: bytes) -> None:
+        """Write the manifest, of these bytes: from here on, the image exists."""
+        folder = self.path / "images" / image_id
         try:
-            write_file(folder / "manifest.json", manifest.encode(image))
+            write_file(folder / "manifest.json", sealed(self.seal, self._place(folder / "manifest.json"), data))
             with written(folder):
                 sync_folder(folder.parent)
-        except IoError:
+            if self.mirror is not None and not self._published(self.mirror, folder / "manifest.json"):
+                raise IoError(f"there is an image {image_id} already", code="write-failed", hint="start anew")
+        except (IoError, RefusedError):
             # A capture that fails must not leave an image that the next start of the machine may not find.
             with suppress(OSError):
                 (folder / "manifest.json").unlink(missing_ok=True)
             raise
 
+    def _published(self, mirror: Mirror, path: Path) -> bool:
+        """Write a manifest to where the library is; whether it is there now, and no other under its name."""
+        if mirror.push(path, new=True):
+            return True
+        # The answer to the first attempt may have been lost: it was repeated, and found what it had written.
+        return mirror.holds(path)
+
     def discard(self, image_id: str) -> None:
-        """Remove the folder of a capture that did not end; one with a manifest is never touched."""
+        """Remove the folder of a capture that did not end; one with a manifest, or that had one, is never touched.
+
+        Nor is one that a link leads to: it may be anybody's, and what names it came with the library.
+        """
         folder = self.path / "images" / image_id
-        if _ID.fullmatch(image_id) and not _may_be_there(folder / "manifest.json"):
+        if folder.parent.is_symlink():
+            return
+        if _ID.fullmatch(image_id) and not any(_may_be_there(folder / f) for f in ("manifest.json", WITHDRAWN)):
             shutil.rmtree(folder, ignore_errors=True)
+            if self.mirror is not None:
+                with suppress(IoError, RefusedError):
+                    # Another computer may have stored this very image meanwhile: copies bear the id of the original.
+                    if not any(self.mirror.is_there(folder / f) for f in ("manifest.json", WITHDRAWN)):
+                        self.mirror.remove_all(folder)
 
     def new_id(self) -> str:
         """An id for a new image: the time, and a few letters against two captures in one second."""
@@ -235,6 +412,15 @@ class Library:
             except FileExistsError:
                 return False
         return True
+
+
+def _labelled(image: Image, noted: Notes) -> Image:
+    return image if noted.label is None else replace(image, label=noted.label)
+
+
+def _has_one(path: Path, mirror: Mirror | None) -> bool:
+    """Whether there is a library; what the mirror of one holds may be of yesterday."""
+    return mirror.pull("library.json") if mirror is not None else _is_there(path / "library.json")
 
 
 def _is_there(path: Path) -> bool:
@@ -272,32 +458,6 @@ def most_bytes(disk: ImagedDisk, suffix: str) -> int:
             return min(_MOST_FILE, _FEW + 40 * chunks)
 
 
-def open_regular(name: Path, most: int, code: str = "bad-image-file") -> int:
-    """Open a file of a library for reading: a library can come from anyone, with links and pipes for files.
-
-    Raises OSError, and BadImageError with `code` where it is not a regular file or longer than `most` bytes.
-    """
-    try:
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise BadImageError(f"{name} is a link, not a file", code=code) from error
-        raise
-    status = os.fstat(fd)
-    if stat.S_ISREG(status.st_mode) and status.st_size <= most:
-        return fd
-    os.close(fd)
-    if not stat.S_ISREG(status.st_mode):
-        raise BadImageError(f"{name} is not a regular file", code=code)
-    raise BadImageError(f"{name} has {status.st_size} bytes, more than the {most} it can need", code=code)
-
-
-def read_regular(name: Path, most: int, code: str = "bad-image-file") -> bytes:
-    """A file of a library, of `most` bytes at most; raises as `open_regular` does."""
-    with os.fdopen(open_regular(name, most, code), "rb") as file:
-        return file.read(most)
-
-
 def _read(name: Path, most: int) -> bytes:
     try:
         return read_regular(name, most)
@@ -308,9 +468,13 @@ def _read(name: Path, most: int) -> bytes:
 
 
 def refuse_to_create(path: Path) -> None:
-    """Raise RefusedError unless a library can be made in the folder: it is absent or empty."""
+    """Raise RefusedError unless a library can be made in the folder: it is absent or empty.
+
+    Nor is one made over chunks and images that have lost theirs: it would take those of an encrypted one for damaged.
+    """
     try:
         others = [entry.name for entry in path.iterdir() if not _OURS_TO_BE.fullmatch(entry.name)]
+        left = [name for name in ("chunks", "images") if name in others and any((path / name).iterdir())]
     except FileNotFoundError:
         return
     except OSError as error:
@@ -321,11 +485,28 @@ def refuse_to_create(path: Path) -> None:
             code="not-a-library",
             hint="give an empty or a new folder",
         )
+    if left:
+        raise RefusedError(
+            f"{path} is a library that has lost its library.json: {left[0]!r} in it is not empty",
+            code="not-a-library",
+            hint="put back a copy of library.json, or give another folder; remove nothing",
+        )
+
+
+def _refuse_memory(path: Path) -> None:
+    """On the live system a folder on which nothing is mounted is gone when the computer is switched off."""
+    if media.on_live_system() and mounts.kind_beneath(path) in _IN_MEMORY:
+        raise RefusedError(
+            f"{path} lies in this computer's memory: what is stored there is lost when it is switched off",
+            code="in-memory",
+            hint="mount the disk or share that is meant, and start anew",
+        )
 
 
 def discover() -> tuple[Path, ...]:
     """Libraries that can be used at once: `$RESCUE_LIBRARY`, then those at the root of mounted media."""
-    found = [Path(os.environ["RESCUE_LIBRARY"])] if os.environ.get("RESCUE_LIBRARY") else []
+    given = os.environ.get("RESCUE_LIBRARY", "")
+    found = [remote.folder_for(given) if is_address(given) else Path(given)] if given else []
     for root in media.mounted():
         found.extend(p for p in (root, root / FOLDER) if _may_be_there(p / "library.json"))
     return tuple(dict.fromkeys(found))

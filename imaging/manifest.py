@@ -67,6 +67,8 @@ class Volume:
     content: Content = field(default_factory=Content)
     inner: tuple[InnerVolume, ...] = ()
     """The logical volumes of an LVM physical volume."""
+    system: str = ""
+    """The operating system on it, such as "Debian GNU/Linux 13 (trixie)" or "Windows"; empty where none was found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,11 @@ class Image:
     """Compressed bytes that this capture added to the library."""
 
     @property
+    def systems(self) -> tuple[str, ...]:
+        """The names of the operating systems in it, each once."""
+        return tuple(dict.fromkeys(v.system for disk in self.disks for v in disk.volumes if v.system))
+
+    @property
     def unreadable(self) -> int:
         """Bytes that could not be read when it was captured; where there are any the image is damaged."""
         return sum(Extents(disk.unreadable).total for disk in self.disks)
@@ -173,7 +180,7 @@ def decode(data: bytes, name: str) -> Image:
     if document.get("digest") != _digest(document.get("image")):
         raise bad("the manifest is damaged: its digest does not match")
     try:
-        image = msgspec.convert(document["image"], Image)
+        image = msgspec.convert(document.get("image"), Image)
     except msgspec.ValidationError as error:
         raise bad(f"the manifest is not valid: {error}") from error
     for disk in image.disks:

@@ -7,18 +7,21 @@ nothing is written to them; only a capture that was confirmed makes the one it n
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from imaging import sharemounts
 from imaging.disk import Disk, Mount, Partition, Role
-from imaging.errors import IoError
-from imaging.mounts import read_mounts
+from imaging.errors import IoError, RefusedError
+from imaging.mounts import kind_at, read_mounts
 from imaging.run import run
 
 ROOT = Path("/run/rescue/media")
 """Where the live system mounts media, a folder for each."""
 IMAGES = Path("/run/rescue/images")
 """Where the live system mounts the stick's own partition for images."""
+DISC = Path("/run/rescue/medium")
+"""Where the live system mounts the medium that it was started from: a disc can hold a library beside the system."""
 _OPTIONS = {
     "ext2": "ro",
     "ext3": "ro,noload",
@@ -29,8 +32,9 @@ _OPTIONS = {
     "exfat": "ro",
     "ntfs": "ro",
 }
+_SAFE = "nosuid,nodev,noexec"
 _DRIVERS = {"ntfs": "ntfs3"}
-_NOT_MEDIA = ("/proc", "/sys", "/dev", "/boot", "/etc", "/usr", "/var", "/tmp", "/snap", "/run/rescue/")
+_NOT_MEDIA = ("/proc", "/sys", "/dev", "/boot", "/etc", "/usr", "/var", "/tmp", "/snap", "/run/rescue/", "/run/netns")
 _LIBRARY_MARKS = ("library.json", "rescue-library/library.json")
 
 
@@ -40,7 +44,7 @@ def on_live_system() -> bool:
 
 
 def mounted(*, writable: bool = False) -> tuple[Path, ...]:
-    """Where file systems of disks are mounted, but for those that make the running system.
+    """Where file systems of disks, and shares, are mounted, but for those that make the running system.
 
     `writable` leaves out those that cannot be written to; what the live system mounted read-only itself can be.
     """
@@ -48,9 +52,13 @@ def mounted(*, writable: bool = False) -> tuple[Path, ...]:
     for device, mount in read_mounts():
         where = Path(mount.where)
         ours = where == IMAGES or ROOT in where.parents
-        if device.startswith("0:") or mount.where in ("/", "[swap]", "/home"):
+        share = where.parent == sharemounts.ROOT
+        if (device.startswith("0:") and not share) or mount.where in ("/", "[swap]", "/home"):
             continue
-        if not ours and (mount.where.startswith(_NOT_MEDIA) or (writable and not os.access(where, os.W_OK))):
+        if share and writable and not sharemounts.is_writable(mount):
+            continue
+        known = ours or share or (where == DISC and not writable)
+        if not known and (mount.where.startswith(_NOT_MEDIA) or (writable and not os.access(where, os.W_OK))):
             continue
         if _answers(where.is_dir) and os.access(where, os.R_OK | os.X_OK):
             found.append(where)
@@ -103,7 +111,7 @@ def _lock(kind: int, *, wait: bool = False) -> Iterator[bool]:
 
 def _attach(disks: Iterable[Disk]) -> None:
     for disk in disks:
-        if Role.BOOT_MEDIUM in disk.roles or disk.holders:
+        if (Role.BOOT_MEDIUM in disk.roles and not disk.kept) or disk.holders:
             continue
         taken = {mount.source for mount in disk.mounts}
         for partition in disk.table.partitions:
@@ -119,10 +127,8 @@ def _node(disk: Disk, partition: Partition) -> str:
 
 def _try(disk: Disk, partition: Partition, node: str) -> None:
     kind = partition.content.kind
-    where = ROOT / node.rsplit("/", 1)[-1]
-    where.mkdir(parents=True, exist_ok=True)
     try:
-        run(["mount", "-t", _DRIVERS.get(kind, kind), "-o", f"{_OPTIONS[kind]},nosuid,nodev,noexec", node, where])
+        where = _mount(node, kind)
         if (
             not disk.removable
             and disk.transport != "usb"
@@ -134,24 +140,79 @@ def _try(disk: Disk, partition: Partition, node: str) -> None:
         return
 
 
-def make_writable(path: Path) -> None:
-    """Let a capture write to the medium that holds `path`, where this live system mounted it read-only.
+def _mount(node: str, kind: str) -> Path:
+    where = ROOT / node.rsplit("/", 1)[-1]
+    where.mkdir(parents=True, exist_ok=True)
+    run(["mount", "-t", _DRIVERS.get(kind, kind), "-o", f"{_OPTIONS[kind]},{_SAFE}", node, where])
+    return where
 
-    Raises IoError where it cannot be made writable.
+
+def can_be_read(kind: str) -> bool:
+    """Whether a file system can be mounted to look into it."""
+    return kind in _OPTIONS
+
+
+def open_for_a_look(node: str, kind: str) -> Path:
+    """Mount one file system read-only, on the live system, to look for images in it.
+
+    Raises RefusedError while a job takes disks for itself, IoError where it cannot be mounted.
     """
+    with _lock(fcntl.LOCK_EX) as alone:
+        if not alone:
+            raise RefusedError(f"{node}: a job is about to start", code="busy", hint="try again in a moment")
+        return _mount(node, kind)
+
+
+def close_after_a_look(where: Path) -> None:
+    """Let go of what was mounted to look into it, so that the disk can be used for something else."""
+    with suppress(IoError):
+        run(["umount", where])
+
+
+def read_only_mount(path: Path) -> Mount | None:
+    """The mount that holds `path`, where this live system mounted it read-only itself; None where it did not."""
     if not on_live_system() or os.geteuid() != 0:
-        return
+        return None
     beneath: list[Mount] = [m for _, m in read_mounts() if m.where != "[swap]" and path.is_relative_to(m.where)]
     holder = max(beneath, key=lambda m: len(m.where), default=None)
-    if holder is None or not holder.read_only:
-        return
+    if holder is None or not holder.read_only or not holder.source:
+        return None
     where = Path(holder.where)
-    if where != IMAGES and ROOT not in where.parents:
-        return
-    if holder.source:
-        # A journal that was left alone until now is replayed only by a fresh mount.
-        run(["umount", where])
-        run(["mount", "-o", "rw,nosuid,nodev,noexec", holder.source, where])
+    return holder if where == IMAGES or ROOT in where.parents else None
+
+
+def make_writable(mount: Mount) -> None:
+    """Let a job write to a medium; it is away for a moment: imaging.access asks first whether anybody reads from it.
+
+    Raises IoError where it cannot be made writable; then it is there as it was.
+    """
+    kind = kind_at(mount.where)
+    # A journal that was left alone until now is replayed only by a fresh mount.
+    run(["umount", mount.where])
+    try:
+        run(["mount", "-o", f"rw,{_SAFE}", mount.source, mount.where])
+    except IoError:
+        # A write-protected medium whose journal is not empty can be mounted in no other way than it was.
+        known = {_DRIVERS.get(name, name): options for name, options in _OPTIONS.items()}
+        with suppress(IoError):
+            run(["mount", "-t", kind or "auto", "-o", f"{known.get(kind, 'ro')},{_SAFE}", mount.source, mount.where])
+        raise
+
+
+def make_read_only(mount: Mount) -> None:
+    """Let nobody write to a medium any more; raises IoError where somebody does now."""
+    run(["mount", "-o", "remount,ro", mount.where])
+
+
+_MOUNT_IMAGES = Path("/usr/lib/rescue/mount-images")
+"""What the live system mounts its own stick's images partition with when it starts."""
+
+
+def mount_images() -> None:
+    """Mount the images partition of the medium that this live system runs from, as it does when it starts."""
+    if _MOUNT_IMAGES.exists():
+        with suppress(IoError):
+            run([_MOUNT_IMAGES])
 
 
 def detach(disk: Disk) -> None:

@@ -35,6 +35,46 @@ def read_mounts() -> list[tuple[str, Mount]]:
     return [*found, *_read_swaps()]
 
 
+def kind_at(where: str) -> str:
+    """The kernel's name of the file system that is mounted in a folder; empty where none is."""
+    kind = ""
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        before, _, after = line.partition(" - ")
+        if _unescape(before.split()[4]) == where:
+            kind = after.split()[0]
+    return kind
+
+
+def kind_beneath(path: Path) -> str:
+    """The kernel's name of the file system that a path, there or not yet, lies on; empty where it is mounted nowhere.
+
+    By its device's number, for a path through a descriptor leads to what no folder shows.
+    """
+    there = next((folder for folder in (path, *path.absolute().parents) if folder.exists()), Path("/"))
+    device = there.stat().st_dev
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        before, _, after = line.partition(" - ")
+        if before.split()[2] == f"{os.major(device)}:{os.minor(device)}":
+            return after.split()[0]
+    return ""
+
+
+def options_at(where: str) -> dict[str, str]:
+    """What the file system that is mounted in a folder was given, as the kernel tells it; empty where none is."""
+    found: dict[str, str] = {}
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        before, _, after = line.partition(" - ")
+        if _unescape(before.split()[4]) == where:
+            found = parse_options(after.split()[-1])
+    return found
+
+
+def parse_options(words: str) -> dict[str, str]:
+    """The options of one line of mountinfo by their names, with an empty value where one has none."""
+    pairs = (word.partition("=") for word in words.split(","))
+    return {name: _unescape(value) for name, _, value in pairs if name}
+
+
 def _read_swaps() -> Iterator[tuple[str, Mount]]:
     try:
         lines = Path("/proc/swaps").read_text(encoding="utf-8").splitlines()[1:]
@@ -60,40 +100,62 @@ def device_number(path: str) -> str:
 
 def disks_beneath(device: str) -> set[str]:
     """The kernel's names (`sda`) of the whole disks that a `major:minor` stands on, through dm, md, loop devices."""
+    return _beneath(device, whole=True)
+
+
+def partitions_beneath(device: str) -> set[str]:
+    """What it stands on in the end: names of partitions (`sda2`), or of disks where it is in no partition."""
+    return _beneath(device, whole=False)
+
+
+def _beneath(device: str, *, whole: bool) -> set[str]:
     node = (_SYS / device).resolve()
     if not node.exists():
         return set()
     if (node / "partition").exists():
-        return disks_beneath_node(node.parent)
-    return disks_beneath_node(node)
+        return _beneath_node(node.parent, whole=True) if whole else {node.name}
+    return _beneath_node(node, whole=whole)
 
 
 def disks_beneath_node(node: Path) -> set[str]:
     """The same for a folder in sysfs; the device itself counts as one where nothing is beneath it."""
+    return _beneath_node(node, whole=True)
+
+
+def _beneath_node(node: Path, *, whole: bool) -> set[str]:
     slaves = list((node / "slaves").glob("*")) if (node / "slaves").is_dir() else []
-    found = {node.name}
-    for slave in slaves:
-        found |= disks_beneath((slave / "dev").read_text().strip())
     backing = node / "loop" / "backing_file"
+    found = {node.name} if whole or not (slaves or backing.exists()) else set()
+    for slave in slaves:
+        found |= _beneath((slave / "dev").read_text().strip(), whole=whole)
     if backing.exists():
-        found |= disks_beneath_path(Path(backing.read_text().strip()))
+        found |= _beneath_path(Path(backing.read_text().strip()), whole=whole)
     return found
 
 
 def disks_beneath_path(path: Path) -> set[str]:
     """The disks that hold a file or folder; of a path that does not exist yet, those of its nearest parent."""
+    return _beneath_path(path, whole=True)
+
+
+def partitions_beneath_path(path: Path) -> set[str]:
+    """The same, by partitions where they are known."""
+    return _beneath_path(path, whole=False)
+
+
+def _beneath_path(path: Path, *, whole: bool) -> set[str]:
     number = device_number(str(path))
     if number:
-        return disks_beneath(number)
+        return _beneath(number, whole=whole)
     while not path.exists() and path != path.parent:
         path = path.parent
     status = path.stat()
     device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
     if not device.startswith("0:"):
-        return disks_beneath(device)
+        return _beneath(device, whole=whole)
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         before, _, after = line.partition(" - ")
         if before.split()[2] == device:
             number = device_number(_unescape(after.split()[1]))
-            return disks_beneath(number) if number else set()
+            return _beneath(number, whole=whole) if number else set()
     return set()

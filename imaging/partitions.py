@@ -36,7 +36,7 @@ def volume_of(source: ImagedDisk, number: int) -> Volume:
 
 def why_not_disk(disk: Disk, source: ImagedDisk) -> str:
     """Why no partition of `disk` can be restored into, whichever it is, in words; empty where one may be."""
-    protected = why_protected(disk)
+    protected = why_protected(disk, beside_kept=True)
     if protected:
         return protected
     if not disk.table.partitions:
@@ -55,6 +55,8 @@ def why_not_partition(disk: Disk, part: Partition, source: ImagedDisk, volume: V
     why = why_not_disk(disk, source)
     if why:
         return why
+    if part.number == disk.kept:
+        return why_protected(disk)
     if part.role is PartitionRole.EXTENDED:
         return "it is an extended partition, which holds others"
     others = _beside(disk, part)

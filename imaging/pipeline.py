@@ -60,6 +60,11 @@ class Reporter:
             self._told = 0.0
             self._write(events.Step(time=time.time(), name=name, total=total))
 
+    def total(self, total: int) -> None:
+        """The step that has begun has so many bytes to go through, as it turns out."""
+        with self._lock:
+            self._total = total
+
     def advance(self, done: int, moved: int = 0) -> None:
         """So many more bytes were gone through, and so many of them moved."""
         with self._lock:
@@ -99,10 +104,12 @@ def run_all(
     make_worker: WorkerFactory,
     cancel: threading.Event,
     ahead: Callable[[int], object] | None = None,
+    lead: int = 0,
 ) -> None:
     """Call a worker with every item; the first error stops all threads and is raised here.
 
-    `ahead` is called with each item some time before its turn, to have the kernel read what it will need.
+    `ahead` is called with each item some time before its turn, to have the kernel read what it will need; `lead` says
+    by how many items where the usual few are not enough.
 
     Raises CancelledError where `cancel` was set before the last item was taken.
     """
@@ -110,6 +117,8 @@ def run_all(
     count = max(1, min(threads(), len(items)))
     position = iter(range(len(items)))
     errors: list[BaseException] = []
+
+    distance = max(lead, _LEAD * count)
 
     def loop() -> None:
         try:
@@ -119,12 +128,15 @@ def run_all(
                     at = next(position, None)
                 if at is None:
                     return
-                if ahead is not None and at + _LEAD * count < len(items):
-                    ahead(items[at + _LEAD * count])
+                if ahead is not None and at + distance < len(items):
+                    ahead(items[at + distance])
                 work(items[at])
         except BaseException as error:
             errors.append(error)
 
+    if ahead is not None and lead:
+        for item in items[:distance]:
+            ahead(item)
     hands = [threading.Thread(target=loop) for _ in range(count)]
     for thread in hands:
         thread.start()

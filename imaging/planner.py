@@ -10,17 +10,46 @@ from imaging.disk import Disk, PartitionRole, Role, TableKind, format_size
 from imaging.errors import RefusedError, UsageError
 from imaging.extents import Extents
 from imaging.manifest import Image, ImagedDisk
-from imaging.plan import CapturePlan, Plan, RestorePlan, RestoreTarget, VerifyPlan
+from imaging.plan import (
+    CapturePlan,
+    CopyImagesPlan,
+    DeletePlan,
+    ExportPlan,
+    FilesPlan,
+    ImportPlan,
+    InstallPlan,
+    MediaGrowPlan,
+    MediaIsoPlan,
+    MediaPlan,
+    Plan,
+    PrunePlan,
+    RemovePlan,
+    RestorePlan,
+    RestoreTarget,
+    VerifyPlan,
+    VerifySetPlan,
+)
 
 _ROLE_REASONS = {
     Role.BOOT_MEDIUM: "this computer was started from it",
     Role.SYSTEM: "the running system stands on it",
     Role.LIBRARY: "it holds the image library",
 }
+_OWN_REASONS = {
+    Role.BOOT_MEDIUM: "this computer was started from its recovery partition",
+    Role.LIBRARY: "its recovery partition holds the image library",
+}
+"""The same where the role comes from the computer's own recovery partition, beside which others may be written."""
 _RESTORE_RATE = 150e6
 _CAPTURE_RATE = 120e6
 _VERIFY_RATE = 400e6
 """Bytes of used data a second, of a common disk: an SSD behind SATA or a fast stick. A rough first guess."""
+_MEDIA_RATE = 12e6
+"""Bytes a second of a common stick, each written and read back."""
+_GROW_RATE = 2e9
+"""Bytes a second by which ext4 grows: of each GB some MB are written."""
+_DELETE_TIME = 10.0
+"""Seconds: what names the chunks is read, and some thousand files are removed."""
 
 
 def needed_size(source: ImagedDisk) -> int:
@@ -53,7 +82,7 @@ def why_not_in_use(disk: Disk, *, read_only_is_fine: bool = False, beside: Seque
     `beside` names the devices of partitions that will not be touched: mounts of these do no harm.
     """
     for mount in disk.mounts:
-        if mount.source in beside:
+        if mount.source in beside or (mount.beneath and {f"/dev/{name}" for name in mount.beneath} <= set(beside)):
             continue
         if mount.where == "[swap]":
             return f"it is in use: {mount.source} is swap space"
@@ -69,11 +98,15 @@ def exact(size: int) -> str:
     return f"{format_size(size)} ({size:,} bytes)"
 
 
-def why_protected(disk: Disk) -> str:
-    """Why nothing may be written to a disk at all, in words; empty where that is not so."""
+def why_protected(disk: Disk, *, beside_kept: bool = False) -> str:
+    """Why nothing may be written to a disk at all, in words; empty where that is not so.
+
+    `beside_kept` asks for partitions other than the recovery partition that all of the disk's roles come from: its
+    bytes and the table stay as they are when these are written.
+    """
     for role in disk.roles:
-        if not disk.regular_file:
-            return _ROLE_REASONS[role]
+        if not disk.regular_file and not (beside_kept and disk.kept):
+            return (_OWN_REASONS if disk.kept else _ROLE_REASONS).get(role, _ROLE_REASONS[role])
     if not disk.fingerprint:
         return disk.problem or "it cannot be read"
     if disk.failing:
@@ -208,6 +241,10 @@ def refuse_target(name: str, disk: Disk, why: str) -> NoReturn:
 def _target_hint(name: str, why: str) -> str:
     if "too small" in why:
         return f"choose something larger than {name}"
+    if why == _OWN_REASONS[Role.LIBRARY]:
+        return "restore single partitions of it, or from a library on another disk"
+    if why == _OWN_REASONS[Role.BOOT_MEDIUM]:
+        return "restore single partitions of it, or start the recovery system with its entry that copies it to memory"
     if "in use" in why:
         return "unmount what is on it, or start the computer from the recovery stick"
     return "choose another disk"
@@ -285,6 +322,18 @@ def seconds_expected(plan: Plan) -> float:
             return sum(data_of(t) for t in plan.targets) / _RESTORE_RATE
         case VerifyPlan():
             return (plan.against.size if plan.against else 0) / _VERIFY_RATE
+        case VerifySetPlan() | DeletePlan() | PrunePlan():
+            return _DELETE_TIME
+        case FilesPlan() | ExportPlan() | ImportPlan() | CopyImagesPlan():
+            return _DELETE_TIME
+        case MediaPlan() | MediaIsoPlan():
+            return (plan.system.size + sum(one.size for one in plan.images)) / _MEDIA_RATE
+        case MediaGrowPlan():
+            return plan.size / _GROW_RATE
+        case InstallPlan():
+            return 2 * plan.content / _RESTORE_RATE + _DELETE_TIME
+        case RemovePlan():
+            return _DELETE_TIME
 
 
 def data_of(pair: RestoreTarget) -> int:

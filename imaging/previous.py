@@ -7,6 +7,7 @@ capture of a large disk needs.
 
 import contextlib
 import os
+from pathlib import Path
 from types import TracebackType
 
 from blake3 import blake3
@@ -14,9 +15,10 @@ from blake3 import blake3
 from imaging.chunk import ID_SIZE
 from imaging.disk import DiskId
 from imaging.errors import BadImageError, IoError
-from imaging.library import Library, most_bytes, open_regular
+from imaging.library import Library, most_bytes
 from imaging.manifest import Image, ImagedDisk
 from imaging.pipeline import Reporter
+from imaging.regular import open_regular
 
 _HEAD = 64
 _ITEM = 40
@@ -86,7 +88,7 @@ def _open(library: Library, image: Image, disk: ImagedDisk) -> Previous:
     try:
         for suffix, digest in (("caibx", disk.index_digest), ("blake3", disk.blake3_digest)):
             path = library.file(image.id, disk.name, suffix)
-            opened.append(open_regular(path, most_bytes(disk, suffix)))
+            opened.append(_opened(library, path, most_bytes(disk, suffix)))
             if _digest(opened[-1]) != digest:
                 raise IoError(f"{path} is damaged", code="bad-image-file")
         return Previous(disk.chunks, *opened)
@@ -95,6 +97,16 @@ def _open(library: Library, image: Image, disk: ImagedDisk) -> Previous:
             with contextlib.suppress(OSError):
                 os.close(fd)
         raise
+
+
+def _opened(library: Library, path: Path, most: int) -> int:
+    """A descriptor to read a file of an image by: of memory that has no name where the library is encrypted."""
+    if library.seal is None:
+        return open_regular(path, most)
+    fd = os.memfd_create(path.name, os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(fd), "wb") as file:
+        file.write(library.read(path, most))
+    return fd
 
 
 def _digest(fd: int) -> str:

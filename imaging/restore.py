@@ -19,7 +19,7 @@ from imaging import inventory, marks, media, window
 from imaging.blockdev import size_of
 from imaging.content import Content
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError, of_system
-from imaging.events import RestoreResult
+from imaging.events import READING_BACK, RestoreResult
 from imaging.library import Library
 from imaging.manifest import Image
 from imaging.partitions import plan_again, volume_of
@@ -28,6 +28,7 @@ from imaging.plan import RestorePlan, RestoreTarget
 from imaging.planner import plan_restore
 from imaging.probing import Probing
 from imaging.volume import VolumeContent
+from imaging.vouching import image_to_use
 from imaging.window import Medium
 
 
@@ -39,7 +40,7 @@ def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Res
     """
     began = time.monotonic()
     library = Library.open(Path(plan.library))
-    image = library.image(plan.image)
+    image = image_to_use(library, plan.image, accept_unsigned=plan.accept_unsigned).image
     sources = {disk.name: disk for disk in image.disks}
     for pair in plan.targets:
         if sources.get(pair.source.name) != pair.source:
@@ -178,7 +179,7 @@ class _Restore:
     def write_body(self) -> None:
         """Write what differs, outside the table."""
         self.report.step(f"Restoring {self.name}", self.content.body.total)
-        run_all(self.content.busy(), self._worker, self.cancel, self._announce)
+        run_all(self.content.busy(), self._worker, self.cancel, self._announce, self.content.store.lead)
         self.target.sync()
         self.report.finish_step()
 
@@ -281,7 +282,7 @@ class _Restore:
         if not self.written:
             return
         total = sum(high - low for i in self.written for low, high in content.ranges(i))
-        self.report.step(f"Reading back what was written to {self.name}", total)
+        self.report.step(f"{READING_BACK} what was written to {self.name}", total)
         target.forget_cached()
 
         def make_worker() -> Callable[[int], None]:

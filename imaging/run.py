@@ -5,10 +5,15 @@ import select
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import IO
 
 from imaging.errors import CancelledError, IoError
 
@@ -17,10 +22,13 @@ _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 _MOST_SAID = 32 << 10
 """Bytes that are kept of the beginning, and as many of the end, of what a tool says."""
+_MOST_TOLD = 4 << 10
+"""Bytes of the end of what a filter says that its last line is looked for in."""
 _LOOK_EVERY = 100
 """Milliseconds between two looks whether a tool is still wanted."""
-_INHERITED = ("RESCUE_STATE", "RESCUE_LIVE")
+_INHERITED = ("RESCUE_STATE", "RESCUE_LIVE", "RESCUE_CONFIG")
 """What a worker has to know of its caller's environment; a transient unit inherits none of it."""
+_SCOPE = ("systemd-run", "--scope", "--quiet", "--collect", "--")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,47 +45,70 @@ def find_tool(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path=os.pathsep.join(_SBIN))
 
 
-def run(argv: Sequence[str | Path], *, accept: Sequence[int] = (0,), timeout: float | None = None) -> Completed:
-    """Run a tool to its end and return what it printed.
-
-    Raises IoError where it is not installed (code "no-tool"), ends with a status that is not in `accept`
-    ("tool-failed") or takes longer than `timeout` seconds ("tool-hung").
-    """
-    name = str(argv[0])
+def _tool(name: str) -> str:
+    """The path of a tool; raises IoError where it is not installed."""
     path = find_tool(name)
     if path is None:
         raise IoError(f"{name} is not installed", code="no-tool", hint=f"install the package that provides {name}")
+    return path
+
+
+def _failed(name: str, status: int, words: str) -> IoError:
+    """The error of a tool that did not end well, with the last of what it said."""
+    said = words.strip().splitlines()
+    return IoError(f"{name} ended with status {status}" + (f": {said[-1]}" if said else ""), code="tool-failed")
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    accept: Sequence[int] = (0,),
+    timeout: float | None = None,
+    secret: str | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    keep: Sequence[int] = (),
+    outlive: bool = False,
+) -> Completed:
+    """Run a tool to its end and return what it printed.
+
+    With `outlive`, what it leaves running does not end with the service that this process belongs to.
+
+    `keep` are descriptors that the tool gets, too: a file without a name is `/proc/self/fd/N` to it.
+    `secret` is its standard input, which nobody else can see, unlike arguments. Raises IoError where it is not
+    installed (code "no-tool"), ends with a status that is not in `accept` ("tool-failed") or takes longer than
+    `timeout` seconds ("tool-hung").
+    """
+    name = str(argv[0])
+    path = _tool(name)
     try:
         done = subprocess.run(
-            [path, *map(str, argv[1:])],
-            stdin=subprocess.DEVNULL,
+            [*(_SCOPE if outlive and _under_systemd() else ()), path, *map(str, argv[1:])],
+            stdin=None if secret is not None else subprocess.DEVNULL,
+            input=secret,
             capture_output=True,
-            env={**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": "C"},
+            env={**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": "C", **environment},
+            pass_fds=keep,
             timeout=timeout,
             check=False,
             text=True,
+            encoding="utf-8",
             errors="replace",
         )
     except subprocess.TimeoutExpired as error:
         raise IoError(f"{name} did not end within {timeout:.0f} s", code="tool-hung") from error
     if done.returncode not in accept:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise IoError(
-            f"{name} ended with status {done.returncode}" + (f": {said[-1]}" if said else ""), code="tool-failed"
-        )
+        raise _failed(name, done.returncode, done.stderr or done.stdout)
     return Completed(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
 
-def run_cancellable(argv: Sequence[str | Path], cancel: threading.Event) -> Completed:
+def run_cancellable(argv: Sequence[str | Path], cancel: threading.Event, *, timeout: float = float("inf")) -> Completed:
     """Run a tool that may take hours and say very much: what it printed is one text, its middle left out if need be.
 
-    It is killed once `cancel` is set, and dies with this process. Raises CancelledError,
-    or IoError where it is not installed (code "no-tool").
+    It is killed once `cancel` is set, and dies with this process. Raises CancelledError, or IoError where it is not
+    installed (code "no-tool") or takes longer than `timeout` seconds ("tool-hung").
     """
     name = str(argv[0])
-    path, guard = find_tool(name), find_tool("setpriv")
-    if path is None:
-        raise IoError(f"{name} is not installed", code="no-tool", hint=f"install the package that provides {name}")
+    path, guard = _tool(name), find_tool("setpriv")
     tool = subprocess.Popen(
         [*([guard, "--pdeathsig", "KILL"] if guard else []), path, *map(str, argv[1:])],
         stdin=subprocess.DEVNULL,
@@ -87,22 +118,25 @@ def run_cancellable(argv: Sequence[str | Path], cancel: threading.Event) -> Comp
     )
     with tool:
         try:
-            said = _listen(tool, cancel)
+            said = _listen(tool, name, cancel, timeout)
         except BaseException:
             tool.kill()
             raise
     return Completed(status=tool.returncode, stdout=said.decode(errors="replace"), stderr="")
 
 
-def _listen(tool: "subprocess.Popen[bytes]", cancel: threading.Event) -> bytes:
-    """The first and the last of what a tool says, up to its end; raises CancelledError once `cancel` is set."""
+def _listen(tool: "subprocess.Popen[bytes]", name: str, cancel: threading.Event, timeout: float) -> bytes:
+    """The first and the last of what a tool says, up to its end; raises CancelledError, IoError where it is late."""
     assert tool.stdout is not None
     fd, poll = tool.stdout.fileno(), select.poll()
     poll.register(fd, select.POLLIN)
     head, tail = b"", b""
+    end = time.monotonic() + timeout
     while True:
         if cancel.is_set():
             raise CancelledError("stopped because somebody asked")
+        if time.monotonic() > end:
+            raise IoError(f"{name} did not end within {timeout:.0f} s", code="tool-hung")
         if not poll.poll(_LOOK_EVERY):
             continue
         data = os.read(fd, _MOST_SAID)
@@ -113,16 +147,136 @@ def _listen(tool: "subprocess.Popen[bytes]", cancel: threading.Event) -> bytes:
         tail = (tail + data[room:])[-_MOST_SAID:]
 
 
+class Filter:
+    """What comes out of tools that read from one another; use `filtered`."""
+
+    def __init__(self, names: Sequence[str], tools: "Sequence[subprocess.Popen[bytes]]", told: IO[bytes]) -> None:
+        """Take the running tools, by name, and the file that all of them complain into."""
+        self._names, self._tools, self._told = names, tools, told
+
+    def read(self, size: int) -> bytes:
+        """So many bytes, fewer at the end alone. Raises IoError (code "tool-failed") where a tool did not end well."""
+        out = self._tools[-1].stdout
+        assert out is not None
+        data = out.read(size)
+        if len(data) < size:
+            self._refuse_failure()
+        return data
+
+    def refuse_if_ended(self) -> None:
+        """Raise IoError where the last tool, which is to serve, does not run any more."""
+        if self._tools[-1].poll() is not None:
+            self._refuse_failure()
+            raise IoError(f"{self._names[-1]} ended too early", code="tool-failed")
+
+    def _refuse_failure(self) -> None:
+        """The first in the row knows best: those after it read what was cut short."""
+        for name, tool in zip(self._names, self._tools, strict=True):
+            if tool.wait():
+                self._told.seek(max(0, self._told.seek(0, os.SEEK_END) - _MOST_TOLD))
+                raise _failed(name, tool.returncode, self._told.read().decode(errors="replace"))
+
+
+@contextmanager
+def filtered(source: int | None, *commands: Sequence[str | Path]) -> Iterator[Filter]:
+    """Run tools, each of which reads what the one before writes, the first from the descriptor `source`.
+
+    They are killed at the end of the context, and die with this process. Raises IoError where one is not installed
+    (code "no-tool").
+    """
+    guard = find_tool("setpriv")
+    tools: list[subprocess.Popen[bytes]] = []
+    with ExitStack() as stack:
+        told = stack.enter_context(tempfile.TemporaryFile())
+        stack.callback(_end, tools)
+        for argv in commands:
+            path = _tool(str(argv[0]))
+            before = tools[-1].stdout if tools else None
+            tool = subprocess.Popen(
+                [*([guard, "--pdeathsig", "KILL"] if guard else []), path, *map(str, argv[1:])],
+                stdin=before or (subprocess.DEVNULL if source is None else source),
+                stdout=subprocess.PIPE,
+                stderr=told,
+                env={**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": "C"},
+            )
+            tools.append(tool)
+            if before is not None:
+                before.close()  # else the one before would not notice that this one has ended
+        yield Filter([str(argv[0]) for argv in commands], tools, told)
+
+
+def _end(tools: "Sequence[subprocess.Popen[bytes]]") -> None:
+    for tool in tools:
+        tool.kill()
+    for tool in tools:
+        if tool.stdout is not None:
+            tool.stdout.close()
+        tool.wait()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """A process beside this one: what it is told and what it says."""
+
+    told: IO[bytes]
+    said: IO[bytes]
+
+
+def start_beside(module: str) -> Beside:
+    """Start one of imaging's modules as a process that ends when `told` is closed; raises IoError.
+
+    In a session of its own: what ends this process, and all others on its terminal, must not cut it off in the middle.
+    """
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env=_own_environment(),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise IoError(f"no process can be started: {error.strerror}", code="no-worker") from error
+    assert process.stdin is not None and process.stdout is not None
+    threading.Thread(target=process.wait, daemon=True).start()
+    return Beside(told=process.stdin, said=process.stdout)
+
+
+def _own_environment() -> dict[str, str]:
+    """So that a process that does not start in this folder finds the same modules."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([p or str(Path.cwd()) for p in sys.path])}
+
+
+_UNITS = Path("/sys/fs/cgroup/system.slice")
+"""Where the kernel shows systemd's units for as long as they have a process."""
+
+
+def _unit(job: Path) -> str:
+    return f"rescue-job-{job.name}"
+
+
+def is_spawned(job: Path) -> bool:
+    """Whether the worker of a job is there, where it is a unit; a slow machine takes a minute to begin with it."""
+    return (_UNITS / f"{_unit(job)}.service").is_dir()
+
+
+def _under_systemd() -> bool:
+    """Whether processes can be given a place of their own."""
+    return os.geteuid() == 0 and Path("/run/systemd/system").is_dir() and find_tool("systemd-run") is not None
+
+
 def spawn_worker(job: Path, log: Path) -> None:
     """Start the worker of a job in a session of its own, so that it outlives the screen that asked for it.
 
     Under systemd, as root, in a transient unit, because the end of a service would take its other processes along.
     """
     argv = [sys.executable, "-m", "imaging.worker", str(job)]
-    if os.geteuid() == 0 and Path("/run/systemd/system").is_dir() and find_tool("systemd-run"):
+    if _under_systemd():
         # Relative to the present folder where the program runs from a checkout.
         path = os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-        unit = ["systemd-run", "--quiet", "--collect", f"--unit=rescue-job-{job.name}", f"--setenv=PYTHONPATH={path}"]
+        unit = ["systemd-run", "--quiet", "--collect", f"--unit={_unit(job)}", f"--setenv=PYTHONPATH={path}"]
         kept = [f"--setenv={name}={os.environ[name]}" for name in _INHERITED if os.environ.get(name)]
         run([*unit, *kept, f"--property=StandardError=append:{log}", "--", *argv])
         return
@@ -133,7 +287,7 @@ def spawn_worker(job: Path, log: Path) -> None:
             stdout=out,
             stderr=out,
             cwd="/",
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([p or str(Path.cwd()) for p in sys.path])},
+            env=_own_environment(),
             start_new_session=True,
         )
     # Nobody else waits for it, and a process that ended but was not waited for looks alive to others.

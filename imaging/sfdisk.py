@@ -6,16 +6,16 @@ from typing import Any
 
 import msgspec
 
+from imaging import gpt
 from imaging.blockdev import is_block_device, loop_device, opened, read, size_of
 from imaging.disk import Partition, PartitionRole, PartitionTable, TableKind
 from imaging.errors import BadImageError, IoError
 from imaging.extents import Extents
-from imaging.gpt import SIGNATURE
 from imaging.run import run
 
 _EXTENDED_TYPES = {"5", "f", "85"}
 _FIRST_LOGICAL = 5
-_PROTECTIVE = 0xEE
+_HEAD = 8 << 10
 _MOST_LOGICAL = 1024
 """Extended boot records that are followed; Linux stops at 256 partitions."""
 _MOST_BYTES = 2**63 - 1
@@ -25,15 +25,9 @@ GUARD = 1 << 20
 
 
 def sector_size_of_file(path: str) -> int:
-    """The logical sector size that the table in a disk file was made for: 4096 where a GPT header says so.
-
-    A header without a protective MBR before it is what is left of a table that another one replaced (UEFI 2.10, 5.2.3).
-    """
+    """The logical sector size that the table in a disk file was made for."""
     with opened(path) as fd:
-        if size_of(fd) < 4096 + 8 or read(fd, 8, 4096) != SIGNATURE or read(fd, 8, 512) == SIGNATURE:
-            return 512
-        entries = read(fd, 64, 446)
-        return 4096 if _PROTECTIVE in entries[4::16] else 512
+        return gpt.sector_size(read(fd, min(_HEAD, size_of(fd)), 0))
 
 
 def read_table(path: str, sector: int) -> PartitionTable:
@@ -131,7 +125,7 @@ def table_extents(fd: int, table: PartitionTable, size: int, sector: int) -> Ext
         case TableKind.MBR:
             # The second sector, too: what a GPT that stood there before left behind must not outlive a restore.
             second = Extents([(sector, min(size, 2 * sector))]).minus(held)
-            return Extents([(0, min(size, sector)), *second, *_ebr_sectors(fd, table, size, sector), *tail])
+            return Extents([(0, min(size, sector)), *second, *ebr_sectors(fd, table, size, sector), *tail])
         case TableKind.GPT:
             # UEFI 2.10, 5.3.2: the header says where its entries lie; the copy's does so, too.
             last = size - size % sector - sector
@@ -147,14 +141,14 @@ def guarded_head(table: PartitionTable) -> Extents:
 
 def _gpt_entries(fd: int, at: int, sector: int, size: int) -> list[tuple[int, int]]:
     header = read(fd, sector, at) if at + sector <= size else b""
-    if header[:8] != SIGNATURE:
+    if header[:8] != gpt.SIGNATURE:
         return []
     start = int.from_bytes(header[72:80], "little") * sector
     length = int.from_bytes(header[80:84], "little") * int.from_bytes(header[84:88], "little")
     return [(start, min(size, start + min(-(-length // sector) * sector, _MOST_ENTRIES)))]
 
 
-def _ebr_sectors(fd: int, table: PartitionTable, size: int, sector: int) -> list[tuple[int, int]]:
+def ebr_sectors(fd: int, table: PartitionTable, size: int, sector: int) -> list[tuple[int, int]]:
     """Follow the chain of extended boot records; each holds the way to the next. A loop in it ends the walk."""
     outer = next((p for p in table.partitions if p.role is PartitionRole.EXTENDED), None)
     found: list[tuple[int, int]] = []

@@ -1,33 +1,56 @@
 """Where chunks lie: a folder in casync's store layout."""
 
-import ctypes
 import mmap
 import os
+import re
 import secrets
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import zstandard
-
 from imaging.behind import WriteBehind, announce, forget
-from imaging.chunk import MAX_CHUNK_SIZE, Buffer, chunk_id
-from imaging.durable import create, write_all, written
+from imaging.chunk import ID_SIZE, MAX_CHUNK_SIZE, Buffer, is_whole
+from imaging.durable import create, reading, sync_all, write_all, written
 from imaging.errors import BadImageError, IoError
 
 _BEHIND = 8
 """Chunks that may be on their way to the medium at once, each an open file."""
 _SUFFIX = ".cacnk"
-_FRAME_SLACK = 1 << 16
+_BAD = ".bad"
+"""What is behind the name of a chunk that was set aside."""
+FRAME_SLACK = 1 << 16
 """zstd's worst case is some KiB more than the data."""
-_libc = ctypes.CDLL(None, use_errno=True)
+FOLDERS = 1 << 16
+"""How many values the first two bytes of a name can have: a store's folders."""
+_FOLDER = re.compile("[0-9a-f]{4}")
+
+
+Whole = Callable[[Buffer, bytes], bool]
+"""Whether what lies in a store under a name is the chunk of that name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A chunk as it lies in a store: its id, its compressed bytes, and when it was stored (seconds since the epoch)."""
+
+    id: bytes
+    size: int
+    stored: float
 
 
 class ChunkStore(Protocol):
-    """A place for chunks; frames are zstd frames as they lie in the store."""
+    """A place for chunks; frames are zstd frames.
+
+    A chunk is asked for by its id. What is looked at or removed whoever it belongs to goes by the name that it has in
+    the store: in an encrypted library that is another, see `name`.
+    """
+
+    def name(self, chunk: bytes) -> bytes:
+        """The name that the chunk of this id has in the store: its id, or what a key makes of that."""
 
     def has(self, chunk: bytes) -> bool:
         """Whether the chunk of this id is there."""
@@ -41,6 +64,10 @@ class ChunkStore(Protocol):
     def announce(self, chunk: bytes) -> None:
         """The chunk of this id will be asked for soon; nothing happens where it is not there."""
 
+    @property
+    def lead(self) -> int:
+        """By how many chunks at least `announce` should be ahead of `get`."""
+
     def put(self, chunk: bytes, frame: bytes) -> None:
         """Store a frame; raises IoError."""
 
@@ -52,10 +79,34 @@ class ChunkStore(Protocol):
         """Whether the medium ever said that it lost something that was put."""
 
     def named_since(self, when: float) -> Sequence[bytes]:
-        """The ids of the chunks that were stored since `when` (seconds since the epoch); raises IoError."""
+        """The names of the chunks that were stored since `when` (seconds since the epoch); raises IoError."""
 
-    def drop_unless_whole(self, chunk: bytes) -> bool:
+    def drop_unless_whole(self, name: bytes) -> bool:
         """Remove a chunk that does not hold what its name says; whether it was removed. Raises IoError."""
+
+    def set_aside(self, chunk: bytes) -> bool:
+        """Rename a chunk that does not hold what its name says to one ending in `.bad`; whether it was. IoError."""
+
+    def listed(self, first: int, end: int) -> Iterator["Listed"]:
+        """The chunks that are there whose names begin with `first` to `end` - 1 (two bytes, as numbers). IoError."""
+
+    def strays(self) -> Iterator[tuple[str, int]]:
+        """What lies in the store and is no chunk: its path there, and its bytes. Raises IoError."""
+
+    def room_of(self, name: bytes) -> int:
+        """Bytes that a chunk takes in the store; 0 where it is not there. Raises IoError."""
+
+    def stamp(self, name: bytes) -> tuple[int, bytes] | None:
+        """A chunk's bytes in the store, and what changes whenever the chunk does, empty where that is not known.
+
+        None where it is not there. Raises IoError.
+        """
+
+    def remove(self, name: bytes) -> int:
+        """Remove a chunk that no image names any more; the bytes that it took, 0 where it was not there. IoError."""
+
+    def remove_all(self, names: Iterable[bytes]) -> Iterator[int]:
+        """As `remove`, for each in its turn; several at once where that is quicker. Raises IoError."""
 
 
 class LocalStore:
@@ -65,11 +116,20 @@ class LocalStore:
     before a crash may have its name and not its data: `distrust_since` makes `has` look into such.
     """
 
-    def __init__(self, root: Path, distrust_since: float | None = None, *, from_medium: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        distrust_since: float | None = None,
+        *,
+        from_medium: bool = False,
+        whole: Whole = is_whole,
+    ) -> None:
         """Take the folder and, after a writer that died, when that one began (seconds since the epoch).
 
-        With `from_medium` chunks are read from the medium itself, though memory may hold them.
+        With `from_medium` chunks are read from the medium itself, though memory may hold them. `whole` says whether
+        what lies under a name is the chunk of that name.
         """
+        self._whole = whole
         self._root = root
         self._distrust_since = distrust_since
         self._not_counted: set[bytes] = set()
@@ -79,6 +139,15 @@ class LocalStore:
         self._behind = WriteBehind(_BEHIND)
         self._lost = False
 
+    @property
+    def lead(self) -> int:
+        """None beyond the usual: a disk is read ahead by the kernel."""
+        return 0
+
+    def name(self, chunk: bytes) -> bytes:
+        """Its id."""
+        return chunk
+
     def path(self, chunk: bytes) -> Path:
         """Where the chunk of this id lies."""
         name = chunk.hex()
@@ -86,19 +155,13 @@ class LocalStore:
 
     def has(self, chunk: bytes) -> bool:
         """Whether the chunk of this id is there; an empty file, left by a crash, does not count."""
-        path = self.path(chunk)
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise IoError(f"{path} cannot be looked at: {error.strerror}", code="read-failed") from error
-        if status.st_size == 0 or chunk in self._not_counted:
+        path, status = self.path(chunk), self._status(chunk)
+        if status is None or status.st_size == 0 or chunk in self._not_counted:
             return False
         if self._distrust_since is None or status.st_mtime < self._distrust_since:
             return True
         try:
-            return _is_whole(path, chunk)
+            return self._is_whole(path, chunk)
         except OSError:
             return False  # storing it anew mends it
 
@@ -109,7 +172,7 @@ class LocalStore:
         """
         path = self.path(chunk)
         try:
-            frame = _read(path, size + _FRAME_SLACK, from_medium=self._from_medium and not self._is_fresh(chunk))
+            frame = _read(path, size + FRAME_SLACK, from_medium=self._from_medium and not self._is_fresh(chunk))
         except FileNotFoundError as error:
             if not self._root.is_dir():
                 raise IoError(
@@ -182,7 +245,7 @@ class LocalStore:
         try:
             looked_at = path.stat()
             # Twice, for an image may need it: a bit can flip on the way.
-            if _is_whole(path, chunk) or _is_whole(path, chunk, from_medium=True):
+            if self._is_whole(path, chunk) or self._is_whole(path, chunk, from_medium=True):
                 return False
             if not os.path.samestat(looked_at, path.stat()):
                 return False  # stored anew by another capture while it was looked at
@@ -195,6 +258,111 @@ class LocalStore:
         with written(path):
             path.unlink(missing_ok=True)
         return True
+
+    def set_aside(self, chunk: bytes) -> bool:
+        """Give a chunk that does not hold what its name says another name, `.bad` behind it; whether it was.
+
+        One that cannot be read stays: it may be readable tomorrow. Raises IoError.
+        """
+        path = self.path(chunk)
+        try:
+            # Twice, for a bit can flip on the way.
+            if self._is_whole(path, chunk) or self._is_whole(path, chunk, from_medium=True):
+                return False
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise IoError(f"{path} cannot be read: {error.strerror}", code="read-failed") from error
+        with written(path):
+            path.rename(path.with_name(path.name + _BAD))
+        return True
+
+    def listed(self, first: int, end: int) -> Iterator[Listed]:
+        """The chunks that are there whose names begin with `first` to `end` - 1 (two bytes, as numbers).
+
+        What is no chunk's file is passed over, and so is what a link leads to. Raises IoError.
+        """
+        try:
+            for folder in self._folders(first, end):
+                with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as files:
+                    for file in files:
+                        chunk = _id_of(Path(file.name)) if file.name.endswith(_SUFFIX) else b""
+                        if len(chunk) == ID_SIZE and file.is_file(follow_symlinks=False):
+                            status = file.stat(follow_symlinks=False)
+                            yield Listed(id=chunk, size=status.st_size, stored=status.st_mtime)
+        except OSError as error:
+            raise IoError(f"{self._root} cannot be read: {error.strerror}", code="read-failed") from error
+
+    def _folders(self, first: int, end: int) -> list[str]:
+        """Those that are there: to try all 65536 takes a second on a disk in memory, and minutes over a network."""
+        # What lies behind a link may be another library's: what is listed here may be removed.
+        if not self._root.is_symlink():
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._root) as found:
+                folders = {int(one.name, 16): one for one in found if _FOLDER.fullmatch(one.name)}
+                chosen = sorted(number for number in folders if first <= number < end)
+                return [folders[number].path for number in chosen if folders[number].is_dir(follow_symlinks=False)]
+        return []
+
+    def strays(self) -> Iterator[tuple[str, int]]:
+        """What lies in the store and is no chunk: its path there, and its bytes; links are not followed. IoError."""
+        with reading(self._root), suppress(FileNotFoundError):
+            for folder in sorted(self._root.iterdir()):
+                if folder.is_symlink() or not folder.is_dir():
+                    yield folder.name, folder.lstat().st_size
+                    continue
+                with suppress(FileNotFoundError), os.scandir(folder) as files:
+                    for file in files:
+                        chunk = _id_of(Path(file.name)) if file.name.endswith(_SUFFIX) else b""
+                        if len(chunk) != ID_SIZE or chunk.hex()[:4] != folder.name:
+                            yield f"{folder.name}/{file.name}", file.stat(follow_symlinks=False).st_size
+
+    def room_of(self, chunk: bytes) -> int:
+        """Bytes that a chunk's file holds; 0 where it is not there. Raises IoError."""
+        status = self._status(chunk)
+        return status.st_size if status is not None else 0
+
+    def stamp(self, name: bytes) -> tuple[int, bytes] | None:
+        """A chunk's bytes, and what changes whenever its file does: size and times. None where there is none. IoError.
+
+        Not the number of the file: on FAT and some shares that is another after each mount.
+        """
+        status = self._status(name)
+        if status is None:
+            return None
+        return status.st_size, b"%d %d %d" % (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+    def remove(self, chunk: bytes) -> int:
+        """Remove a chunk that no image names any more, and its folder with the last; the bytes that it took.
+
+        Raises IoError.
+        """
+        size, path = self.room_of(chunk), self.path(chunk)
+        with written(path):
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return 0
+        with suppress(OSError):
+            path.parent.rmdir()
+        return size
+
+    def remove_all(self, chunks: Iterable[bytes]) -> Iterator[int]:
+        """As `remove`, for each in its turn. Raises IoError."""
+        return map(self.remove, chunks)
+
+    def _status(self, chunk: bytes) -> os.stat_result | None:
+        """Of a chunk's file; None where there is none. Raises IoError."""
+        path = self.path(chunk)
+        try:
+            return path.stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise IoError(f"{path} cannot be looked at: {error.strerror}", code="read-failed") from error
+
+    def _is_whole(self, path: Path, chunk: bytes, *, from_medium: bool = False) -> bool:
+        """Whether a file holds the chunk; raises OSError where it cannot be read."""
+        return self._whole(_read(path, MAX_CHUNK_SIZE + FRAME_SLACK, from_medium=from_medium), chunk)
 
     @staticmethod
     def _create(path: Path) -> int:
@@ -230,9 +398,7 @@ def _sync_all(folder: Path) -> None:
     """Bring the file system that holds a folder down to its medium; raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if _libc.syncfs(fd):
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code))
+        sync_all(fd)
     finally:
         os.close(fd)
 
@@ -278,16 +444,3 @@ def _read(path: Path, most: int, *, from_medium: bool = False) -> memoryview:
         with suppress(OSError):
             os.close(fd)
     return view[:done]
-
-
-def _is_whole(path: Path, chunk: bytes, *, from_medium: bool = False) -> bool:
-    """Whether a file holds the chunk; raises OSError where it cannot be read."""
-    frame = _read(path, MAX_CHUNK_SIZE + _FRAME_SLACK, from_medium=from_medium)
-    try:
-        size = zstandard.frame_content_size(frame)
-        if not 0 < size <= MAX_CHUNK_SIZE:
-            return False
-        data = zstandard.ZstdDecompressor().decompress(frame, max_output_size=size, allow_extra_data=False)
-    except zstandard.ZstdError:
-        return False
-    return chunk_id(data) == chunk

@@ -1,4 +1,4 @@
-"""The boot sector that stands on a disk while it is being restored.
+"""The boot sector that stands on a disk while it is being restored, or made a recovery medium.
 
 It takes the place of the partition table's first sector, so that a disk whose restore was cut off neither boots half a
 system nor looks empty: a BIOS shows a line of text, and the inventory sees which restore was not finished.
@@ -10,6 +10,9 @@ _MAGIC_AT = 0x100
 _TEXT_AT = 0x40
 _ID_ROOM = 0x1B8 - _MAGIC_AT - len(_MAGIC)
 _TEXT = b"\r\nThis disk was only partly restored. Start the recovery stick and restore it again.\r\n\0"
+MEDIUM = "recovery medium"
+"""What stands in an image's place on a recovery medium that is being made."""
+_MEDIUM_TEXT = b"\r\nThis recovery medium was only partly made. Make it again.\r\n\0"
 # 16-bit code, loaded at 0000:7C00: prints the text at 7C40 through BIOS call 10h, function 0Eh, then halts.
 _CODE = bytes.fromhex("31c0 8ed8 fc be407c ac 08c0 7409 b40e bb0700 cd10 ebf2 f4 ebfd")
 
@@ -18,7 +21,8 @@ def render(image_id: str) -> bytes:
     """The 512 bytes to stand at the start of a disk onto which `image_id` is being restored."""
     sector = bytearray(SIZE)
     sector[: len(_CODE)] = _CODE
-    sector[_TEXT_AT : _TEXT_AT + len(_TEXT)] = _TEXT
+    text = _MEDIUM_TEXT if image_id == MEDIUM else _TEXT
+    sector[_TEXT_AT : _TEXT_AT + len(text)] = text
     name = image_id.encode()[: _ID_ROOM - 1]
     sector[_MAGIC_AT : _MAGIC_AT + len(_MAGIC) + len(name)] = _MAGIC + name
     sector[510:] = b"\x55\xaa"

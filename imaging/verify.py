@@ -1,52 +1,153 @@
 """Verify an image's chunks, or compare a disk with an image."""
 
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from imaging import inventory, marks
+from imaging import inventory, marks, media
+from imaging.access import make_writable
 from imaging.behind import forget
 from imaging.blockdev import opened, read_exactly
 from imaging.content import Content
-from imaging.errors import BadImageError, IoError
+from imaging.errors import BadImageError, CancelledError, IoError, RescueError
 from imaging.events import VerifyResult
+from imaging.harm import volumes_hurt
+from imaging.healing import heal, library_to_mend_from
 from imaging.library import Library
+from imaging.manifest import Image
+from imaging.notes import Verification
 from imaging.partitions import volume_of
 from imaging.pipeline import ChunkBuffer, Counter, Reporter, busy_chunks, run_all
-from imaging.plan import VerifyPlan
+from imaging.plan import VerifyPlan, VerifySetPlan
+from imaging.proven import Proven, stamp_of
+from imaging.rate import Rate
+from imaging.signatures import State
 from imaging.volume import VolumeContent
+from imaging.vouching import look
 
 _MOST_TOLD = 100
 _MOST_NAMED = 1000
+_MOST_OTHERS = 8
+_NOT_MATCHING = "its signature does not match: do not trust it"
+_MOST_WORDS = 500
+"""Characters of an error's message that are kept with the image."""
 
 
-def verify(plan: VerifyPlan, report: Reporter, cancel: threading.Event) -> VerifyResult:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What the verifications of one job share: what is known to be right, how quickly they may read, what they did."""
+
+    proven: Proven
+    rate: Rate
+    counts: Counter
+    """Chunks and bytes (plain) that were read."""
+
+
+@contextmanager
+def begin(plan: VerifyPlan | VerifySetPlan, what: str, cancel: threading.Event) -> Iterator[Round]:
+    """A round that goes on where one of the same library and of `what` was cut off. Raises BadImageError, IoError."""
+    library = Library.open(Path(plan.library))
+    what = f"{what} deep" if plan.deep else what
+    with Proven.of(library.info.id, os.path.realpath(library.path), what, anew=plan.anew) as proven:
+        yield Round(proven=proven, rate=Rate(plan.rate, cancel.wait), counts=Counter())
+        proven.finish()  # where nothing was raised
+
+
+def verify_alone(plan: VerifyPlan, report: Reporter, cancel: threading.Event, job: str) -> VerifyResult:
+    """As `verify_and_note`, which goes on where one of the same image was cut off."""
+    if plan.against is not None:
+        return verify(plan, report, cancel)
+    with begin(plan, plan.image, cancel) as shared:
+        if shared.proven.resumed:
+            report.log(f"Read already by a verification that was cut off, in chunks: {shared.proven.resumed}")
+        return verify_and_note(plan, report, cancel, job, shared)
+
+
+def verify_and_note(
+    plan: VerifyPlan, report: Reporter, cancel: threading.Event, job: str, shared: Round
+) -> VerifyResult:
+    """As `verify`; how it ended is noted beside the image where all of it was looked at, and the library takes it.
+
+    `job` is the name of the job that does it.
+    """
+    try:
+        result = verify(plan, report, cancel, shared)
+    except BadImageError as error:
+        _note(plan, _ended(plan, job, problem=error.message[:_MOST_WORDS]), report)
+        raise
+    bad = max(result.bad_count, len(result.bad))
+    problem = why_not_matching(result)
+    _note(plan, _ended(plan, job, chunks=result.chunks, bad=bad, problem=problem), report)
+    return result
+
+
+def why_not_matching(result: VerifyResult) -> str:
+    """What is wrong with the signatures of an image, in words; empty where nothing is."""
+    return _NOT_MATCHING if result.standing.state is State.WRONG else ""
+
+
+def _ended(plan: VerifyPlan, job: str, *, chunks: int = 0, bad: int = 0, problem: str = "") -> Verification:
+    when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Verification(when=when, chunks=chunks, bad=bad, job=job, deep=plan.deep, problem=problem)
+
+
+def _note(plan: VerifyPlan, found: Verification, report: Reporter) -> None:
+    """What was verified stays true where it cannot be noted: that is a line in the log."""
+    path = Path(plan.library)
+    try:
+        library = Library.open(path)
+        with suppress(RescueError):
+            _make_own_writable(path)
+        library.annotate(plan.image, lambda notes: replace(notes, verified=found))
+    except RescueError as error:
+        report.log(f"The result is not kept with the image: {error.message}")
+
+
+def _make_own_writable(library: Path) -> None:
+    """Only the stick's own partition for images: whoever verifies did not ask to have another medium written to."""
+    if library.is_relative_to(media.IMAGES):
+        make_writable(library)
+
+
+def verify(plan: VerifyPlan, report: Reporter, cancel: threading.Event, shared: Round | None = None) -> VerifyResult:
     """Carry out a verification: nothing is written. Every bad chunk is found, not just the first.
 
+    What `shared` knows to be right is not read again.
     Raises BadImageError where manifest, index, used map or digest table cannot be used, RefusedError where the disk to
     compare with is not the one that was shown, IoError, CancelledError.
     """
     began = time.monotonic()
     library = Library.open(Path(plan.library))
-    image = library.image(plan.image)
+    vouched = look(library, plan.image)
+    image = vouched.image
+    if vouched.standing.problem:
+        report.log(f"The signatures of image {image.id}: {vouched.standing.problem}", "warning")
     counts = Counter()
     bad: set[bytes] = set()
     tell = _Warnings(report)
     unreadable = 0
+    shared = shared or Round(proven=Proven(), rate=Rate(plan.rate, cancel.wait), counts=Counter())
     for disk in image.disks:
         if plan.against is not None and disk.name != plan.disk:
             continue
         unreadable += disk.unreadable_in(part.volume for part in plan.partitions).total
         content = Content.load(library, image, disk, from_medium=True)
         if plan.against is None:
-            _verify_chunks(content, plan.deep, bad, counts, tell, report, cancel)
+            reading = _Reading(content=content, deep=plan.deep, shared=shared, bad=bad, counts=counts, tell=tell)
+            reading.run(report, cancel)
         else:
             marks.refuse_if_changed(plan.against, inventory.look(plan.against.path))
             for part in _parts(content, plan):
                 _compare(part, counts, tell, report, cancel)
     tell.rest()
+    healed = heal(library, image.id, sorted(bad), library_to_mend_from(plan.repair_from), report)
+    bad -= healed.mended
+    volumes = _hurt_by(library, image, bad, healed.hurt, report)
     return VerifyResult(
         image=image.id,
         chunks=counts["chunks"],
@@ -55,8 +156,28 @@ def verify(plan: VerifyPlan, report: Reporter, cancel: threading.Event) -> Verif
         bad_count=len(bad),
         differing=counts["differing"],
         unreadable=unreadable,
+        mended=len(healed.mended),
+        resumed=counts["known"],
+        hurt=healed.hurt[:_MOST_NAMED],
+        volumes=volumes,
+        standing=vouched.standing,
         seconds=time.monotonic() - began,
     )
+
+
+def _hurt_by(
+    library: Library, image: Image, bad: Collection[bytes], others: Sequence[str], report: Reporter
+) -> tuple[str, ...]:
+    """The volumes of an image that bad chunks hurt; those of other images are told."""
+    for other in others[:_MOST_OTHERS]:
+        with suppress(RescueError):
+            names = ", ".join(volumes_hurt(library, library.image(other), bad))
+            if names:
+                report.log(f"Hurt of image {other}: {names}", "warning")
+    found = volumes_hurt(library, image, bad)
+    if found:
+        report.log(f"Hurt of this image: {', '.join(found)}", "warning")
+    return found
 
 
 class _Warnings:
@@ -82,39 +203,76 @@ class _Warnings:
             self._report.log(f"And {self._count - _MOST_TOLD:,} more like these", "warning")
 
 
-def _verify_chunks(
-    content: Content,
-    deep: bool,
-    bad: set[bytes],
-    counts: Counter,
-    tell: _Warnings,
-    report: Reporter,
-    cancel: threading.Event,
-) -> None:
-    """Check each chunk once, the all-zero ones that casync needs among them; `deep` checks its name, too."""
-    index = content.index
-    chosen = _claims(content)
-    chosen.sort()
-    report.step(f"Verifying {content.disk.name}", sum(index.length(i) for i in chosen))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """The verification of one disk's chunks: each once, the all-zero ones that casync needs among them.
 
-    def make_worker() -> Callable[[int], None]:
+    `deep` checks their names, too; the ids of bad ones go into `bad`.
+    """
+
+    content: Content
+    deep: bool
+    shared: Round
+    bad: set[bytes]
+    counts: Counter
+    tell: _Warnings
+    stamps: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    """What the store said of chunks before they were read, by their number: bytes there, and the stamp."""
+
+    def run(self, report: Reporter, cancel: threading.Event) -> None:
+        index = self.content.index
+        chosen = _claims(self.content)
+        chosen.sort()
+        report.step(f"Verifying {self.content.disk.name}", sum(index.length(i) for i in chosen))
+
         def work(i: int) -> None:
-            try:
-                if deep:
-                    content.prove_name(i)
-                else:
-                    content.plain(i)
-            except BadImageError as error:
-                bad.add(index.id(i))
-                tell(error.message)
-            counts.add("chunks")
-            counts.add("bytes", index.length(i))
+            self._look(i, cancel)
+            self.counts.add("chunks")
+            self.counts.add("bytes", index.length(i))
             report.advance(index.length(i))
 
-        return work
+        run_all(chosen, lambda: work, cancel, self._announce, self.content.store.lead)
+        report.finish_step()
 
-    run_all(chosen, make_worker, cancel, content.announce)
-    report.finish_step()
+    def _announce(self, i: int) -> None:
+        """What the store says of a chunk is asked before any of it is read."""
+        found = self._stamp(i)
+        if not found[1] or found[1] not in self.shared.proven:
+            self.stamps[i] = found
+            self.content.announce(i)
+
+    def _stamp(self, i: int) -> tuple[int, bytes]:
+        """A chunk's bytes in the store and its stamp, which is empty where it cannot be told whether it changes."""
+        index = self.content.index
+        store = self.content.store
+        size, of_store = store.stamp(store.name(index.id(i))) or (0, b"")
+        if not of_store:
+            return size, b""
+        wanted = index.id(i) + index.length(i).to_bytes(8, "little") + self.content.digests[i]
+        return size, stamp_of(wanted, of_store)
+
+    def _look(self, i: int, cancel: threading.Event) -> None:
+        proven = self.shared.proven
+        size, stamp = self.stamps.pop(i) if i in self.stamps else self._stamp(i)
+        if stamp and stamp in proven:
+            self.counts.add("known")
+            return
+        self.shared.rate.used(size)
+        if cancel.is_set():
+            raise CancelledError("stopped because somebody asked")
+        try:
+            if self.deep:
+                self.content.prove_name(i)
+            else:
+                self.content.plain(i)
+        except BadImageError as error:
+            self.bad.add(self.content.index.id(i))
+            self.tell(error.message)
+        else:
+            if stamp:
+                proven.add(stamp)
+        self.shared.counts.add("chunks")
+        self.shared.counts.add("bytes", self.content.index.length(i))
 
 
 def _claims(content: Content) -> list[int]:

@@ -2,10 +2,9 @@
 
 Without libfuse: its versions 2 and 3 differ in name and interface among the systems that this must run on, and both
 take over the process's signals. A mount that was never attached anywhere is gone with the process that serves it.
-Sources: Linux Documentation/filesystems/fuse.rst, fsopen(2), fsconfig(2), fsmount(2), move_mount(2) (Linux 5.2).
+Source: Linux Documentation/filesystems/fuse.rst.
 """
 
-import ctypes
 import errno
 import os
 import select
@@ -14,24 +13,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from imaging.errors import IoError, RefusedError
+from imaging import newmounts
+from imaging.errors import IoError
 from imaging.fuse import REQUEST_SIZE, Folder, VirtualFile
 from imaging.run import run
 
 _DEVICE = "/dev/fuse"
-_FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
-_SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
-_READ_ONLY, _NO_SUID, _NO_DEVICES = 1, 2, 4
-_AT_FDCWD = -100
-_EMPTY_PATH = 4
-_DETACH = 2
-_GONE = (errno.ENODEV, errno.EBADF)
-"""What a server reads once its file system is gone."""
+_WHAT = "an image's disks"
+_GONE = (errno.ENODEV, errno.EBADF, errno.ECONNABORTED)
+"""What a server reads once its file system is gone; the last where that happens while it asks."""
 _AGAIN = (errno.EAGAIN, errno.EINTR, errno.ENOENT)
 _FEWEST_THREADS = 2
 _READ_AHEAD = 512 << 10
 """Bytes that the kernel asks for ahead of somebody who reads a file from end to end."""
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextmanager
@@ -57,22 +51,13 @@ def mounted(files: Mapping[str, VirtualFile], where: Path) -> Iterator[Path]:
     What an earlier process that was killed has left mounted there is taken away first. Raises RefusedError without
     root, IoError.
     """
-    clear(where)
+    newmounts.clear(where)
     with _served(files) as mount:
-        _call("move_mount", mount, b"", _AT_FDCWD, os.fsencode(where), _EMPTY_PATH)
+        newmounts.attach(mount, where, _WHAT)
         try:
             yield where
         finally:
-            _libc.umount2(os.fsencode(where), _DETACH)
-
-
-def clear(where: Path) -> None:
-    """Unmount what a process that is gone has left at `where`: it answers that its other end is not connected."""
-    try:
-        os.statvfs(where)  # the attributes of its folder may still be remembered
-    except OSError as error:
-        if error.errno == errno.ENOTCONN:
-            _libc.umount2(os.fsencode(where), _DETACH)
+            newmounts.release(where)
 
 
 @contextmanager
@@ -111,7 +96,7 @@ def _open_device() -> int:
     try:
         return os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     except PermissionError as error:
-        raise _needs_root(errno.EACCES) from error
+        raise newmounts.needs_root(_WHAT, errno.EACCES) from error
     except OSError as error:
         raise IoError(
             f"{_DEVICE} cannot be opened: {error.strerror}",
@@ -120,14 +105,7 @@ def _open_device() -> int:
         ) from error
 
 
-def _needs_root(code: int) -> RefusedError:
-    return RefusedError(
-        f"an image's disks cannot be mounted: {os.strerror(code)}", code="no-permission", hint="run as root"
-    )
-
-
 def _mount(device: int) -> int:
-    context = _call("fsopen", b"fuse", _FSOPEN_CLOEXEC)
     settings = {
         "source": "rescue",
         "subtype": "rescue",
@@ -136,15 +114,7 @@ def _mount(device: int) -> int:
         "user_id": str(os.geteuid()),
         "group_id": str(os.getegid()),
     }
-    try:
-        for name, value in settings.items():
-            _call("fsconfig", context, _SET_STRING, name.encode(), value.encode(), 0)
-        for name in ("ro", "allow_other", "default_permissions"):
-            _call("fsconfig", context, _SET_FLAG, name.encode(), None, 0)
-        _call("fsconfig", context, _CREATE, None, None, 0)
-        return _call("fsmount", context, _FSMOUNT_CLOEXEC, _READ_ONLY | _NO_SUID | _NO_DEVICES)
-    finally:
-        os.close(context)
+    return newmounts.detached("fuse", settings, ("allow_other", "default_permissions"), _WHAT)
 
 
 def _read_far_ahead(mount: int) -> None:
@@ -155,20 +125,6 @@ def _read_far_ahead(mount: int) -> None:
     device = os.fstat(mount).st_dev
     with suppress(OSError):
         Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb").write_text(str(_READ_AHEAD >> 10))
-
-
-def _call(name: str, *arguments: object) -> int:
-    """One of the C library's calls; raises IoError also where it does not have it, before version 2.36."""
-    try:
-        found: int = getattr(_libc, name)(*arguments)
-    except AttributeError as error:
-        raise IoError(f"an image's disks cannot be mounted: no {name} in the C library", code="no-fuse") from error
-    if found < 0:
-        code = ctypes.get_errno()
-        if code == errno.EPERM:
-            raise _needs_root(code)
-        raise IoError(f"an image's disks cannot be mounted: {name}: {os.strerror(code)}", code="no-fuse")
-    return found
 
 
 def _serve(device: int, stop: int, folder: Folder) -> None:

@@ -6,6 +6,7 @@ It holds the job's lock while it lives, appends events to the job's folder, and 
 import os
 import resource
 import signal
+import socket
 import sys
 import threading
 import time
@@ -16,15 +17,66 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from imaging import __version__, events, jobs
+from imaging import __version__, credentials, events, jobs, keyring, objects, owndisk
+from imaging.bootcheck import refuse_if_damaged
 from imaging.capture import capture
 from imaging.check import check, refuse_unless_able
+from imaging.copyimages import copy_images
+from imaging.copyout import copy_files
+from imaging.delete import delete
+from imaging.disk import format_size
 from imaging.errors import ExitStatus, RescueError, of_system
-from imaging.events import CaptureResult, CheckedVolume, Finished, RestoreResult, Result, Verdict, VerifyResult
+from imaging.events import (
+    CaptureResult,
+    CheckedVolume,
+    CopyImagesResult,
+    DeleteResult,
+    ExportResult,
+    FilesResult,
+    Finished,
+    ImportResult,
+    InstallResult,
+    MediaGrowResult,
+    MediaIsoResult,
+    MediaResult,
+    PruneResult,
+    RemoveResult,
+    RestoreResult,
+    Result,
+    Verdict,
+    VerifyResult,
+    VerifySetResult,
+)
+from imaging.export import export
+from imaging.importing import import_image
+from imaging.mediagrow import grow
+from imaging.mediaiso import write_iso
+from imaging.mediawrite import make_medium
 from imaging.pipeline import Reporter
-from imaging.plan import CapturePlan, Plan, RestorePlan, VerifyPlan
+from imaging.plan import (
+    CapturePlan,
+    CopyImagesPlan,
+    DeletePlan,
+    ExportPlan,
+    FilesPlan,
+    ImportPlan,
+    InstallPlan,
+    MediaGrowPlan,
+    MediaIsoPlan,
+    MediaPlan,
+    Plan,
+    PrunePlan,
+    RemovePlan,
+    RestorePlan,
+    VerifyPlan,
+    VerifySetPlan,
+    kind,
+)
+from imaging.prune import prune
 from imaging.restore import restore
-from imaging.verify import verify
+from imaging.signatures import State
+from imaging.verify import verify_alone
+from imaging.verifyset import verify_set
 
 _RESERVE = 256 << 10
 """Bytes that no last event exceeds: a verification names a thousand chunks at most, a check details 64 volumes."""
@@ -34,11 +86,14 @@ _MOST_NAMED = 5
 
 def main(argv: list[str]) -> int:
     """Carry out the job in the folder `argv[1]`; returns its exit status."""
+    objects.be_patient()
     os.umask(0o077)  # an image holds every secret of the disk, whoever may read the medium that it lies on
     folder = Path(argv[1])
+    keyring.leave_no_core()
+    keyring.take(folder)
+    credentials.take(folder)
     cancel = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: cancel.set())
+    _set_at_signals(cancel)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with jobs.claimed(folder) as out:
         if jobs.Job(folder).cancelled:
@@ -51,6 +106,25 @@ def main(argv: list[str]) -> int:
     with suppress(OSError):
         print(f"status {finished.status}; peak memory {peak} KiB", file=sys.stderr)
     return finished.status
+
+
+def _set_at_signals(cancel: threading.Event) -> None:
+    """Set `cancel` when the process is asked to end.
+
+    Python runs its own handlers on the main thread alone, which may wait for the others until the job is over, and does
+    not wake for a signal that came just before it began to: what the system writes down at once wakes a thread instead.
+    """
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+
+    def listen() -> None:
+        heard.recv(1)
+        cancel.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    signal.set_wakeup_fd(told.detach(), warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
 
 
 @contextmanager
@@ -75,7 +149,7 @@ def carry_out(folder: Path, report: Reporter, cancel: threading.Event) -> Finish
     try:
         plan = jobs.read_plan(folder)
         report.send(events.Started(time=time.time(), job=folder.name, kind=kind(plan), title=plan.title))
-        return _finished(_do(plan, report, cancel))
+        return _finished(_do(plan, folder.name, report, cancel))
     except RescueError as error:
         if error.__cause__ is not None:
             _log_traceback()
@@ -112,18 +186,7 @@ def _log_traceback() -> None:
         traceback.print_exc()
 
 
-def kind(plan: Plan) -> str:
-    """The plan's kind, as events name it."""
-    match plan:
-        case CapturePlan():
-            return "capture"
-        case RestorePlan():
-            return "restore"
-        case VerifyPlan():
-            return "verify"
-
-
-def _do(plan: Plan, report: Reporter, cancel: threading.Event) -> Result:
+def _do(plan: Plan, job: str, report: Reporter, cancel: threading.Event) -> Result:
     match plan:
         case CapturePlan(check=True):
             refuse_unless_able()
@@ -131,14 +194,39 @@ def _do(plan: Plan, report: Reporter, cancel: threading.Event) -> Result:
             return replace(captured, checked=_check_new(plan, captured.image, report, cancel))
         case CapturePlan():
             return capture(plan, report, cancel, f"rescue {__version__}")
+        case ImportPlan():
+            return import_image(plan, report, cancel, f"rescue {__version__}")
         case RestorePlan():
+            refuse_if_damaged(report, cancel)
             return restore(plan, report, cancel)
         case VerifyPlan(check=True):
             refuse_unless_able()
-            verified = verify(plan, report, cancel)
+            verified = verify_alone(plan, report, cancel, job)
             return replace(verified, checked=check(Path(plan.library), plan.image, report, cancel))
         case VerifyPlan():
-            return verify(plan, report, cancel)
+            return verify_alone(plan, report, cancel, job)
+        case VerifySetPlan():
+            return verify_set(plan, report, cancel, job)
+        case DeletePlan():
+            return delete(plan, report, cancel)
+        case PrunePlan():
+            return prune(plan, report, cancel)
+        case MediaPlan():
+            return make_medium(plan, report, cancel)
+        case MediaGrowPlan():
+            return grow(plan, report, cancel)
+        case MediaIsoPlan():
+            return write_iso(plan, report, cancel)
+        case FilesPlan():
+            return copy_files(plan, report, cancel)
+        case ExportPlan():
+            return export(plan, report, cancel)
+        case CopyImagesPlan():
+            return copy_images(plan, report, cancel)
+        case InstallPlan():
+            return owndisk.install(plan, report, cancel)
+        case RemovePlan():
+            return owndisk.remove(plan, report, cancel)
 
 
 def _check_new(plan: CapturePlan, image: str, report: Reporter, cancel: threading.Event) -> tuple[CheckedVolume, ...]:
@@ -150,6 +238,26 @@ def _check_new(plan: CapturePlan, image: str, report: Reporter, cancel: threadin
 
 
 def _finished(result: Result) -> Finished:
+    if isinstance(result, DeleteResult):
+        return _deleted(result)
+    if isinstance(result, CopyImagesResult):
+        message = f"Images copied: {result.images}. New there: {format_size(result.bytes)}."
+        return Finished(time=time.time(), status=ExitStatus.DONE, message=message, result=result)
+    if isinstance(result, ExportResult):
+        message = f"{result.file} was written."
+        return Finished(time=time.time(), status=ExitStatus.DONE, message=message, result=result)
+    if isinstance(result, FilesResult):
+        return _copied(result)
+    if isinstance(result, ImportResult):
+        return _imported(result)
+    if isinstance(result, VerifySetResult):
+        return _verified(result)
+    if isinstance(result, PruneResult):
+        return _pruned(result)
+    if isinstance(result, MediaResult | MediaGrowResult | MediaIsoResult):
+        return Finished(time=time.time(), status=ExitStatus.DONE, message=_made(result), result=result)
+    if isinstance(result, InstallResult | RemoveResult):
+        return Finished(time=time.time(), status=ExitStatus.DONE, message=_on_own_disk(result), result=result)
     status, message, code, hint = ExitStatus.DONE, "", "", ""
     match result:
         case CaptureResult(unreadable=lost) if lost:
@@ -166,12 +274,23 @@ def _finished(result: Result) -> Finished:
             message = "Only the ends of the partition had to be written: all else was there already."
         case RestoreResult(written=0):
             message = "The disk held everything already: no chunk was written."
+        case RestoreResult(read_back=True):
+            message = f"Image {result.image} was restored, read back and verified."
         case RestoreResult():
-            message = f"Image {result.image} was restored" + (", read back and verified." if result.read_back else ".")
+            message = f"Image {result.image} was restored."
         case VerifyResult(bad=bad, bad_count=count) if bad:
             status, code = ExitStatus.BAD_IMAGE, "corrupt-chunk"
             message = f"{max(count, len(bad))} of {result.chunks} chunks are corrupt or missing."
-            hint = "this image cannot be restored in full: keep other images, and check the disk that holds the library"
+            hint = (
+                "this image cannot be restored in full: mend it from another library that has it (--repair-from), or "
+                "capture the disk again; keep other images, and check the disk that holds the library"
+            )
+        case VerifyResult(standing=standing) if standing.state is State.WRONG:
+            status, code = ExitStatus.BAD_IMAGE, "bad-signature"
+            message = f"The signature of image {result.image} does not match: do not trust it."
+            hint = "somebody has changed its manifest or its signatures: take a copy of it from another library"
+        case VerifyResult(mended=mended) if mended:
+            message = f"Every chunk is right now: {mended} were bad and were mended."
         case VerifyResult(differing=differing) if differing:
             status, code = ExitStatus.DIFFERS, "differs"
             message = f"The disk differs from the image in {differing} places."
@@ -187,6 +306,99 @@ def _finished(result: Result) -> Finished:
     return Finished(time=time.time(), status=status, message=message, code=code, hint=hint, result=result)
 
 
+def _imported(result: ImportResult) -> Finished:
+    status, code, hint = ExitStatus.DONE, "", ""
+    message = f"Image {result.image} was imported."
+    if result.unreadable:
+        status, code = ExitStatus.DAMAGED, "source-unreadable"
+        message = f"Image {result.image} was imported, but it is damaged. {_lost(result.unreadable)}"
+        hint = "look at the disk that holds the file, and import another copy of it"
+    return Finished(time=time.time(), status=status, message=message, code=code, hint=hint, result=result)
+
+
+def _verified(result: VerifySetResult) -> Finished:
+    status, code, hint = ExitStatus.DONE, "", ""
+    message = f"Images verified, and every chunk is right: {result.images}."
+    if result.bad_count > result.unread:
+        status, code = ExitStatus.BAD_IMAGE, "corrupt-chunk"
+        message = f"Images that are not right: {result.bad_count} of {result.images}."
+        hint = (
+            "these cannot be restored in full: mend them from another library that has them (--repair-from), or "
+            "capture the disks again; keep the others, and check the disk that holds the library"
+        )
+    elif result.unread:
+        status, code = ExitStatus.IO_FAILURE, "read-failed"
+        message = f"Images that could not be read to their end: {result.unread} of {result.images}."
+        hint = "check the disk that holds the library, and its cable, and verify them again"
+    elif result.mended:
+        message = f"{message} Chunks that were bad and were mended: {result.mended}."
+    if result.unreadable:
+        message = f"{message} {_lost_in_all(result.unreadable)}"
+    return Finished(time=time.time(), status=status, message=message, code=code, hint=hint, result=result)
+
+
+def _lost_in_all(size: int) -> str:
+    return f"{size:,} bytes could not be read when the images were captured: zeros stand for them."
+
+
+def _deleted(result: DeleteResult) -> Finished:
+    code = hint = ""
+    message = f"Image {result.image} was deleted, which freed {format_size(result.freed)}."
+    if result.unfreed:
+        code, message = "not-freed", f"Image {result.image} was deleted, but no room was freed: {result.unfreed}."
+        hint = "delete that other image, too, if it cannot be mended: then the room of both is freed"
+    return Finished(time=time.time(), status=ExitStatus.DONE, message=message, code=code, hint=hint, result=result)
+
+
+def _pruned(result: PruneResult) -> Finished:
+    freed = format_size(result.freed)
+    message, code, hint = f"The library was pruned. Images deleted: {len(result.images)}. Freed: {freed}.", "", ""
+    if result.unfreed:
+        code, message = "not-freed", f"{message} Some room is not freed: {result.unfreed}."
+        hint = "delete that image, if it cannot be mended, and prune once more"
+    return Finished(time=time.time(), status=ExitStatus.DONE, message=message, code=code, hint=hint, result=result)
+
+
+def _on_own_disk(result: InstallResult | RemoveResult) -> str:
+    match result:
+        case InstallResult(entries=True):
+            return f"What starts the recovery system on {result.partition} was added again."
+        case InstallResult(replaced=True):
+            return f"The recovery system on {result.partition} was written anew, read back and compared."
+        case InstallResult():
+            return f"The recovery system was installed on {result.partition}, read back and compared."
+        case RemoveResult():
+            return f"The recovery partition {result.partition} was removed, with its boot entries."
+
+
+def _made(result: MediaResult | MediaGrowResult | MediaIsoResult) -> str:
+    match result:
+        case MediaResult(updated=True):
+            return f"The recovery medium {result.target} was updated, read back and checked."
+        case MediaResult():
+            return f"The recovery medium {result.target} was made, read back and checked."
+        case MediaGrowResult(before=0):
+            return f"The recovery medium {result.target} has an images partition of {format_size(result.size)} now."
+        case MediaGrowResult():
+            return f"The images partition of {result.target} has {format_size(result.size)} now."
+        case MediaIsoResult():
+            return f"The disc's image {result.output} was written and checked."
+
+
+def _copied(result: FilesResult) -> Finished:
+    status, code, hint = ExitStatus.DONE, "", ""
+    message = f"Files copied: {result.files}."
+    if result.there:
+        message = f"{message} There already: {result.there}."
+    if result.not_kept:
+        message = f"{message} Not all of their owners, rights, names or links could be kept."
+    if result.failed:
+        status, code = ExitStatus.BAD_IMAGE, "not-all-copied"
+        message = f"{message} Not copied: {result.failed}, for they could not be read or written."
+        hint = "the log names them; verify the image, and try another image of the same computer"
+    return Finished(time=time.time(), status=status, message=message, code=code, hint=hint, result=result)
+
+
 def _lost(size: int) -> str:
     return f"{size:,} bytes could not be read when the image was captured: zeros stand for them."
 
@@ -196,7 +408,8 @@ def _of_check(checked: Sequence[CheckedVolume]) -> tuple[ExitStatus, str, str, s
 
     def named(verdict: Verdict) -> str:
         names = [f"{volume.name} ({volume.kind})" for volume in checked if volume.verdict is verdict]
-        return ", ".join(names[:_MOST_NAMED]) + (" and others" if len(names) > _MOST_NAMED else "")
+        some = ", ".join(names[:_MOST_NAMED])
+        return f"{some} and others" if len(names) > _MOST_NAMED else some
 
     if names := named(Verdict.UNREADABLE):
         hint = "capture the disk again, and check the disk that holds the library: rescue verify names the bad chunks"

@@ -12,13 +12,11 @@ from imaging import behind
 from imaging.blockdev import lock, read_exactly, size_of
 from imaging.durable import written
 from imaging.errors import IoError, RefusedError
-from imaging.extents import Extents
 from imaging.run import find_tool, run
 
 _BLKRRPART = 0x125F
 _BLKFLSBUF = 0x1261
 _SETTLE = 30.0
-_MOST_PIECES = 10_000
 _BEHIND = 8
 """Chunks that may be on their way to the medium at once."""
 _PATIENCE = 1.0
@@ -35,8 +33,7 @@ class Target:
         self._behind = behind.WriteBehind(_BEHIND)
         self.path = path
         self.size = size_of(fd)
-        # Once, at the start: asking takes the lock that every write holds.
-        self._data = Extents.rising(_data(fd, self.size)) if regular_file else Extents()
+        self._hole = (0, 0)
 
     def read(self, buffer: memoryview, offset: int) -> None:
         """Fill `buffer` from `offset`; raises IoError."""
@@ -51,8 +48,23 @@ class Target:
                 view, offset = view[count:], offset + count
 
     def is_hole(self, start: int, end: int) -> bool:
-        """Whether it was known, when this was opened, that nothing was ever written there: it read as zeros."""
-        return self._regular_file and not self._data.overlaps(start, end)
+        """Whether it is known that nothing was written there, but for what was since it was found to be a hole.
+
+        A hole is remembered up to its end: asking takes the lock that every write holds. See lseek(2).
+        """
+        if not self._regular_file:
+            return False
+        low, high = self._hole
+        if not low <= start < end <= high:
+            low, high = self._hole = start, self._next_data(start)
+        return end <= high
+
+    def _next_data(self, start: int) -> int:
+        """Where the file has data from `start` on; where that cannot be told, at once."""
+        try:
+            return os.lseek(self._fd, start, os.SEEK_DATA)
+        except OSError as error:
+            return self.size if error.errno == errno.ENXIO else start
 
     def bring_down(self, start: int, size: int, then: Callable[[bool], object]) -> None:
         """Let a written range leave memory; `then` is called once it is on the medium. Raises IoError for any range."""
@@ -96,30 +108,15 @@ def forget(fd: int) -> None:
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _data(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where a file has data, rising; where that cannot be told, and from many pieces on, all is data. lseek(2)."""
-    end = 0
-    for _ in range(_MOST_PIECES):
-        try:
-            start = os.lseek(fd, end, os.SEEK_DATA)
-            end = os.lseek(fd, start, os.SEEK_HOLE)
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                break
-            return
-        yield start, end
-        if end >= size:
-            return
-    yield end, size
-
-
 @contextmanager
-def opened(path: str, *, regular_file: bool, create_size: int = 0) -> Iterator[Target]:
+def opened(path: str, *, regular_file: bool, create_size: int = 0, shared: bool = False) -> Iterator[Target]:
     """Open a disk exclusively (O_EXCL, so a mounted or held one is refused), or a file under a lock.
+
+    `shared` opens a disk of which other parts are mounted: only for a change of the medium that runs this system.
 
     With `create_size` the file must not exist; it is made, sparse, of that many bytes. Raises RefusedError or IoError.
     """
-    fd = _open(path, regular_file=regular_file, create=bool(create_size))
+    fd = _open(path, shared=shared or regular_file, create=bool(create_size))
     try:
         if regular_file:
             _lock(fd, path)
@@ -134,11 +131,11 @@ def opened(path: str, *, regular_file: bool, create_size: int = 0) -> Iterator[T
         run(["udevadm", "settle", f"--timeout={_SETTLE:.0f}"], accept=(0, 1), timeout=_SETTLE + 5)
 
 
-def _open(path: str, *, regular_file: bool, create: bool) -> int:
+def _open(path: str, *, shared: bool, create: bool) -> int:
     flags = os.O_RDWR | os.O_CLOEXEC
     if create:
         flags |= os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    elif not regular_file:
+    elif not shared:
         flags |= os.O_EXCL
     try:
         return _open_patiently(path, flags)

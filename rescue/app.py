@@ -5,10 +5,11 @@ Textual reads its environment when it is imported, so that it may be imported on
 
 import os
 import sys
-from collections.abc import Mapping
 
-EMULATORS = ("xterm", "screen", "tmux", "rxvt", "alacritty", "foot", "kitty", "wezterm", "ghostty", "konsole", "gnome")
-"""Beginnings of TERM for terminals that have a mouse and know the escape sequences of xterm."""
+from rescue import language, presets
+from rescue.console import line, size, terminal
+from rescue.console.dialect import Mode
+from rescue.language import _
 
 SPARING = {
     "TEXTUAL_COLOR_SYSTEM": "standard",
@@ -22,27 +23,28 @@ SPARING = {
 frames, and time for an escape sequence to come over a slow line."""
 
 
-def is_console(environ: Mapping[str, str]) -> bool:
-    """Whether this is a serial line or a text console, not a terminal emulator."""
-    return "RESCUE_LIVE" in environ or not environ.get("TERM", "").startswith(EMULATORS)
-
-
 def run() -> int:
     """Run the application on this terminal; returns its exit status."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        print("rescue: the menu needs a terminal; see rescue --help for commands that do not", file=sys.stderr)
+        words = _("the menu needs a terminal; see {command} for commands that do not")
+        print(f"rescue: {words.format(command='rescue --help')}", file=sys.stderr)
         return 2
-    console = is_console(os.environ)
+    kind = line.kind(sys.stdin.fileno())
+    mode = terminal.mode(os.environ, kind)
     for name, value in SPARING.items():
-        if console or name in ("TEXTUAL_COLOR_SYSTEM", "TEXTUAL_ANIMATIONS"):
+        if mode is not Mode.FULL or name in ("TEXTUAL_COLOR_SYSTEM", "TEXTUAL_ANIMATIONS"):
             os.environ.setdefault(name, value)
+    utf8 = mode is Mode.SERIAL and size.settle(sys.stdin.fileno())
     from rescue.application import RescueApp
     from rescue.engine import engine
 
-    app = RescueApp(engine())
-    status = app.run(mouse=not console)
+    language.use(presets.apply())
+    screen = terminal.terminal(os.environ, kind, utf8=utf8)
+    language.spell_out(screen.ascii_alone)
+    app = RescueApp(engine(), screen)
+    status = app.run(mouse=mode is Mode.FULL)
     if app.return_code and app.crash_report is not None:
-        print("Rescue's screen has stopped because of an error in it. Jobs go on.", file=sys.stderr)
-        print("Start it again with: rescue", file=sys.stderr)
-        print(f"What happened is written in {app.crash_report}", file=sys.stderr)
+        print(_("Rescue's screen has stopped because of an error in it. Jobs go on."), file=sys.stderr)
+        print(_("Start it again with: {command}").format(command="rescue"), file=sys.stderr)
+        print(_("What happened is written in {file}").format(file=app.crash_report), file=sys.stderr)
     return status or app.return_code or 0

@@ -12,26 +12,32 @@ from typing import ClassVar
 
 from textual.app import SuspendNotSupported
 from textual.binding import BindingType
-from textual.scrollbar import ScrollBar, ScrollBarRender
+from textual.scrollbar import ScrollBar
 
 from imaging.errors import RescueError
 from rescue.backend import Backend, Job
+from rescue.console.dialect import Look, Mode
+from rescue.console.driver import ConsoleDriver, driver_for
+from rescue.console.terminal import Terminal
 from rescue.feed import left_behind
 from rescue.formats import clean
-from rescue.screens.backup import SourcesScreen
-from rescue.screens.base import Host, Notice, Question, problem
+from rescue.language import _
+from rescue.orderwatch import EVERY, OrderWatch
+from rescue.screens.base import Host, Notice, Question, RescueScreen, problem
+from rescue.screens.disks import DisksScreen
+from rescue.screens.drive import DriveScreen
 from rescue.screens.images import ImagesScreen
 from rescue.screens.jobs import JobsScreen, feed_of
+from rescue.screens.language import LanguageScreen
+from rescue.screens.library import LibraryScreen
+from rescue.screens.log import LogScreen
 from rescue.screens.menu import MenuScreen
+from rescue.screens.network import NetworkScreen
 from rescue.screens.progress import ProgressScreen
 from rescue.screens.result import ResultScreen
-
-
-class PlainScrollBar(ScrollBarRender):
-    """Whole cells only: text consoles lack the eighth blocks."""
-
-    VERTICAL_BARS: ClassVar[list[str]] = [" "]
-    HORIZONTAL_BARS: ClassVar[list[str]] = [" "]
+from rescue.screens.sources import SourcesScreen
+from rescue.telling import told
+from rescue.widgets.scrollbar import PlainScrollBar
 
 
 class RescueApp(Host):
@@ -40,17 +46,24 @@ class RescueApp(Host):
     TITLE = "Rescue"
     CSS_PATH = "rescue.tcss"
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [("ctrl+l", "repaint")]
+    BINDINGS: ClassVar[list[BindingType]] = [("ctrl+l", "repaint"), ("f2", "shell"), ("f9,ctrl+t,t", "look")]
 
-    def __init__(self, backend: Backend) -> None:
-        super().__init__(backend)
+    def __init__(self, backend: Backend, terminal: Terminal | None = None) -> None:
+        self.terminal = terminal or Terminal(mode=Mode.FULL)
+        super().__init__(backend, None if self.terminal.mode is Mode.FULL else driver_for(self.terminal))
+        self.at_computer = self.terminal.mode is Mode.VGA
+        self.look = self.terminal.look
         self.crash_report: Path | None = None
+        self.orders = OrderWatch(self)
 
     def on_mount(self) -> None:
         """Begin with the menu."""
         ScrollBar.renderer = PlainScrollBar
         self.theme = "ansi-dark"
+        self.set_class(self.look is Look.RICH, "rich")
         self.push_screen(MenuScreen())
+        self.call_after_refresh(self.orders.look)
+        self.set_interval(EVERY, self.orders.look)
         if not self.is_headless:
             self.leave_on_signals()
 
@@ -67,19 +80,37 @@ class RescueApp(Host):
                 self.push_screen(ImagesScreen())
             case "backup":
                 self.push_screen(SourcesScreen())
+            case "images":
+                self.push_screen(LibraryScreen())
+            case "disks":
+                self.push_screen(DisksScreen())
+            case "media":
+                self.push_screen(DriveScreen())
             case "jobs":
                 self.push_screen(JobsScreen())
+            case "log":
+                self.push_screen(LogScreen())
+            case "language":
+                self.push_screen(LanguageScreen())
+            case "network":
+                self.push_screen(NetworkScreen())
             case "shell":
                 self.open_shell()
             case "restart":
-                self.ask_first("Restart the computer?", "restart", self.backend.reboot)
+                self.ask_first(_("Restart the computer?"), _("restart"), self.backend.reboot)
             case "power-off":
-                self.ask_first("Switch the computer off?", "power off", self.backend.power_off)
+                self.ask_first(_("Switch the computer off?"), _("power off"), self.backend.power_off)
 
     def go_home(self) -> None:
         """Back to the main menu."""
         while len(self.screen_stack) > 2 and not isinstance(self.screen, MenuScreen):
             self.pop_screen()
+
+    def redraw(self, over: RescueScreen) -> None:
+        """Begin anew in another language: the menu, with a screen over it. Jobs know nothing of it."""
+        self.go_home()
+        self.switch_screen(MenuScreen())
+        self.push_screen(over)
 
     def started(self, job: Job) -> None:
         """A job was started: show it, over the main menu."""
@@ -102,7 +133,7 @@ class RescueApp(Host):
             if agreed:
                 self.attempt(act)
 
-        self.push_screen(Question(question + self.warning(), yes=verb, no="go back"), answered)
+        self.push_screen(Question(question + self.warning(), yes=verb, no=_("go back")), answered)
 
     def warning(self) -> str:
         """What a running job would lose; empty where none does."""
@@ -110,8 +141,8 @@ class RescueApp(Host):
             live = self.states.live(self.backend.jobs())
         except RescueError:
             return ""
-        lines = [f"{clean(job.title)}\n{left_behind(job.known_plan)}".rstrip() for job in live]
-        return "\n\n".join(["", "A JOB IS RUNNING and would be cut off:", *lines]) if lines else ""
+        lines = [f"{clean(told(job.title))}\n{left_behind(job.known_plan)}".rstrip() for job in live]
+        return "\n\n".join(["", _("A JOB IS RUNNING and would be cut off:"), *lines]) if lines else ""
 
     def attempt(self, act: Callable[[], None]) -> None:
         """Do it; tell why where that is not possible."""
@@ -126,8 +157,12 @@ class RescueApp(Host):
             with self.batch_update(), self.suspend():
                 self.attempt(self.backend.shell)
         except SuspendNotSupported:
-            self.push_screen(Notice("A shell cannot be opened on this kind of terminal."))
+            self.push_screen(Notice(_("A shell cannot be opened on this kind of terminal.")))
         self.refresh(layout=True)
+
+    def action_shell(self) -> None:
+        """F2, on every screen: a shell, and back to where it was opened."""
+        self.start("shell")
 
     def action_help_quit(self) -> None:
         """Ctrl+C, and q in the menu: leave, if that is what was meant."""
@@ -137,11 +172,21 @@ class RescueApp(Host):
                 self.exit(0)
 
         if not isinstance(self.screen, Question):
-            self.push_screen(Question("Leave Rescue? A job that runs goes on.", yes="leave", no="stay"), answered)
+            question = Question(_("Leave Rescue? A job that runs goes on."), yes=_("leave"), no=_("stay"))
+            self.push_screen(question, answered)
 
     def action_repaint(self) -> None:
-        """Ctrl+L: draw everything anew."""
+        """Ctrl+L: draw everything anew, on a terminal that may have another size now."""
+        if isinstance(self._driver, ConsoleDriver):
+            self._driver.repaint(measure=True)
         self.refresh(repaint=True, layout=True)
+
+    def action_look(self) -> None:
+        """F9: the plain look, or the rich one."""
+        self.look = Look.PLAIN if self.look is Look.RICH else Look.RICH
+        self.set_class(self.look is Look.RICH, "rich")
+        if isinstance(self._driver, ConsoleDriver):
+            self._driver.use_look(self.look)
 
     def _handle_exception(self, error: Exception) -> None:
         """An error in the screens: end, with the traceback in a file and not on the terminal."""

@@ -47,11 +47,15 @@ def of_restore(words: Sequence[str]) -> Mapping[int, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doomed:
-    """One thing that a restore erases: a disk, or one partition of it; `name` is what confirms it."""
+    """One thing that a job erases: a disk, or one partition of it; `name` is what confirms it.
+
+    `erased` is False where only a part of the disk is written to, and what a person keeps there stays.
+    """
 
     name: str
     disk: Disk
     partition: int | None = None
+    erased: bool = True
 
     def confirmed_by(self, answer: str) -> bool:
         """Whether what was typed names it."""

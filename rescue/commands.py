@@ -1,31 +1,38 @@
 """What each command does: look, plan, show, confirm, submit, follow."""
 
-import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
+from msgspec import structs
 
-from imaging import inventory, levels, planner
+from imaging import inventory, keyring, levels, planner, vouching
 from imaging import jobs as jobs_
 from imaging.blockdev import real_path
 from imaging.disk import Disk, DiskId, PartitionTable, TableKind
-from imaging.errors import BadImageError, CancelledError, ExitStatus, RefusedError, RescueError, UsageError
+from imaging.errors import CancelledError, ExitStatus, RefusedError, RescueError, UsageError
 from imaging.jobs import Job
-from imaging.library import DamagedImage, Library, discover
+from imaging.library import DamagedImage, Library, Listing
 from imaging.manifest import Image
-from imaging.partitions import plan_restore_partitions, plan_verify
+from imaging.notes import NOTHING, Notes
+from imaging.partitions import plan_restore_partitions
 from imaging.plan import Plan, RestorePlan
-from rescue import chosen, follow, outcome, outlook, report
+from imaging.signatures import UNSIGNED, Standing
+from rescue import chosen, follow, outcome, outlook, passphrases, report
+from rescue.accepting import warn_of_doubt
+from rescue.disks import warn_of_sources, warn_of_targets
+from rescue.finding import Found, each, find, known_libraries, libraries, warn_of, warn_unless_alone
+from rescue.language import _
 from rescue.lookahead import look_ahead, value
+from rescue.telling import told
+from rescue.unlocking import unlock
 
 
-def _print_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
@@ -35,9 +42,9 @@ def _print_event(kind: str, fields: Mapping[str, Any]) -> None:
     sys.stdout.write(line.decode() + "\n")
 
 
-def _print_lines(lines: Sequence[str]) -> None:
-    for line in lines:
-        print(line)
+def print_lines(lines: Sequence[str]) -> None:
+    """All at once: whoever reads the first line alone, such as head, must not end the command before it has begun."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def report_error(error: RescueError, *, json: bool) -> int:
@@ -54,142 +61,100 @@ def report_error(error: RescueError, *, json: bool) -> int:
         }
         _print_event("error", {"error": fields})
     else:
-        print(f"rescue: {report.clean(error.message)}", file=sys.stderr)
+        print(f"rescue: {report.clean(told(error.message))}", file=sys.stderr)
         if error.hint:
-            print(f"What to do: {report.clean(error.hint)}", file=sys.stderr)
+            print(_("What to do: {hint}").format(hint=report.clean(told(error.hint))), file=sys.stderr)
     return error.exit_status
-
-
-def disks(options: Namespace) -> int:
-    """`rescue disks`."""
-    found = inventory.scan([real_path(path) for path in ([options.library] if options.library else discover())])
-    if options.json:
-        _print_json({"disks": found})
-    else:
-        _print_lines(report.disks_table(found))
-    return ExitStatus.DONE
-
-
-def _known_libraries(options: Namespace) -> list[Path]:
-    """The library that was given, else that of the environment, else all that are attached."""
-    given = options.library or os.environ.get("RESCUE_LIBRARY")
-    return [real_path(path) for path in ([given] if given else discover())]
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """An image and the library that holds it."""
-
-    library: Library
-    image: Image
-
-
-def _libraries(options: Namespace) -> list[Library]:
-    """Those of the known libraries that can be read, with a warning for others; raises RescueError where none can."""
-    paths = _known_libraries(options)
-    if not paths:
-        raise BadImageError(
-            "no image library was found on the media that are attached",
-            code="not-a-library",
-            hint="give its folder with --library DIR",
-        )
-    good, bad = _each(paths, Library.open)
-    _warn_unless_alone(good, bad)
-    return good
-
-
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
-
-
-def _each(things: Sequence[_In], ask: Callable[[_In], _Out]) -> tuple[list[_Out], list[RescueError]]:
-    """What each thing answers, and the errors of those that cannot."""
-    good: list[_Out] = []
-    bad: list[RescueError] = []
-    for thing in things:
-        try:
-            good.append(ask(thing))
-        except RescueError as error:
-            bad.append(error)
-    return good, bad
-
-
-def _warn_unless_alone(good: Sequence[object], bad: Sequence[RescueError]) -> None:
-    """One library that cannot be read must not hide the others; raises its error where there are none."""
-    if bad and not good:
-        raise bad[0]
-    for error in bad:
-        print(f"rescue: warning: {report.clean(error.message)}", file=sys.stderr)
-
-
-def _find(options: Namespace) -> _Found:
-    """The image that was named, in whichever library; the error of the last one where none has it."""
-    error: RescueError | None = None
-    for library in _libraries(options):
-        try:
-            return _Found(library, library.image(options.image))
-        except RescueError as found:
-            if error is None or found.code != "no-such-image":
-                error = found
-    assert error is not None
-    raise error
 
 
 def images(options: Namespace) -> int:
     """`rescue images`."""
-    good: list[tuple[str, Image]] = []
+    good: list[tuple[str, Image, Notes, Standing]] = []
     damaged: list[tuple[str, DamagedImage]] = []
-    listings, bad = _each(_libraries(options), lambda library: (str(library.path), library.images()))
-    _warn_unless_alone(listings, bad)
-    for path, listing in listings:
-        good.extend((path, image) for image in listing.images)
+    listings, bad = each(libraries(options), _listed)
+    warn_unless_alone(listings, bad)
+    for path, listing, signed in listings:
+        good.extend(
+            (path, image, listing.notes.get(image.id, NOTHING), signed.get(image.id, UNSIGNED))
+            for image in listing.images
+        )
         damaged.extend((path, image) for image in listing.damaged)
+        for words in listing.ignored:
+            warning = _("warning: notes are ignored: {problem}").format(problem=report.clean(told(words)))
+            print(f"rescue: {warning}", file=sys.stderr)
     if options.json:
-        _print_json(
+        print_json(
             {
-                "images": [{"library": path, **msgspec.to_builtins(image)} for path, image in good],
+                "images": [_image_value(*one) for one in good],
                 "damaged": [{"library": path, **msgspec.to_builtins(image)} for path, image in damaged],
             }
         )
     else:
-        _print_lines(report.images_table([image for _, image in good], [image for _, image in damaged]))
+        print_lines(report.images_table([one[1:] for one in good], [image for _, image in damaged]))
     return ExitStatus.DONE
+
+
+def _listed(library: Library) -> tuple[str, Listing, Mapping[str, Standing]]:
+    """What a library holds, and who has signed what, as far as it is known whom to trust."""
+    listing = library.images()
+    signed: Mapping[str, Standing] = {}
+    try:
+        signed = vouching.of_images(library, [image.id for image in listing.images])
+    except RescueError as error:
+        warn_of(error)
+    return str(library.path), listing, signed
+
+
+def _image_value(library: str, image: Image, notes: Notes, standing: Standing) -> dict[str, Any]:
+    """An image in a list for scripts: its manifest, with its present label, what is noted of it, and who signed it."""
+    noted = {"note": notes.text, "verified": notes.verified, "signature": standing}
+    return {"library": library, **msgspec.to_builtins(image), **noted}
 
 
 def show(options: Namespace) -> int:
     """`rescue show IMAGE`."""
-    found = _find(options)
+    found = find(options)
+    notes = found.library.notes(found.image.id)
+    standing = vouching.look(found.library, found.image.id).standing
     if options.json:
-        _print_json({"library": str(found.library.path), "image": found.image})
+        noted = {"note": notes.text, "verified": notes.verified, "signature": standing}
+        print_json({"library": str(found.library.path), "image": found.image, **noted})
     else:
-        _print_lines(report.image_lines(found.image))
+        print_lines(report.image_lines(found.image, notes, standing))
     return ExitStatus.DONE
 
 
 def capture(options: Namespace) -> int:
     """`rescue capture DISK...`."""
-    library = _library_to_write(options)
-    found = [inventory.look(_device(disk), [library]) for disk in options.disks]
+    library = library_to_write(options)
+    found = [inventory.look(device_of(disk), [library]) for disk in options.disks]
     only = chosen.of_disks(options.partition, found)
     level = levels.parse(options.level)
     plan = planner.plan_capture(found, library, options.label, level, only=only, check=options.check)
+    key = unlock(options.sign) if options.sign else None
+    if key is not None:
+        plan = structs.replace(plan, signer=key.public.id)
+        keyring.learn(keyring.name_of_signer(plan.signer), key.seed)
     # A script reads no plan, and the job warns of what is stored whole before it stores anything.
     by_default = options.plan or (sys.stdout.isatty() and not options.json)
     wanted = by_default if options.forecast is None else options.forecast
     forecast = look_ahead(plan, every_level=options.plan) if wanted else None
     if not options.json:
-        _print_lines(outlook.plan_lines(plan, forecast, planner.seconds_expected(plan), every_level=options.plan))
+        print_lines(outlook.plan_lines(plan, forecast, planner.seconds_expected(plan), every_level=options.plan))
     elif options.plan:
-        _print_json({"plan": plan, "forecast": value(plan, forecast)})
+        print_json({"plan": plan, "forecast": value(plan, forecast)})
     elif forecast:
         _print_event("forecast", value(plan, forecast) or {})
     sys.stdout.flush()
-    return ExitStatus.DONE if options.plan else _carry_out(plan, options)
+    warn_of_sources(plan.disks)
+    return ExitStatus.DONE if options.plan else carry_out(plan, options)
 
 
-def _library_to_write(options: Namespace) -> Path:
-    paths = _known_libraries(options)
+def library_to_write(options: Namespace) -> Path:
+    """The library that was named, or the only one that is attached; raises UsageError."""
+    paths = known_libraries(options)
     if len(paths) == 1:
+        passphrases.refuse_plain(paths[0], options)
         return paths[0]
     if not paths:
         raise UsageError("no image library is attached", code="no-library", hint="give a folder for it: --library DIR")
@@ -200,7 +165,7 @@ def _library_to_write(options: Namespace) -> Path:
     )
 
 
-def _device(name: str) -> str:
+def device_of(name: str) -> str:
     """A path; the kernel's bare name of a disk (`sda`) is one, too, where there is no file of that name."""
     real_path(name)
     if "/" not in name and not Path(name).exists() and Path("/dev", name).exists():
@@ -210,20 +175,23 @@ def _device(name: str) -> str:
 
 def restore(options: Namespace) -> int:
     """`rescue restore IMAGE TARGET...`."""
-    found = _find(options)
+    found = find(options)
     plan = _plan_partitions(options, found) if options.partition else _plan_disks(options, found)
+    plan = vouching.refuse_doubtful(vouching.of_restore(plan, accept_unsigned=options.accept_unsigned))
     if options.plan and options.json:
-        _print_json(plan)
+        print_json(plan)
     elif not options.json:
-        _print_lines(report.plan_lines(plan, planner.seconds_expected(plan)))
+        print_lines(report.plan_lines(plan, planner.seconds_expected(plan)))
         sys.stdout.flush()
+    warn_of_doubt(plan.doubt)
+    warn_of_targets([pair.target for pair in plan.targets if not pair.create])
     if options.plan:
         return ExitStatus.DONE
-    _confirm(plan, options)
-    return _carry_out(plan, options)
+    confirm(plan, options)
+    return carry_out(plan, options)
 
 
-def _plan_disks(options: Namespace, found: _Found) -> RestorePlan:
+def _plan_disks(options: Namespace, found: Found) -> RestorePlan:
     pairs = _targets(options, found)
     create = [name for name, (_, new) in pairs.items() if new]
     if create and len(create) != len(pairs):
@@ -237,7 +205,7 @@ def _plan_disks(options: Namespace, found: _Found) -> RestorePlan:
     )
 
 
-def _plan_partitions(options: Namespace, found: _Found) -> RestorePlan:
+def _plan_partitions(options: Namespace, found: Found) -> RestorePlan:
     """Partitions go into partitions of one disk that exists."""
     parts = chosen.of_restore(options.partition)
     pairs = _targets(options, found)
@@ -253,7 +221,7 @@ def _plan_partitions(options: Namespace, found: _Found) -> RestorePlan:
     )
 
 
-def _targets(options: Namespace, found: _Found) -> Mapping[str, tuple[Disk, bool]]:
+def _targets(options: Namespace, found: Found) -> Mapping[str, tuple[Disk, bool]]:
     """For each disk of the image that is restored: the target, and whether it is a new file."""
     names = [disk.name for disk in found.image.disks]
     pairs: dict[str, tuple[Disk, bool]] = {}
@@ -277,8 +245,8 @@ def _among_devices(folder: Path) -> bool:
     return folder.stat().st_dev == Path("/dev").stat().st_dev
 
 
-def _look_at_target(path: str, found: _Found, name: str) -> tuple[Disk, bool]:
-    real = real_path(_device(path))
+def _look_at_target(path: str, found: Found, name: str) -> tuple[Disk, bool]:
+    real = real_path(device_of(path))
     if not real.exists() and real.parent.is_dir() and not _among_devices(real.parent):
         size = next(disk.size for disk in found.image.disks if disk.name == name)
         new = Disk(
@@ -292,7 +260,7 @@ def _look_at_target(path: str, found: _Found, name: str) -> tuple[Disk, bool]:
     return inventory.look(str(real), [found.library.path]), False
 
 
-def _confirm(plan: RestorePlan, options: Namespace) -> None:
+def confirm(plan: RestorePlan, options: Namespace) -> None:
     """Have each disk or partition that will be erased named; raises RefusedError where one is not."""
     doomed = chosen.doomed(plan)
     unused = list(options.erase)
@@ -318,11 +286,11 @@ def _confirm(plan: RestorePlan, options: Namespace) -> None:
                 code="not-confirmed",
                 hint=f"without a terminal, --erase {target.name} stands for typing the name",
             )
-        if not target.confirmed_by(_ask(f"Type {target.name} to erase it, anything else to stop: ")):
+        if not target.confirmed_by(ask(_("Type {name} to erase it, anything else to stop: ").format(name=target.name))):
             raise RefusedError(f"{target.name} was not confirmed: nothing was written", code="not-confirmed")
 
 
-def _ask(question: str) -> str:
+def ask(question: str) -> str:
     """What is typed, empty at the end of input; the question goes where the terminal is, not into a pipe."""
     try:
         sys.stderr.write(question)
@@ -332,23 +300,8 @@ def _ask(question: str) -> str:
         raise CancelledError("stopped: nothing was written") from None
 
 
-def verify(options: Namespace) -> int:
-    """`rescue verify IMAGE`."""
-    found = _find(options)
-    against = inventory.look(_device(options.against)) if options.against else None
-    plan = plan_verify(
-        found.library.path,
-        found.image,
-        disk=options.disk,
-        against=against,
-        chosen=chosen.of_restore(options.partition),
-        deep=options.deep,
-        check=options.check,
-    )
-    return _carry_out(plan, options)
-
-
-def _carry_out(plan: Plan, options: Namespace) -> int:
+def carry_out(plan: Plan, options: Namespace) -> int:
+    passphrases.unlock(plan)
     job = jobs_.submit(plan)
     return follow.follow(job, json=options.json, interrupt_cancels=True)
 
@@ -357,12 +310,12 @@ def jobs(options: Namespace) -> int:
     """`rescue jobs`."""
     found = jobs_.jobs()
     if options.json:
-        _print_json({"jobs": [_job_value(job) for job in found]})
+        print_json({"jobs": [_job_value(job) for job in found]})
         return ExitStatus.DONE
     for job in found:
-        print(f"{job.id}  {job.state:<18}  {report.clean(job.title)}")
+        print(f"{job.id}  {_(job.state):<18}  {report.clean(told(job.title))}")
     if not found:
-        print("There are no jobs.")
+        print(_("There are no jobs."))
     return ExitStatus.DONE
 
 
@@ -390,7 +343,7 @@ def cancel(options: Namespace) -> int:
     job.cancel()
     finished = follow.wait(job)
     if options.json:
-        _print_json(finished)
+        print_json(finished)
     else:
-        _print_lines(outcome.result_lines(finished))
+        print_lines(outcome.result_lines(finished))
     return ExitStatus.DONE if finished.status == ExitStatus.CANCELLED else finished.status

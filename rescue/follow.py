@@ -9,6 +9,7 @@ from imaging.errors import ExitStatus
 from imaging.events import AnyEvent, Finished, Progress, encode
 from imaging.jobs import Job, JobState
 from rescue import outcome
+from rescue.language import _
 
 _POLL = 0.03
 _LINE_EVERY = 5.0
@@ -49,7 +50,7 @@ def follow(job: Job, *, json: bool, interrupt_cancels: bool) -> int:
     with _shown(json=json) as show:
         finished = _follow(job, show, interrupt_cancels=interrupt_cancels)
     if finished is None:
-        print(f"The job goes on: rescue watch {job.id}", file=sys.stderr)
+        print(_("The job goes on: {command}").format(command=f"rescue watch {job.id}"), file=sys.stderr)
         return ExitStatus.DONE
     if not json:
         out = sys.stdout if finished.status == ExitStatus.DONE else sys.stderr

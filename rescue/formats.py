@@ -2,8 +2,11 @@
 
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 
+from imaging import remote
 from imaging.disk import format_size as format_size
+from rescue.language import _, pgettext
 
 
 def format_rate(bytes_per_second: float) -> str:
@@ -25,11 +28,17 @@ def format_duration(seconds: float) -> str:
 def format_estimate(seconds: float) -> str:
     """A forecast, no more exact than it deserves: `under a minute`, `about 4 min`, `about 1 h 20 min`."""
     if seconds < 50:
-        return "under a minute"
+        return _("under a minute")
     minutes = max(1, round(seconds / 60))
     if minutes > 20:
         minutes = 5 * round(minutes / 5)
-    return f"about {format_duration(60 * minutes)}"
+    return _("about {time}").format(time=format_duration(60 * minutes))
+
+
+def format_so_far(seconds: float) -> str:
+    """Time that goes by, told so that it seldom changes: by 5 s, past 1 min by 10 s, past 10 min by the minute."""
+    grain = 5 if seconds < 60 else 10 if seconds < 600 else 60
+    return format_duration(int(seconds) // grain * grain)
 
 
 def format_when(created: str) -> str:
@@ -37,9 +46,9 @@ def format_when(created: str) -> str:
     return clean(created[:16].replace("T", " "))
 
 
-def plural(count: int, noun: str) -> str:
-    """`1 chunk`, `1,024 chunks`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def format_count(count: int) -> str:
+    """A number with its thousands set off: `1,024`."""
+    return f"{count:,}".replace(",", pgettext("between thousands", ","))
 
 
 def clean(text: str) -> str:
@@ -48,6 +57,11 @@ def clean(text: str) -> str:
     A volume's label may hold escape sequences, and a terminal would obey them.
     """
     return "".join("?" if unicodedata.category(char).startswith("C") else char for char in text)
+
+
+def format_place(library: Path | str) -> str:
+    """A library's address, or its folder."""
+    return clean(remote.name_of(Path(library)))
 
 
 def quoted(text: str) -> str:
@@ -60,20 +74,46 @@ def joined(*parts: str, by: str = "  ") -> str:
     return by.join(part for part in parts if part)
 
 
+def cells(text: str) -> int:
+    """Columns that a text takes: two for a wide character, none for one that combines with another.
+
+    rich.cells knows more of them, but the command line does not wait for that to be loaded.
+    """
+    return len(text) if text.isascii() else sum(map(_cells_of, text))
+
+
+def _cells_of(char: str) -> int:
+    if unicodedata.category(char).lower() in ("mn", "me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
 def shortened(text: str, width: int) -> str:
     """Cut to `width` columns, the cut marked by two dots that every console can draw."""
-    return text if len(text) <= width else f"{text[: max(0, width - 2)]}.."
+    if cells(text) <= width:
+        return text
+    kept = ""
+    for char in text:
+        if cells(kept + char) > width - 2:
+            break
+        kept += char
+    return f"{kept}.."
+
+
+def padded(text: str, width: int) -> str:
+    """Filled up with blanks to `width` columns."""
+    return text + " " * (width - cells(text))
 
 
 def columns(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> list[str]:
     """Rows of cells as lines with columns as wide as their widest cell; `right` names those set to the right."""
-    widths = [max((len(cell) for cell in column), default=0) for column in zip(*rows, strict=True)]
+    widths = [max((cells(cell) for cell in column), default=0) for column in zip(*rows, strict=True)]
 
     def line(row: Sequence[str]) -> str:
-        cells = (
-            cell.rjust(width) if place in right else cell.ljust(width)
+        padded_cells = (
+            " " * (width - cells(cell)) + cell if place in right else padded(cell, width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        return "  ".join(cells).rstrip()
+        return "  ".join(padded_cells).rstrip()
 
     return [line(row) for row in rows]

@@ -13,6 +13,8 @@ from imaging.estimate import fit
 from imaging.forecast import Forecast, forecast
 from imaging.plan import CapturePlan
 from rescue.formats import clean
+from rescue.language import _
+from rescue.telling import told
 
 
 def look_ahead(plan: CapturePlan, *, every_level: bool) -> Forecast | None:
@@ -21,7 +23,7 @@ def look_ahead(plan: CapturePlan, *, every_level: bool) -> Forecast | None:
     What stands in its way is for the capture to judge, against the disk as it is then. Raises CancelledError.
     """
     if sys.stderr.isatty():
-        print("Looking at what is used ..", file=sys.stderr)
+        print(_("Looking at what is used .."), file=sys.stderr)
     wanted = {plan.level, *levels.LEVELS.values()} if every_level else {plan.level}
     cancel = threading.Event()
     try:
@@ -30,7 +32,8 @@ def look_ahead(plan: CapturePlan, *, every_level: bool) -> Forecast | None:
         cancel.set()
         raise CancelledError("stopped: nothing was written") from None
     except RescueError as error:
-        print(f"rescue: warning: there is no forecast: {clean(error.message)}", file=sys.stderr)
+        words = _("warning: there is no forecast: {why}").format(why=clean(told(error.message)))
+        print(f"rescue: {words}", file=sys.stderr)
         return None
 
 

@@ -6,30 +6,58 @@ from imaging.errors import ExitStatus
 from imaging.events import (
     AnyEvent,
     CaptureResult,
+    CopyImagesResult,
+    DeleteResult,
+    ExportResult,
+    FilesResult,
     Finished,
+    ImportResult,
+    InstallResult,
     Log,
+    MediaGrowResult,
+    MediaIsoResult,
+    MediaResult,
     Progress,
+    PruneResult,
+    RemoveResult,
     RestoreResult,
     Result,
     Started,
     Step,
     VerifyResult,
+    VerifySetResult,
+)
+from rescue.care import (
+    copy_images_figures,
+    delete_figures,
+    export_figures,
+    files_figures,
+    hurt_line,
+    prune_figures,
+    resumed_figure,
+    verify_set_figures,
 )
 from rescue.checked import checked_lines
-from rescue.formats import clean, format_duration, format_rate, format_size, joined, plural
+from rescue.formats import clean, format_count, format_duration, format_rate, format_size, joined
+from rescue.language import N_, _, ngettext
+from rescue.medium import grow_figures, iso_figures, media_figures
+from rescue.own_disk import install_figures, remove_figures
 from rescue.report import INDENT
+from rescue.signed import signed_words
+from rescue.telling import told
 
 
 def result_lines(finished: Finished) -> list[str]:
     """The end of a job: what was done or what happened, the state of the target, figures, and what to do next."""
     good = finished.status == ExitStatus.DONE
-    lines = [clean(finished.message)]
+    lines = [clean(told(finished.message))]
     if finished.state:
-        lines.append(f"State: {clean(finished.state)}")
+        lines.append(_("State: {state}").format(state=clean(told(finished.state))))
     if finished.result is not None:
         lines += figures(finished.result)
     if finished.hint:
-        lines.append(f"{'Next' if good else 'What to do'}: {clean(finished.hint)}")
+        words = _("Next: {hint}") if good else _("What to do: {hint}")
+        lines.append(words.format(hint=clean(told(finished.hint))))
     return lines
 
 
@@ -42,88 +70,167 @@ def figures(result: Result) -> list[str]:
             return restore_figures(result)
         case VerifyResult():
             return verify_figures(result)
+        case VerifySetResult():
+            return verify_set_figures(result)
+        case DeleteResult():
+            return delete_figures(result)
+        case MediaResult():
+            return media_figures(result)
+        case MediaGrowResult():
+            return grow_figures(result)
+        case MediaIsoResult():
+            return iso_figures(result)
+        case InstallResult():
+            return install_figures(result)
+        case RemoveResult():
+            return remove_figures(result)
+        case PruneResult():
+            return prune_figures(result)
+        case CopyImagesResult():
+            return copy_images_figures(result)
+        case ImportResult():
+            return import_figures(result)
+        case ExportResult():
+            return export_figures(result)
+        case FilesResult():
+            return files_figures(result)
         case _:
             assert_never(result)
 
 
 def pace(size: int, seconds: float) -> str:
     """How long it took, and the rate where that says something."""
-    rate = f", {format_rate(size / seconds)}" if size and seconds >= 1 else ""
-    return f"Time: {format_duration(seconds)}{rate}"
+    if not size or seconds < 1:
+        return _("Time: {time}").format(time=format_duration(seconds))
+    return _("Time: {time}, {rate}").format(time=format_duration(seconds), rate=format_rate(size / seconds))
 
 
-def lost_figure(result: Result) -> list[str]:
+def lost_figure(result: CaptureResult | ImportResult | RestoreResult | VerifyResult) -> list[str]:
     """What the capture could not read, where that is so."""
-    return [f"Could not be read: {result.unreadable:,} bytes; zeros stand for them"] if result.unreadable else []
+    words = _("Could not be read: {bytes} bytes; zeros stand for them")
+    return [words.format(bytes=format_count(result.unreadable))] if result.unreadable else []
 
 
 def capture_figures(result: CaptureResult) -> list[str]:
     """A capture's figures."""
-    known = result.chunks - result.new
+    lines = [*stored_figures(result), *lost_figure(result), *checked_lines(result.checked)]
+    return [*lines, pace(result.used, result.seconds)]
+
+
+def import_figures(result: ImportResult) -> list[str]:
+    """An import's figures."""
+    kind = _("Imported: {kind}").format(kind=clean(told(result.kind)))
+    return [kind, *stored_figures(result), *lost_figure(result), pace(result.used, result.seconds)]
+
+
+def stored_figures(result: CaptureResult | ImportResult) -> list[str]:
+    """What a new image holds, and what of that was new to the library."""
+    data = ngettext("Data: {size} in {count} chunk", "Data: {size} in {count} chunks", result.chunks)
+    new = ngettext(
+        "New to the library: {count} chunk, {size} compressed; {known} were there already",
+        "New to the library: {count} chunks, {size} compressed; {known} were there already",
+        result.new,
+    )
+    known = format_count(result.chunks - result.new)
     return [
-        f"Data: {format_size(result.used)} in {plural(result.chunks, 'chunk')}",
-        f"New to the library: {plural(result.new, 'chunk')}, {format_size(result.stored)} compressed; "
-        f"{known:,} were there already",
-        *lost_figure(result),
-        *checked_lines(result.checked),
-        pace(result.used, result.seconds),
+        data.format(size=format_size(result.used), count=format_count(result.chunks)),
+        new.format(count=format_count(result.new), size=format_size(result.stored), known=known),
     ]
 
 
 def restore_figures(result: RestoreResult) -> list[str]:
     """A restore's figures."""
-    lines = [
-        f"Compared: {plural(result.compared, 'chunk')}, of which {result.skipped:,} held the right bytes already",
-        f"Written: {plural(result.written, 'chunk')}, {format_size(result.written_bytes)}"
-        + (f", and {plural(result.tables, 'partition table')}" if result.tables else "")
-        + (f", and the ends of {plural(result.partitions, 'partition')}" if result.partitions else ""),
-    ]
+    words = ngettext(
+        "Compared: {count} chunk, of which {held} held the right bytes already",
+        "Compared: {count} chunks, of which {held} held the right bytes already",
+        result.compared,
+    )
+    lines = [words.format(count=format_count(result.compared), held=format_count(result.skipped)), written(result)]
     if result.read_back and result.written:
-        lines.append("Checked: everything written was read back and is right")
+        lines.append(_("Checked: everything written was read back and is right"))
     elif result.written:
-        lines.append("Not checked: what was written was not read back")
+        lines.append(_("Not checked: what was written was not read back"))
     lines += lost_figure(result)
     return [*lines, pace(0 if result.skipped else result.written_bytes, result.seconds)]
 
 
+def written(result: RestoreResult) -> str:
+    """What a restore wrote: chunks, and where it had to, tables and the ends of partitions."""
+    words = ngettext("Written: {count} chunk, {size}", "Written: {count} chunks, {size}", result.written)
+    parts = [words.format(count=format_count(result.written), size=format_size(result.written_bytes))]
+    if result.tables:
+        words = ngettext("{count} partition table", "{count} partition tables", result.tables)
+        parts.append(words.format(count=format_count(result.tables)))
+    if result.partitions:
+        words = ngettext("the ends of {count} partition", "the ends of {count} partitions", result.partitions)
+        parts.append(words.format(count=format_count(result.partitions)))
+    return _(", and ").join(parts)
+
+
 def verify_figures(result: VerifyResult) -> list[str]:
     """A verification's figures; at most eight bad chunks are named."""
-    lines = [f"Checked: {plural(result.chunks, 'chunk')}, {format_size(result.bytes)}"]
+    words = ngettext("Checked: {count} chunk, {size}", "Checked: {count} chunks, {size}", result.chunks)
+    lines = [words.format(count=format_count(result.chunks), size=format_size(result.bytes))]
+    if result.resumed:
+        lines.append(resumed_figure(result.resumed))
     if result.bad:
         count = max(result.bad_count, len(result.bad))
-        lines.append(f"Corrupt or missing: {plural(count, 'chunk')}")
+        words = ngettext("Corrupt or missing: {count} chunk", "Corrupt or missing: {count} chunks", count)
+        lines.append(words.format(count=format_count(count)))
         lines += [INDENT + clean(name) for name in result.bad[:8]]
         if count > 8:
-            lines.append(f"{INDENT}and {count - 8:,} more")
+            lines.append(INDENT + _("and {count} more").format(count=format_count(count - 8)))
+    if result.volumes:
+        lines.append(hurt_line(result.volumes))
+    if result.hurt:
+        words = ngettext(
+            "{count} other image needs them, too:", "{count} other images need them, too:", len(result.hurt)
+        )
+        lines.append(words.format(count=format_count(len(result.hurt))))
+        lines += [INDENT + clean(name) for name in result.hurt[:8]]
+    if result.mended:
+        words = ngettext("Mended: {count} chunk", "Mended: {count} chunks", result.mended)
+        lines.append(words.format(count=format_count(result.mended)))
     if result.differing:
-        lines.append(f"Different on the disk: {plural(result.differing, 'chunk')}")
+        words = ngettext(
+            "Different on the disk: {count} chunk", "Different on the disk: {count} chunks", result.differing
+        )
+        lines.append(words.format(count=format_count(result.differing)))
     lines += lost_figure(result)
-    return [*lines, *checked_lines(result.checked), pace(result.bytes, result.seconds)]
+    lines.append(_("Signature: {what}").format(what=signed_words(result.standing)))
+    return [*lines, *checked_lines(result.checked), pace(0 if result.resumed else result.bytes, result.seconds)]
 
 
 def event_line(event: AnyEvent) -> str:
     """An event as one line, for output that is not a terminal."""
     match event:
         case Started():
-            return f"{clean(event.title)} (job {clean(event.job)})"
+            return _("{title} (job {job})").format(title=clean(told(event.title)), job=clean(event.job))
         case Step():
-            return joined(clean(event.name), f"({format_size(event.total)})" if event.total else "", by=" ")
+            return joined(clean(told(event.name)), f"({format_size(event.total)})" if event.total else "", by=" ")
         case Progress():
             share = f"{100 * event.done // event.total:3d} %" if event.total else "  - %"
-            return f"{share}  {format_size(event.done)} of {format_size(event.total)}, {format_size(event.moved)} moved"
+            done, total, moved = map(format_size, (event.done, event.total, event.moved))
+            return joined(share, _("{done} of {total}, {moved} moved").format(done=done, total=total, moved=moved))
         case Log():
-            return clean(event.message) if event.level == "info" else f"{clean(event.level)}: {clean(event.message)}"
+            message = clean(told(event.message))
+            return message if event.level == "info" else f"{level_word(event)}: {message}"
         case Finished():
-            return f"{END_WORDS.get(event.status, 'failed')}: {clean(event.message)}"
+            return f"{_(END_WORDS.get(event.status, N_('failed')))}: {clean(told(event.message))}"
         case _:
             assert_never(event)
 
 
+def level_word(event: Log) -> str:
+    """How grave a line of the log is."""
+    return _("warning") if event.level == "warning" else clean(event.level)
+
+
 END_WORDS: dict[int, str] = {
-    ExitStatus.DONE: "done",
-    ExitStatus.CANCELLED: "cancelled",
-    ExitStatus.DIFFERS: "differs",
-    ExitStatus.FILE_SYSTEM_ERRORS: "file system errors",
-    ExitStatus.REFUSED: "refused",
-    ExitStatus.DAMAGED: "done, with damage",
+    ExitStatus.DONE: N_("done"),
+    ExitStatus.CANCELLED: N_("cancelled"),
+    ExitStatus.DIFFERS: N_("differs"),
+    ExitStatus.FILE_SYSTEM_ERRORS: N_("file system errors"),
+    ExitStatus.REFUSED: N_("refused"),
+    ExitStatus.DAMAGED: N_("done, with damage"),
 }

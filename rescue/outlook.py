@@ -6,7 +6,6 @@ The same for the command line and the screens; see rescue.report.
 import textwrap
 from collections.abc import Sequence
 
-from imaging import levels
 from imaging.disk import Disk
 from imaging.estimate import Estimate, Fit, fit
 from imaging.forecast import DiskForecast, Forecast
@@ -14,8 +13,9 @@ from imaging.manifest import Volume
 from imaging.plan import CapturePlan
 from rescue import report
 from rescue.contents import content_words, partition_rows
-from rescue.formats import columns, format_estimate, format_size
-from rescue.report import INDENT
+from rescue.formats import columns, format_estimate, format_size, joined
+from rescue.language import _
+from rescue.report import INDENT, level_words
 
 _WIDTH = 76
 """Columns for a note, which may be long."""
@@ -28,7 +28,7 @@ def plan_lines(plan: CapturePlan, forecast: Forecast | None, seconds: float, *, 
     lines = [*capture_lines(plan, forecast), *forecast_lines(forecast, plan.level)]
     if every_level:
         rows = level_rows(forecast, [estimate.level for estimate in forecast.estimates])
-        lines += ["Levels:", *(INDENT + row for row in rows)]
+        lines += [_("Levels:"), *(INDENT + row for row in rows)]
     return lines
 
 
@@ -53,11 +53,11 @@ def volume_lines(disk: Disk, found: DiskForecast) -> list[str]:
 def _row(disk: Disk, volume: Volume) -> list[str]:
     part = next((p for p in disk.table.partitions if p.number == volume.number), None)
     if part is None:
-        what = content_words(volume.content) or "unknown content"
+        what = content_words(volume.content) or _("unknown content")
         number, size, content, name = "-", format_size(volume.size), what, ""
     else:
         number, size, content, name = partition_rows([part])[0]
-    return [number, size, content, f"{format_size(volume.used)} used", name]
+    return [number, size, content, _("{size} used").format(size=format_size(volume.used)), name]
 
 
 def forecast_lines(forecast: Forecast, level: int) -> list[str]:
@@ -65,31 +65,36 @@ def forecast_lines(forecast: Forecast, level: int) -> list[str]:
     found = forecast.at(level)
     if found is None:
         return []
-    lines = [f"EXPECTED: {_size_words(found)} for {format_size(forecast.used)} of data"]
+    words = _("EXPECTED: {size} for {used} of data")
+    lines = [words.format(size=_size_words(found), used=format_size(forecast.used))]
     if known := known_words(forecast):
         lines.append(INDENT + known)
     if forecast.room is not None:
-        lines.append(f"{INDENT}{format_size(forecast.room)} are free there")
+        lines.append(INDENT + _("{size} are free there").format(size=format_size(forecast.room)))
     lines += warning_lines(forecast, level)
-    return [*lines, f"Time: {format_estimate(found.seconds)}, if the library's disk keeps up"]
+    words = _("Time: {time}, if the library's disk keeps up")
+    return [*lines, words.format(time=format_estimate(found.seconds))]
 
 
 def expected_words(forecast: Forecast) -> str:
     """What the forecast's sizes and times are of, on one line."""
-    data = f"{format_size(forecast.used)} of data"
-    share = f", {_much(forecast)} of it in the library already" if forecast.known else ""
-    free = "" if forecast.room is None else f"; {format_size(forecast.room)} are free"
-    return f"Expected for {data}{share}{free}"
+    data = _("Expected for {size} of data").format(size=format_size(forecast.used))
+    share = _("{share} of it in the library already").format(share=_much(forecast)) if forecast.known else ""
+    free = "" if forecast.room is None else _("{size} are free").format(size=format_size(forecast.room))
+    return joined(joined(data, share, by=", "), free, by="; ")
 
 
 def known_words(forecast: Forecast) -> str:
     """How much of the data the library has already; empty where it has none."""
-    return f"{_much(forecast)} of the data is in the library already" if forecast.known else ""
+    words = _("{share} of the data is in the library already")
+    return words.format(share=_much(forecast)) if forecast.known else ""
 
 
 def _much(forecast: Forecast) -> str:
     share = 100 * forecast.known
-    return "nearly all" if share > 99 else "less than 1 %" if share < 1 else f"about {share:.0f} %"
+    if share > 99:
+        return _("nearly all")
+    return _("less than 1 %") if share < 1 else _("about {share} %").format(share=f"{share:.0f}")
 
 
 def warning_lines(forecast: Forecast, level: int) -> list[str]:
@@ -103,10 +108,11 @@ def warning_lines(forecast: Forecast, level: int) -> list[str]:
             return []
         case Fit.TIGHT:
             need = format_size(found.most + forecast.overhead)
-            return [f"WARNING: this may not fit: it can take {need}, {room} are free"]
+            return [_("WARNING: this may not fit: it can take {need}, {room} are free").format(need=need, room=room)]
         case Fit.TOO_LARGE:
             need = format_size(found.stored + forecast.overhead)
-            return [f"WARNING: this will not fit: about {need} are needed, {room} are free"]
+            words = _("WARNING: this will not fit: about {need} are needed, {room} are free")
+            return [words.format(need=need, room=room)]
 
 
 def level_rows(forecast: Forecast | None, known: Sequence[int]) -> list[str]:
@@ -115,7 +121,7 @@ def level_rows(forecast: Forecast | None, known: Sequence[int]) -> list[str]:
     for level in known:
         found = forecast.at(level) if forecast else None
         cells = [_size_words(found), format_estimate(found.seconds)] if found else ["", ""]
-        rows.append([levels.name(level), *cells])
+        rows.append([level_words(level), *cells])
     return columns(rows)
 
 
@@ -123,8 +129,6 @@ def _size_words(found: Estimate) -> str:
     low, high = format_size(found.least), format_size(found.most)
     if low == high:
         return high
-    return f"{_about(found)} ({low} to {high})" if found.stored else f"{_about(found)} ({high} at most)"
-
-
-def _about(found: Estimate) -> str:
-    return f"about {format_size(found.stored)}" if found.stored else "next to nothing"
+    if not found.stored:
+        return _("next to nothing ({size} at most)").format(size=high)
+    return _("about {size} ({low} to {high})").format(size=format_size(found.stored), low=low, high=high)

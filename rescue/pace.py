@@ -6,6 +6,9 @@ from dataclasses import dataclass
 WINDOW = 15.0
 """Seconds over which the rate is taken: shorter jumps with every burst, longer hides a stall."""
 
+LONG_WINDOW = 60.0
+"""The same for the forecast of a whole job, which passes over places that are quick or slow."""
+
 SETTLED = 3.0
 """Seconds of a step before a forecast is worth showing."""
 
@@ -24,7 +27,8 @@ class Reading:
 class Pace:
     """Takes `(time, done, total)` of one step, gives a Reading. Times are seconds, the rest bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: float = WINDOW) -> None:
+        self._window = window
         self._points: deque[tuple[float, int]] = deque()
         self._began: float | None = None
         self._shown: tuple[float, float] | None = None
@@ -36,7 +40,7 @@ class Pace:
             self._points.clear()
             self._began, self._shown = time, None
         self._points.append((time, done))
-        while len(self._points) > 2 and time - self._points[1][0] >= WINDOW:
+        while len(self._points) > 2 and time - self._points[1][0] >= self._window:
             self._points.popleft()
         first_time, first_done = self._points[0]
         if time - first_time < 1:

@@ -6,7 +6,8 @@ from imaging.disk import Disk, Partition, PartitionRole
 from imaging.manifest import ImagedDisk, Volume
 from imaging.plan import PartitionTarget, RestoreTarget
 from rescue.contents import content_words, partition_rows
-from rescue.formats import clean, columns, format_size, joined, plural
+from rescue.formats import clean, columns, format_count, format_size, joined
+from rescue.language import _, ngettext
 
 INDENT = "    "
 
@@ -14,17 +15,19 @@ INDENT = "    "
 def numbers(parts: Iterable[int]) -> str:
     """`partition 2`, or `partitions 1, 3`."""
     found = [str(number) for number in parts]
-    return f"partition{'' if len(found) == 1 else 's'} {', '.join(found)}"
+    return ngettext("partition {numbers}", "partitions {numbers}", len(found)).format(numbers=", ".join(found))
 
 
 def imaged_words(disk: ImagedDisk) -> str:
     """Which partitions of a disk an image has, where it does not have all; for a table's cell."""
-    return f"{numbers(volume.number for volume in disk.volumes)} only" if disk.left_out else ""
+    if not disk.left_out:
+        return ""
+    return _("{partitions} only").format(partitions=numbers(volume.number for volume in disk.volumes))
 
 
 def left_out_rows(disk: ImagedDisk) -> list[list[str]]:
     """The partitions of an imaged disk of which nothing is stored."""
-    return [[number, size, what, "left out"] for number, size, what, _ in partition_rows(disk.left_out)]
+    return [[number, size, what, _("left out")] for number, size, what, _name in partition_rows(disk.left_out)]
 
 
 def captured_lines(disk: Disk, only: Sequence[int]) -> list[str]:
@@ -36,8 +39,11 @@ def captured_lines(disk: Disk, only: Sequence[int]) -> list[str]:
         for part in disk.table.partitions
         if part.role is not PartitionRole.EXTENDED and part.number not in only
     ]
-    rest = f"; {numbers(others)} left out" if others else ""
-    return [f"{INDENT}only {numbers(only)} and the partition table{rest}"]
+    if others:
+        words = _("only {partitions} and the partition table; {others} left out")
+    else:
+        words = _("only {partitions} and the partition table")
+    return [INDENT + words.format(partitions=numbers(only), others=numbers(others))]
 
 
 def stays(part: Partition, target: Disk) -> bool:
@@ -55,14 +61,18 @@ def left_out_lines(pair: RestoreTarget) -> list[str]:
     """What becomes of the partitions that the image does not have, where a whole disk is restored."""
     kept = [part for part in pair.source.left_out if stays(part, pair.target)]
     lost = [part for part in pair.source.left_out if part not in kept]
-    lines = [f"KEPT: {numbers(_of(kept))}, not in the image: nothing is written there"] if kept else []
+    lines = []
     if kept:
+        words = _("KEPT: {partitions}, not in the image: nothing is written there")
+        lines.append(words.format(partitions=numbers(_of(kept))))
         lines += [INDENT + row for row in _rows([p for p in pair.target.table.partitions if p.number in _of(kept)])]
     if lost:
-        lines.append(f"WARNING: {numbers(_of(lost))} will hold nothing that can be used: not in the image")
+        words = _("WARNING: {partitions} will hold nothing that can be used: not in the image")
+        lines.append(words.format(partitions=numbers(_of(lost))))
         lines += [INDENT + row for row in _rows(lost)]
         if pair.target.unfinished:
-            lines.append(f"{INDENT}unless it was on {clean(pair.target.name)} before the restore that was cut off")
+            words = _("unless it was on {disk} before the restore that was cut off")
+            lines.append(INDENT + words.format(disk=clean(pair.target.name)))
     return lines
 
 
@@ -79,12 +89,17 @@ def damage_lines(disk: ImagedDisk, volumes: Iterable[int] = ()) -> list[str]:
     lost = disk.unreadable_in(volumes)
     if not lost:
         return []
-    return [f"{INDENT}DAMAGED: {lost.total:,} bytes in {plural(len(lost), 'place')} could not be read and are zeros"]
+    words = ngettext(
+        "DAMAGED: {bytes} bytes in {count} place could not be read and are zeros",
+        "DAMAGED: {bytes} bytes in {count} places could not be read and are zeros",
+        len(lost),
+    )
+    return [INDENT + words.format(bytes=format_count(lost.total), count=format_count(len(lost)))]
 
 
 def volume_words(volume: Volume) -> str:
     """One volume of an image: number, content, size."""
-    which = f"partition {volume.number}" if volume.number else "all of it, without a table"
+    which = numbers([volume.number]) if volume.number else _("all of it, without a table")
     return joined(which, content_words(volume.content), format_size(volume.size), by=", ")
 
 
@@ -93,22 +108,32 @@ def into_lines(pair: RestoreTarget, title: str) -> list[str]:
     lines = []
     for name, spot in pair.named_partitions:
         volume = next(volume for volume in pair.source.volumes if volume.number == spot.volume)
-        lines.append(f"ERASED: {clean(name)}, this one partition of {title}")
+        lines.append(_("ERASED: {partition}, this one partition of {disk}").format(partition=clean(name), disk=title))
         lines += [INDENT + row for row in _rows(p for p in pair.target.table.partitions if p.number == spot.partition)]
-        lines.append(f"WRITTEN: disk {clean(pair.source.name)} of the image, {volume_words(volume)}")
-        lines.append(f"{INDENT}{format_size(volume.used)} of data{_spare(spot, volume)}")
+        words = _("WRITTEN: disk {disk} of the image, {volume}")
+        lines.append(words.format(disk=clean(pair.source.name), volume=volume_words(volume)))
+        lines.append(INDENT + _data_words(spot, volume))
         lines += damage_lines(pair.source, [spot.volume])
     return lines
 
 
-def _spare(spot: PartitionTarget, volume: Volume) -> str:
-    """A file system does not grow by itself."""
+def _data_words(spot: PartitionTarget, volume: Volume) -> str:
+    """How much comes, and what stays unused: a file system does not grow by itself."""
+    used = format_size(volume.used)
     more = spot.size - volume.size
-    return f"; the last {format_size(more)} of the partition stay unused" if more else ""
+    if not more:
+        return _("{size} of data").format(size=used)
+    words = _("{size} of data; the last {more} of the partition stay unused")
+    return words.format(size=used, more=format_size(more))
 
 
 def others_line(pair: RestoreTarget) -> str:
     """What is not touched."""
     held = [p for p in pair.target.table.partitions if p.role is not PartitionRole.EXTENDED]
     count = len(held) - len(pair.partitions)
-    return f"KEPT: the partition table and {plural(count, 'other partition')}; nothing is written to them"
+    words = ngettext(
+        "KEPT: the partition table and {count} other partition; nothing is written to them",
+        "KEPT: the partition table and {count} other partitions; nothing is written to them",
+        count,
+    )
+    return words.format(count=format_count(count))

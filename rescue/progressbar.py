@@ -6,6 +6,8 @@ from rich.progress import Progress as Bars
 
 from imaging.events import AnyEvent, Finished, Log, Progress, Started, Step
 from rescue import outcome, report
+from rescue.language import _
+from rescue.telling import told
 
 
 class ProgressBar:
@@ -23,7 +25,7 @@ class ProgressBar:
             console=Console(highlight=False),
             refresh_per_second=4,
         )
-        self._task = self._bars.add_task("Starting", total=None)
+        self._task = self._bars.add_task(_("Starting"), total=None)
 
     def __enter__(self) -> "ProgressBar":
         self._bars.start()
@@ -39,7 +41,7 @@ class ProgressBar:
                 # In this order: a Ctrl+C can come between any two of these.
                 before, self._task = (
                     self._task,
-                    self._bars.add_task(report.clean(event.name), total=event.total or None),
+                    self._bars.add_task(report.clean(told(event.name)), total=event.total or None),
                 )
                 self._bars.remove_task(before)
             case Progress():

@@ -1,8 +1,6 @@
 """Restore, first step: choose an image from all libraries that are attached."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -12,193 +10,168 @@ from textual.widgets import OptionList
 
 from imaging.errors import RescueError
 from imaging.manifest import Image, Machine
-from rescue.backend import Backend
-from rescue.formats import clean, format_size, format_when, joined, plural, shortened
-from rescue.report import Damaged, image_lines, label_words
-from rescue.screens.base import AskText, RescueScreen, text
+from rescue.care import fact_line, verified_short, verified_width
+from rescue.formats import clean, format_place, format_when, joined, padded, shortened
+from rescue.language import N_, _
+from rescue.report import image_lines
+from rescue.screens.base import text
+from rescue.screens.elsewhere import ElsewhereScreen
 from rescue.screens.parts import VolumesScreen
-from rescue.screens.targets import Restore, TargetScreen
+from rescue.screens.scope import ScopeScreen
+from rescue.screens.shelf import (
+    Filter,
+    ShelfScreen,
+    computer_cell,
+    disks_cell,
+    factory_cell,
+    is_bad,
+    label_cell,
+    system_cell,
+)
+from rescue.screens.targets import Restore
+from rescue.shelf import Item, Shelf, locked_lines
+from rescue.telling import told
 from rescue.widgets.choices import Choice, Choices
 
-WIDTHS = (16, 17, 13, 16, 8)
-"""Columns of date, label, computer, disks and used bytes: 79 with the gaps between them."""
-
-HEADINGS = ("Date (UTC)", "Label", "Computer", "Disks", "Used")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """One image, and the library that it stands in."""
-
-    library: Path
-    image: Image
+DATE, COMPUTER, SYSTEM, SIZE = 16, 13, 12, 11
+"""Columns of the table; the label has what is left."""
+WITH_SYSTEM, WITH_VERIFIED = 72, 96
+"""Columns of a screen from which the system and the last verification have one."""
+GUTTER = 2
+"""Columns that a list leaves for its cursor."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shelf:
-    """All that was found."""
+def row(cells: Sequence[str], width: int = 80) -> str:
+    """One line of the table: date, label, computer, system, verification, size."""
+    date, label, computer, system, verified, size = cells
+    others = [(computer, COMPUTER)]
+    others += [(system, SYSTEM)] if width >= WITH_SYSTEM else []
+    others += [(verified, verified_width())] if width >= WITH_VERIFIED else []
+    last = max(SIZE, len(_("Disks")))
+    room = width - GUTTER - DATE - last - sum(2 + wide for _cell, wide in others) - 2 * 2 - 1
+    middle = [padded(shortened(cell, wide), wide) for cell, wide in [(label, room), *others]]
+    return "  ".join([date.ljust(DATE), *middle, shortened(size, last).rjust(last)])
 
-    here: Machine
-    libraries: tuple[Path, ...]
-    found: tuple[Found, ...]
-    damaged: tuple[Damaged, ...]
-    problems: tuple[str, ...]
+
+def headings() -> Sequence[str]:
+    """Of the table's columns."""
+    return (_("Date (UTC)"), _("Label"), _("Computer"), _("System"), _("Verified"), _("Disks"))
 
 
-def gather(backend: Backend, libraries: Sequence[Path]) -> Shelf:
-    """Read all libraries, newest images first; one that cannot be read does not hide the others."""
-    found: list[Found] = []
-    damaged: list[Damaged] = []
-    problems: list[str] = []
-    for library in libraries:
-        try:
-            listing = backend.images(library)
-        except RescueError as error:
-            named = "" if str(library) in error.message else f"{library}: "
-            problems.append(clean(named + error.message))
-            continue
-        found += [Found(library=library, image=image) for image in listing.images]
-        damaged += listing.damaged
-    found.sort(key=lambda one: one.image.created, reverse=True)
-    return Shelf(
-        here=backend.machine(),
-        libraries=tuple(libraries),
-        found=tuple(found),
-        damaged=tuple(damaged),
-        problems=tuple(problems),
+def image_cells(item: Item, image: Image, here: Machine) -> Sequence[str]:
+    """What tells an image from the others."""
+    return (
+        format_when(image.created),
+        joined(_("BAD") if is_bad(item) else "", factory_cell(item), label_cell(image), by=" "),
+        computer_cell(image, here),
+        system_cell(image),
+        verified_short(item.notes),
+        disks_cell(image),
     )
 
 
-def row(cells: Sequence[str]) -> str:
-    """One line of the table."""
-    padded = [shortened(cell, width).ljust(width) for cell, width in zip(cells, WIDTHS, strict=True)]
-    return " " + "  ".join([*padded[:-1], cells[-1].rjust(WIDTHS[-1])])
-
-
-def image_row(image: Image, here: Machine) -> str:
-    """An image's line: what tells it from the others."""
-    machine = image.machine
-    same = machine.serial and machine.serial == here.serial
-    computer = "this computer" if same else machine.model or machine.hostname or machine.vendor
-    disks = f"{image.disks[0].name} {format_size(image.disks[0].size)}" if len(image.disks) == 1 else ""
-    many = joined(plural(len(image.disks), "disk"), format_size(image.size), by=" ")
-    label = label_words(image) if image.label else joined(label_words(image), clean(image.id), by=" ")
-    return row([format_when(image.created), label, clean(computer), disks or many, format_size(image.used)])
-
-
-class ImagesScreen(RescueScreen):
+class ImagesScreen(ShelfScreen):
     """The images, and the details of the one under the cursor."""
 
-    HEADING = "Restore - choose an image"
-    KEYS = "Enter choose   p one partition   l look again   o other folder   F1 help"
-    ABOUT = """
-Each line is an image: a saved state of a computer's disks. The newest
-stands first. Below the list you see what the one under the cursor holds.
+    HEADING = N_("Restore - choose an image")
+    KEYS = N_("Enter choose  / filter  o elsewhere  l look again  F1 help")
+    ABOUT = N_("""
+Each line is an image: a saved state of a computer's disks. Those of this
+computer stand first, the newest at the top. Below the list you see what
+the one under the cursor holds.
 
   Enter   choose the image; nothing is written yet
+  /       show only images with the words that you type: a label, a
+          computer, a date; Enter goes to the list, Esc shows all
+  o       look elsewhere: on the network, in a folder, on another disk
+  l       look for libraries again, after you have plugged in a medium
   p       restore one partition of the image, not its whole disks
   Tab     to the details, where the arrow keys scroll, and back
-  l       look for libraries again, after you have plugged in a medium
-  o       look in another folder
 
-A damaged image is named with what is wrong with it, and cannot be chosen."""
-    BINDINGS: ClassVar[list[BindingType]] = [
-        ("l,f5", "again"),
-        ("o", "other"),
-        ("p", "partition"),
-    ]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.others: list[Path] = []
-        self.shelf: Shelf | None = None
+A damaged image is named with what is wrong with it, and cannot be chosen.""")
+    BINDINGS: ClassVar[list[BindingType]] = [("o", "other"), ("p", "partition")]
 
     def body(self) -> ComposeResult:
         """The table, then the details."""
-        yield text(row(HEADINGS), id="columns")
-        yield text(" Looking for images ..", id="status")
+        yield text("", id="columns")
+        yield text(_(" Looking for images .."), id="status")
         yield Choices(id="images")
         with VerticalScroll(id="details"):
             yield text("", id="about")
+        yield Filter()
 
     def on_mount(self) -> None:
-        """Start to look."""
-        self.query_one("#details").border_title = "Details"
-        self.query_one(Choices).focus()
-        self.action_again()
+        """The details have a caption."""
+        self.query_one("#details").border_title = _("Details")
 
-    def action_again(self) -> None:
-        """l: look again."""
-        others = tuple(self.others)
+    def unanswered(self, error: RescueError) -> None:
+        """Nothing is looked for any more."""
+        self.say("status", f" {clean(told(error.message))}")
+        self.query_one("#status").display = True
 
-        def ask() -> Shelf:
-            found = self.backend.libraries()
-            return gather(self.backend, [*found, *(path for path in others if path not in found)])
-
-        self.look(ask, self.show_shelf)
-
-    def show_shelf(self, shelf: Shelf) -> None:
-        """Fill the list."""
-        self.shelf = shelf
+    def show_images(self) -> None:
+        """Fill the list with what the filter lets through."""
+        shelf, width = self.shelf, self.app.size.width
+        self.say("columns", row(headings(), width))
+        if shelf is None:
+            return
+        shown = self.wanted(shelf.items, shelf.here)
         choices = [
-            Choice(key=str(place), lines=(image_row(one.image, shelf.here),)) for place, one in enumerate(shelf.found)
+            Choice(key=item.key, lines=(row(image_cells(item, item.image, shelf.here), width),))
+            if item.image is not None
+            else Choice(key=item.key, lines=(f"{_('DAMAGED')}  {clean(item.id)}",), why_not=clean(item.problem))
+            for item in shown
         ]
-        choices += [
-            Choice(key=f"damaged-{place}", lines=(f" DAMAGED  {clean(bad.id)}",), why_not=clean(bad.problem))
-            for place, bad in enumerate(shelf.damaged)
-        ]
+        hits = sum(item.image is not None for item in shown)
         self.query_one(Choices).show(choices)
+        self.say("hits", _(" {count} of {all}").format(count=hits, all=len(shelf.good)))
         status = self.status(shelf)
+        if self.words and not choices:
+            status = _(" No image has these words. Esc shows all again.")
         self.say("status", status)
         self.query_one("#status").display = bool(status)
-        self.query_one("#details").display = bool(shelf.found)
+        self.query_one("#details").display = bool(hits)
 
     def status(self, shelf: Shelf) -> str:
         """What there is to say of the libraries; empty where the list says it all."""
-        lines = [f" Cannot be read: {words}" for words in shelf.problems]
+        lines = [_(" Cannot be read: {what}").format(what=words) for words in shelf.problems]
+        lines += [f" {words}" for words in locked_lines(shelf)]
         if not shelf.libraries:
-            lines.append(" No image library was found.")
-            lines.append(" Plug in the disk or stick that holds your images and press l,")
-            lines.append(" or press o to name a folder.")
-        elif not shelf.found and not shelf.problems:
-            lines.append(f" There are no images in {', '.join(clean(str(path)) for path in shelf.libraries)}.")
+            lines.append(_(" No image library was found."))
+            lines.append(_(" Plug in the disk or stick that holds your images and press l,"))
+            lines.append(_(" or press o to look elsewhere: on the network, in a folder, on a disk."))
+        elif not shelf.good and not shelf.problems and not shelf.locked:
+            where = ", ".join(format_place(path) for path in shelf.libraries)
+            lines.append(_(" There are no images in {libraries}.").format(libraries=where))
         return "\n".join(lines)
-
-    def found(self, key: str | None) -> Found | None:
-        """The image of that key."""
-        return self.shelf.found[int(key)] if self.shelf and key and key.isdigit() else None
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Details of the image under the cursor."""
-        one = self.found(event.option_id)
-        if one is not None:
-            self.say("about", "\n".join([*image_lines(one.image), "", f"Library     {clean(str(one.library))}"]))
+        item = self.shelf.item(event.option_id) if self.shelf else None
+        if item is not None and item.image is not None:
+            where = fact_line(_("Library"), format_place(item.library))
+            factory = [fact_line(_("Factory"), _("this is the factory image"))] if item.factory else []
+            self.say("about", "\n".join([*factory, *image_lines(item.image, item.notes, item.standing), "", where]))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """On to the targets."""
+        """On to what of it is wanted."""
         order = self.order(event.option_id)
         if order is not None:
-            self.app.push_screen(TargetScreen(order))
+            self.open(ScopeScreen(order))
 
     def action_partition(self) -> None:
         """p: on to the partitions of the image under the cursor."""
         order = self.order(self.query_one(Choices).chosen)
         if order is not None:
-            self.app.push_screen(VolumesScreen(order))
+            self.open(VolumesScreen(order))
 
     def order(self, key: str | None) -> Restore | None:
         """A restore of the image of that key, with nothing chosen yet."""
-        one = self.found(key)
-        if one is None or self.shelf is None:
+        item = self.shelf.item(key) if self.shelf else None
+        if self.shelf is None or item is None or item.image is None:
             return None
-        return Restore(library=one.library, image=one.image, libraries=self.shelf.libraries)
+        return Restore(library=item.library, image=item.image, libraries=self.shelf.libraries)
 
     def action_other(self) -> None:
-        """o: another folder."""
-
-        def use(answer: str | None) -> None:
-            if answer:
-                self.others.append(Path(answer))
-                self.action_again()
-
-        self.app.push_screen(AskText("Which folder holds the images? Type its full path."), use)
+        """o: look elsewhere; what was found there stands in the list afterwards."""
+        self.open(ElsewhereScreen(), lambda _done: self.action_again())

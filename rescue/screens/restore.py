@@ -1,91 +1,140 @@
-"""Restore, third step: what will be erased and written, and the disk's name typed to confirm it."""
+"""Restore, last step: what will be erased and written, drawn and in words, and the disk's name typed to confirm it."""
 
-from textual.app import ComposeResult
-from textual.containers import Vertical, VerticalScroll
-from textual.content import Content
-from textual.widgets import Input, Static
+from collections.abc import Mapping, Sequence
 
-from imaging.plan import RestorePlan
-from rescue.chosen import doomed
+from msgspec.structs import replace
+
+from imaging.bootcheck import State
+from imaging.disk import Disk
+from imaging.plan import RestorePlan, RestoreTarget
+from rescue.chosen import Doomed, doomed
+from rescue.contents import content_words
+from rescue.drives import boot_lines, why_not_yet
+from rescue.formats import clean, joined
+from rescue.language import N_, _
+from rescue.parts import erased_partitions
 from rescue.report import plan_lines
-from rescue.screens.base import RescueScreen, text
-from rescue.widgets.act import Act, Acts
-from rescue.widgets.confirm import Confirm
+from rescue.screens.disklist import Known
+from rescue.screens.erasing import ErasingScreen, captioned, is_loud, room_for_bar
+from rescue.widgets.diskbar import bar
 
-LOUD = frozenset({"ERASED", "CREATED"})
-
-
-def emphasised(line: str) -> Content:
-    """A line of the plan; the word that says what is lost stands out without colour."""
-    word, colon, rest = line.partition(":")
-    loud = bool(colon) and word in LOUD
-    return Content.assemble((f" {word} ", "bold reverse"), f"{colon}{rest}") if loud else Content(line)
+WATCH = 1.0
+"""Seconds between two looks at how far the check of the running medium is."""
 
 
-class RestorePlanScreen(RescueScreen):
-    """The last screen before anything is erased. An empty field is harmless, so the focus may start there."""
+def drawing(pair: RestoreTarget, systems: Mapping[int, str], width: int) -> list[str]:
+    """The target before and after, each as a bar behind its caption."""
+    room = room_for_bar(width)
+    now = [] if pair.create else bar(pair.target, room, names=systems, marked=_chosen(pair))
+    if pair.partitions:
+        after = bar(pair.target, room, names={**systems, **_coming(pair)}, marked=_chosen(pair))
+    else:
+        names = {volume.number: volume.system for volume in pair.source.volumes if volume.system}
+        after = bar(pair.source, room, size=pair.target.size, names=names)
+    return captioned(now, after)
 
-    HEADING = "Restore - read this before you go on"
-    KEYS = "Type the name, then Enter   PgUp/PgDn scroll   Esc back   F1 help"
-    ABOUT = """
-This is what will be done. Everything under ERASED is lost.
+
+def _chosen(pair: RestoreTarget) -> list[int]:
+    return [spot.partition for spot in pair.partitions]
+
+
+def _coming(pair: RestoreTarget) -> dict[int, str]:
+    """What will stand in the partitions that are written to."""
+    volumes = {volume.number: volume for volume in pair.source.volumes}
+    coming = {spot.partition: volumes[spot.volume] for spot in pair.partitions}
+    return {number: volume.system or content_words(volume.content) for number, volume in coming.items()}
+
+
+def lost_line(pair: RestoreTarget, systems: Mapping[int, str]) -> list[str]:
+    """Which operating systems are lost; nothing where none is known."""
+    if pair.create:
+        return []
+    numbers = _chosen(pair) or [0, *(part.number for part in erased_partitions(pair))]
+    lost = dict.fromkeys(clean(systems[number]) for number in numbers if systems.get(number))
+    return ["    " + _("LOST with all that is on it: {systems}").format(systems=joined(*lost, by=", "))] if lost else []
+
+
+def drawn_lines(plan: RestorePlan, seconds: float, known: Known, width: int) -> list[str]:
+    """A restore in words, as the command line has it, with each target drawn below its first line."""
+    lines = plan_lines(plan, seconds)
+    places = [place for place, line in enumerate(lines) if is_loud(line)]
+    firsts = []
+    for pair in plan.targets:
+        firsts.append(places[0])
+        places = places[max(1, len(pair.partitions)) :]
+    for pair, place in reversed(list(zip(plan.targets, firsts, strict=True))):
+        systems = known.of(pair.target)
+        lines[place + 1 : place + 1] = [*drawing(pair, systems, width), *lost_line(pair, systems)]
+    return lines
+
+
+class RestorePlanScreen(ErasingScreen):
+    """What is lost and what comes."""
+
+    HEADING = N_("Restore - read this before you go on")
+    GO = "restore"
+    ABOUT = N_("""
+This is what will be done. Everything under ERASED is lost. The bars show
+the disk as it is now and as it will be.
 
 Compare the model, the serial number and the size with the disk that you
 mean. To go on, type the disk's name or its serial number and press Enter
 (for one partition its own name, such as sda2, or the serial number and :2);
 then the Restore button can be pressed with Enter once more.
 
-Nothing is written until then. Esc goes back."""
+While the recovery drive itself is being checked the button cannot be
+pressed yet: how far that is stands above it.
 
-    def __init__(self, plan: RestorePlan) -> None:
-        super().__init__()
-        self.plan = plan
+Where keys are trusted here, an image that none of them has signed is named
+in red, and a second word has to be typed to use it all the same.
 
-    def body(self) -> ComposeResult:
-        """The plan, one field for each target, the buttons."""
-        lines = plan_lines(self.plan, self.backend.seconds_expected(self.plan))
-        with VerticalScroll(id="plan", can_focus=False):
-            yield Static(Content("\n").join(emphasised(line) for line in lines), markup=False)
-        with Vertical(id="confirmations"):
-            for one in doomed(self.plan, new_ones=True):
-                yield Confirm(one)
-            yield text("", id="hint")
-        yield Acts(Act("Back", id="back"), Act("Restore", id="restore", disabled=True))
+Nothing is written until then. Esc goes back.""")
+
+    plan: RestorePlan
 
     def on_mount(self) -> None:
-        """The first field."""
-        self.query(Input).first().focus()
+        """While the running medium is being checked, watch how far that is."""
+        if self.hindrance():
+            self.set_interval(WATCH, self.show_medium)
+
+    def show_medium(self) -> None:
+        """What is said of the medium; the button can be reached as soon as it is known to be whole."""
+        if self.app.screen is self:
+            self.show_plan()
+            self.show_button()
+
+    def hindrance(self) -> str:
+        """The running medium has to be whole: what is damaged writes to no disk."""
+        return why_not_yet(self.backend.boot_state())
+
+    def warnings(self) -> Sequence[str]:
+        """What is damaged of the running medium, and which target is failing."""
+        state = self.backend.boot_state()
+        damage = [*boot_lines(state), ""] if state.state is State.DAMAGED else []
+        return [*damage, *super().warnings()]
 
     @property
-    def confirmed(self) -> bool:
-        """Whether every target was named."""
-        return all(self.right(field) for field in self.query(Confirm))
+    def doubt(self) -> str:
+        """Why the image is not to be used."""
+        return self.plan.doubt
 
-    def right(self, field: Confirm) -> bool:
-        """Whether what was typed into a field names what it asks for."""
-        return self.backend.confirms(field.answer, field.doomed.disk, field.doomed.partition)
+    def accepted(self) -> RestorePlan:
+        """The plan; where there was a doubt, a person has typed that it is accepted."""
+        return replace(self.plan, accept_unsigned=True) if self.doubt else self.plan
 
-    def on_input_changed(self) -> None:
-        """The button follows what is typed."""
-        self.query_one("#restore", Act).disabled = not self.confirmed
-        self.say("hint", "")
+    def verb(self) -> str:
+        """What stands on the button."""
+        return _("Restore")
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter: to the next field that is not right yet, or to the button."""
-        here = next(field for field in self.query(Confirm) if field.query_one(Input) is event.input)
-        if not self.right(here):
-            what = "disk" if here.doomed.partition is None else "partition"
-            self.say("hint", f"That is not the name of this {what}. Nothing was written." if here.answer else "")
-            return
-        wrong = [field for field in self.query(Confirm) if not self.right(field)]
-        if wrong:
-            wrong[0].query_one(Input).focus()
-        else:
-            self.query_one("#restore", Act).focus()
+    def doomed(self) -> Sequence[Doomed]:
+        """Disks, or partitions of them."""
+        return doomed(self.plan, new_ones=True)
 
-    def on_act_pressed(self, event: Act.Pressed) -> None:
-        """Back, or go."""
-        if event.act.id == "back":
-            self.dismiss()
-        elif self.confirmed:
-            self.submit(self.plan)
+    @property
+    def disks(self) -> Sequence[Disk]:
+        """Those that are written to, each once."""
+        return list({pair.target.path: pair.target for pair in self.plan.targets if not pair.create}.values())
+
+    def drawn(self) -> Sequence[str]:
+        """The plan in words, each target drawn."""
+        return drawn_lines(self.plan, self.backend.seconds_expected(self.plan), self.known, self.app.size.width)

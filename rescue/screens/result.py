@@ -1,6 +1,8 @@
 """How a job ended: what was done or what happened, the state of the disk, and what to do next."""
 
 import time
+from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -8,27 +10,29 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 
 from imaging.errors import ExitStatus
-from imaging.events import Finished
-from imaging.plan import CapturePlan, Plan, RestorePlan, VerifyPlan
+from imaging.events import CaptureResult, Finished
+from imaging.plan import CapturePlan, InstallPlan, MediaPlan, Plan, RestorePlan
 from rescue.feed import Feed
 from rescue.formats import clean
+from rescue.language import N_, _
 from rescue.outcome import result_lines
 from rescue.screens.base import RescueScreen, text
+from rescue.telling import told
 from rescue.widgets.act import Act, Acts
 
 VERDICTS: dict[int, str] = {
-    ExitStatus.DONE: "DONE",
-    ExitStatus.CANCELLED: "CANCELLED",
-    ExitStatus.DIFFERS: "DIFFERENCES FOUND",
-    ExitStatus.DAMAGED: "DONE, WITH DAMAGE: parts of the disk could not be read",
-    ExitStatus.FILE_SYSTEM_ERRORS: "FILE SYSTEM ERRORS FOUND",
-    ExitStatus.REFUSED: "REFUSED - nothing was written",
+    ExitStatus.DONE: N_("DONE"),
+    ExitStatus.CANCELLED: N_("CANCELLED"),
+    ExitStatus.DIFFERS: N_("DIFFERENCES FOUND"),
+    ExitStatus.DAMAGED: N_("DONE, WITH DAMAGE: parts of the disk could not be read"),
+    ExitStatus.FILE_SYSTEM_ERRORS: N_("FILE SYSTEM ERRORS FOUND"),
+    ExitStatus.REFUSED: N_("REFUSED - nothing was written"),
 }
 
 
 def verdict(finished: Finished) -> str:
     """The result in a word or two."""
-    return VERDICTS.get(finished.status, "FAILED")
+    return _(VERDICTS.get(finished.status, N_("FAILED")))
 
 
 def next_step(plan: Plan | None, finished: Finished) -> str:
@@ -39,26 +43,33 @@ def next_step(plan: Plan | None, finished: Finished) -> str:
         case RestorePlan(targets=targets):
             if all(pair.target.regular_file for pair in targets):
                 return ""
-            return "Next: remove the stick and restart the computer."
+            return _("Next: remove the stick and restart the computer.")
         case CapturePlan():
-            return "Next: keep the medium with the library in a safe place."
-        case VerifyPlan() | None:
+            return _("Next: verify the image, and keep the medium with the library in a safe place.")
+        case InstallPlan():
+            return _("Next: start the computer once with Rescue recovery, and make a recovery drive all the same.")
+        case MediaPlan():
+            return _("Next: remove the medium, label it with the date, and try once that a computer starts from it.")
+        case _:
             return ""
 
 
 class ResultScreen(RescueScreen):
     """Figures, state and next step; the log below."""
 
-    HEADING = "A job has ended"
-    KEYS = "Enter press the button   Tab to the log   Esc back   F1 or ? help"
-    ABOUT = """
+    HEADING = N_("A job has ended")
+    KEYS = N_("Enter press   Tab to the log   s save the log   Esc back   F1 or ? help")
+    ABOUT = N_("""
 This is how the job ended. If it failed, you see what happened, what state
 the disk is in now, and what you can do about it. Below stands what the job
 said while it ran: Tab goes there, then the arrow keys scroll.
 
+  m   main menu
+  s   save the log to the stick or another disk, for whoever helps you
+
 The same can be read later under Jobs in the main menu, until the computer
-is switched off."""
-    BINDINGS: ClassVar[list[BindingType]] = [("m", "home")]
+is switched off.""")
+    BINDINGS: ClassVar[list[BindingType]] = [("m", "home"), ("s", "save_log")]
 
     def __init__(self, feed: Feed) -> None:
         super().__init__()
@@ -70,31 +81,60 @@ is switched off."""
         if finished is None:
             raise ValueError("a job that has not ended has no result")
         yield text(f" {verdict(finished)} ", id="verdict", classes="good" if finished.status == 0 else "bad")
-        yield text(f"{clean(self.feed.title)}, ended {clock(finished.time)}", id="title")
-        lines = [*result_lines(finished), next_step(self.feed.plan, finished)]
-        yield text("\n".join(line for line in lines if line), id="result")
+        ended = _("{job}, ended {time}").format(job=clean(told(self.feed.title)), time=clock(finished.time))
+        yield text(ended, id="title")
+        yield text("\n".join(self.lines(finished)), id="result")
         with VerticalScroll(id="log"):
             yield text("\n".join(self.feed.log), id="lines")
-        yield Acts(Act("Main menu", id="home"), *self.offers(finished))
+        yield Acts(Act(_("Main menu"), id="home"), *self.offers(finished))
+
+    def lines(self, finished: Finished) -> list[str]:
+        """What happened, the state of the disk and what to do come first; figures and the log's place after them."""
+        known = result_lines(finished)
+        told = 2 if finished.state else 1
+        step = next_step(self.feed.plan, finished)
+        return [*known[:told], *([step] if step else []), *known[told:], self.where_the_log_is()]
+
+    def where_the_log_is(self) -> str:
+        """How to keep what the job has said."""
+        folder = clean(str(self.backend.state_folder() / "jobs" / self.feed.job.id))
+        return _("Log: {folder}; s saves it").format(folder=folder)
 
     def offers(self, finished: Finished) -> list[Act]:
         """What else can be done from here."""
-        restored = isinstance(self.feed.plan, RestorePlan) and finished.status == ExitStatus.DONE
-        return [Act("Restart", id="restart")] if restored else []
+        match self.feed.plan:
+            case RestorePlan() if finished.status == ExitStatus.DONE:
+                return [Act(_("Restart"), id="restart")]
+            case CapturePlan() if isinstance(finished.result, CaptureResult):
+                return [Act(_("Verify the image"), id="verify")]
+        return []
 
     def on_mount(self) -> None:
         """The focus is on what changes nothing."""
         log = self.query_one("#log", VerticalScroll)
-        log.border_title = "Log"
+        log.border_title = _("Log")
         log.display = bool(self.feed.log)
         self.query_one("#home").focus()
 
     def on_act_pressed(self, event: Act.Pressed) -> None:
-        """Main menu, or restart."""
-        if event.act.id == "restart":
-            self.host.start("restart")
-        else:
-            self.action_home()
+        """Main menu, restart, or a verification."""
+        match event.act.id:
+            case "restart":
+                self.host.start("restart")
+            case "verify":
+                self.verify()
+            case _:
+                self.action_home()
+
+    def verify(self) -> None:
+        """Check the image that was made: a job of its own."""
+        plan, finished = self.feed.plan, self.feed.finished
+        if isinstance(plan, CapturePlan) and finished is not None and isinstance(finished.result, CaptureResult):
+            self.look(partial(self.backend.plan_verify, Path(plan.library), finished.result.image), self.submit)
+
+    def action_save_log(self) -> None:
+        """s: the screen with the logs."""
+        self.host.start("log")
 
     def action_home(self) -> None:
         """m: the main menu."""

@@ -5,6 +5,7 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.geometry import Offset
 from textual.message import Message
 from textual.widgets import Static
 
@@ -33,6 +34,11 @@ class Act(Static, can_focus=True):
     def render(self) -> Content:
         """The label as it is to be seen now."""
         return Content(f"  {self.label}  " if self.disabled else f"[ {self.label} ]")
+
+    @property
+    def spot(self) -> Offset:
+        """Where the terminal's own cursor belongs."""
+        return self.content_region.offset
 
     def action_press(self) -> None:
         """Say that it was pressed."""

@@ -1,16 +1,16 @@
-"""A line of text in reverse over the whole width: the title, and the keys at the foot."""
+"""The title at the top of a screen, in reverse."""
 
 from textual.content import Content
-from textual.widget import Widget
+from textual.widgets import Static
 
 
-class Band(Widget):
-    """Textual fills lines by colour alone; without colour only spaces in reverse fill them."""
+class Band(Static):
+    """As wide as its words: to fill a line up costs more bytes on a slow line than all that the line says."""
 
     def __init__(self, words: str, *, id: str) -> None:
-        super().__init__(id=id)
+        super().__init__(id=id, markup=False)
         self.words = words
 
     def render(self) -> Content:
-        """The words, filled up to the width."""
-        return Content(self.words.ljust(self.size.width)[: self.size.width])
+        """The words, with a blank on either side."""
+        return Content(f" {self.words} ")

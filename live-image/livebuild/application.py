@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .cache import Cache, digest_of
+from .debian import TREE_DATE
 from .lists import CHECKOUT, LIVE_IMAGE, read_list
 from .process import BuildError, run
 from .root import Root
@@ -29,9 +30,10 @@ sys.exit(main())
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A folder that holds the finished layer."""
+    """A folder that holds the finished layer, and one with the unpacked wheels that went into it."""
 
     folder: Path
+    wheels: Path
 
     @property
     def layer(self) -> Path:
@@ -78,25 +80,34 @@ def application_layer(cache: Cache, root: Root) -> Application:
             # A checkout's modes depend on the umask of whoever made it.
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        order = folder / "order"
+        order.write_text(_render_order(root, tree, target))
         run(
             [
                 "mksquashfs",
                 tree,
                 folder / "app.squashfs",
                 *("-quiet", "-no-progress", "-all-root"),
-                *("-all-time", "0", "-mkfs-time", "0"),
+                *("-all-time", str(TREE_DATE), "-mkfs-time", str(TREE_DATE)),
+                *("-sort", order),
                 *COMPRESSION,
             ]
         )
+        order.unlink()
         shutil.rmtree(tree)
 
-    return Application(cache.entry("app", key, make))
+    return Application(cache.entry("app", key, make), wheels / "site")
 
 
 # Units started at boot, beside the menus that rescue-console-generator starts: target -> units.
 STARTED = {
     "sysinit.target": ("rescue-images.service",),
-    "multi-user.target": ("rescue-shell@tty2.service",),
+    "multi-user.target": (
+        "rescue-check-medium.service",
+        "rescue-order.service",
+        "rescue-shell@tty2.service",
+        "rescue-ssh.service",
+    ),
 }
 
 
@@ -142,9 +153,38 @@ def _wheels(cache: Cache, root: Root) -> Path:
         )
         # Scripts of the libraries start a Python of this machine; the live system has the one launcher.
         shutil.rmtree(folder / "site/bin", ignore_errors=True)
+        # The lists of files hold digests of those scripts, which differ from machine to machine.
+        for record in (folder / "site").glob("*.dist-info/RECORD"):
+            record.unlink()
         _compile(root, folder / "site", _site(root))
 
     return cache.entry("wheels", digest_of(LOCK, tag, LIVE_IMAGE / "livebuild/application.py"), make)
+
+
+# What `rescue` without arguments loads until its menu is painted; prints the files in that order.
+LOADED = """\
+import sys
+sys.path.insert(0, sys.argv[1])
+import rescue.cli, rescue.app, rescue.application, rescue.engine
+for module in list(sys.modules.values()):
+    spec = getattr(module, "__spec__", None)
+    for name in (getattr(spec, "cached", None), getattr(spec, "origin", None)):
+        if name and name.startswith(sys.argv[1]):
+            print(name)
+            break
+"""
+
+
+def _render_order(root: Root, tree: Path, site: str) -> str:
+    """mksquashfs's sort file: what the menu loads, in the order in which it does.
+
+    The kernel unpacks whole blocks and keeps but three of those that small files share: read in another order, the
+    same block would be unpacked again and again.
+    """
+    folder = tree / site.removeprefix("/")
+    names = root.python("-c", LOADED, folder).splitlines()
+    # -32768 to 32767, the highest first; 0 is what is not named here.
+    return "".join(f"{name} {32767 - number}\n" for number, name in enumerate(names))
 
 
 def _site(root: Root) -> str:

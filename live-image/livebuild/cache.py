@@ -15,8 +15,8 @@ from pathlib import Path
 
 from .process import say, step
 
-# The newest entries of a kind that stay when a new one is made: one to go back to while trying a change.
-KEPT_ENTRIES = 2
+# The newest entries of a kind that stay when a new one is made: two flavours, and for each one to go back to.
+KEPT_ENTRIES = 4
 
 
 def cache_folder() -> Path:
@@ -59,6 +59,11 @@ class Cache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def find(self, kind: str, key: str) -> Path | None:
+        """The folder of this kind and key, where there is one."""
+        folder = self.folder / f"{kind}-{key}"
+        return folder if folder.is_dir() else None
 
     def entry(self, kind: str, key: str, make: Callable[[Path], None], *, again: bool = False) -> Path:
         """The folder of this kind and key, made by `make(folder)` when absent (or `again` asks for it)."""

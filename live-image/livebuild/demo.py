@@ -7,11 +7,12 @@ from pathlib import Path
 from .application import PACKAGES, application_layer
 from .bootparts import boot_parts
 from .cache import Cache, cache_folder, digest_of, open_cache
+from .initramfs import live_initramfs
 from .lists import CHECKOUT
 from .partitions import MIB
 from .process import BuildError, step, tool_environment
 from .qemu import Accelerator, Bus, Disk, Firmware, Machine, command_for
-from .root import live_initramfs, live_root
+from .root import Choice, live_root
 from .sample import Sample, sample_machine
 from .stick import StickParts, build_stick
 
@@ -67,11 +68,11 @@ def prepare(*, fresh: bool) -> None:
         boot = boot_parts(cache)
         sample = sample_machine(cache, boot)
         library = sample_library(cache, sample)
-        root = live_root(cache)
+        root = live_root(cache, Choice())
         parts = StickParts(
             root=root,
             application=application_layer(cache, root),
-            initramfs=live_initramfs(cache, root, boot),
+            initramfs=live_initramfs(cache, root, boot, Choice()),
             boot=boot,
             library=library,
             images_size=None,

@@ -2,23 +2,25 @@
 
 from pathlib import Path
 
+from .epoch import dated
 from .process import run
 
 # GRUB 2.12 does not read ext4 with these two newer features.
 EXT4_FEATURES = "^metadata_csum_seed,^orphan_file"
 
 
-def make_fat32(
-    image: Path, *, size: int, label: str, volume_id: str, folder: Path, sectors_per_cluster: int = 1
-) -> None:
-    """A FAT32 file system of `size` bytes that holds the folder's contents."""
+def make_fat(image: Path, *, bits: int, size: int, label: str, volume_id: str, folder: Path, cluster: int = 1) -> None:
+    """A FAT file system of `size` bytes that holds the folder's contents; `bits` is 16 or 32, a cluster in sectors."""
     image.unlink(missing_ok=True)
     with image.open("wb") as file:
         file.truncate(size)
-    run(["mkfs.vfat", "-F", "32", "-s", str(sectors_per_cluster), "-n", label, "-i", volume_id, image])
+    # --invariant dates the label; it also chooses an id, so ours comes after it.
+    names = ["--invariant", "-n", label, "-i", volume_id]
+    run(["mkfs.vfat", "-F", str(bits), "-s", str(cluster), *names, image], env=dated())
     children = sorted(folder.iterdir())
     # mtools would ask on the terminal about a disk geometry that only floppies have.
-    run(["mcopy", "-s", "-Q", "-m", "-i", image, *children, "::/"], env={"MTOOLS_SKIP_CHECK": "1"})
+    # Without -m all dates are the build's.
+    run(["mcopy", "-s", "-Q", "-i", image, *children, "::/"], env={"MTOOLS_SKIP_CHECK": "1"} | dated())
 
 
 def make_ext4(
@@ -29,18 +31,23 @@ def make_ext4(
     folder: Path | None = None,
     uuid: str | None = None,
 ) -> None:
-    """An ext4 file system of `size` bytes, filled from the folder with its owners."""
+    """An ext4 file system of `size` bytes, filled from the folder with its owners.
+
+    Where the `uuid` is given, an empty one is the same bytes each time.
+    """
     image.unlink(missing_ok=True)
     with image.open("wb") as file:
         file.truncate(size)
     argv = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-m", "0", "-O", EXT4_FEATURES]
     # All inode tables at once: a lazily initialised file system is written to when first mounted.
-    argv += ["-E", "root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0"]
+    extended = "root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0"
     if uuid:
         argv += ["-U", uuid]
+        extended += f",hash_seed={uuid}"
+    argv += ["-E", extended]
     if folder:
         argv += ["-d", str(folder)]
-    run([*argv, image])
+    run([*argv, image], env=dated())
 
 
 def make_swap(image: Path, *, size: int, uuid: str) -> None:

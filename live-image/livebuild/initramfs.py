@@ -11,18 +11,28 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from .bootparts import BootParts
+from .cache import Cache, digest_of
 from .lists import LIVE_IMAGE, read_list
 from .process import BuildError, run
+from .root import Choice, Flavour, Root
 
 SOURCES = LIVE_IMAGE / "root/initramfs"
 
 APPLETS = (
-    *("sh", "cat", "cmp", "dd", "echo", "find", "ls", "mkdir", "mv", "printf", "rm", "sleep", "sort", "xargs"),
-    *("mount", "umount", "modprobe", "switch_root"),
+    *("sh", "cat", "cmp", "cp", "cut", "dd", "du", "echo", "find", "fold", "grep", "hexdump", "ls"),
+    *("mkdir", "mv", "printf", "readlink", "rm", "rmdir", "sed", "sha256sum", "sleep", "sort", "xargs"),
+    *("chroot", "mount", "umount", "modprobe", "switch_root"),
     # for a person in the shell that is offered when the medium is not found
     *("blkid", "cttyhack", "dmesg", "reboot", "setsid"),
 )
-FOLDERS = ("bin", "dev", "proc", "sys", "run", "sysroot", "lib", "lib/modules")
+# What network/network.sh needs beside them.
+NETWORK_APPLETS = (
+    *("ip", "kill", "stat", "udhcpc", "wget"),
+    # for a person who looks why
+    *("nslookup", "ping", "ps", "vi"),
+)
+FOLDERS = ("bin", "dev", "proc", "sys", "run", "sysroot", "lib", "lib/modules", "lib/rescue")
 CONSOLE_DEVICE = (5, 1)
 
 
@@ -49,21 +59,63 @@ def render_archive(nodes: list[Node]) -> bytes:
     return bytes(out)
 
 
-def make_initramfs(output: Path, *, modules: Path, busybox: Path, work: Path) -> None:
-    """Write the compressed initramfs; `modules` is the kernel's /lib/modules/<version>."""
+def live_initramfs(cache: Cache, root: Root, parts: BootParts, choice: Choice, *, network: bool = False) -> Path:
+    """The initramfs that goes with this root, from the cache or made now; `network`: the one that needs no medium."""
+    key = digest_of(
+        root.folder.name,
+        parts.folder.name,
+        # A root made again keeps its name but may hold another kernel.
+        root.packages,
+        SOURCES,
+        LIVE_IMAGE / "livebuild/initramfs.py",
+    )
+
+    def make(folder: Path) -> None:
+        (modules,) = (root.folder / "modules").iterdir()
+        make_initramfs(
+            folder / "initrd.img",
+            modules=modules,
+            firmware=root.firmware,
+            busybox=parts.busybox,
+            work=folder,
+            # The list is that of the generic kernel.
+            all_modules=choice.flavour is Flavour.GENERIC,
+            network=network,
+        )
+
+    return cache.entry("netinitramfs" if network else "initramfs", key, make) / "initrd.img"
+
+
+def make_initramfs(
+    output: Path,
+    *,
+    modules: Path,
+    firmware: Path,
+    busybox: Path,
+    work: Path,
+    all_modules: bool = True,
+    network: bool = False,
+) -> None:
+    """Write the compressed initramfs; `modules` is the kernel's /lib/modules/<version>, `firmware` a folder of blobs.
+
+    Unless `all_modules` must be there, the listed ones that this kernel lacks are left out. With `network` it can start
+    without a medium: the stick's own stays small, since a firmware reads it slowly.
+    """
     tree = work / "initramfs-modules"
     version = modules.name
     target = tree / "lib/modules" / version
     target.mkdir(parents=True)
     for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         shutil.copy(modules / name, target / name)
-    for module in needed_modules(modules, read_list(SOURCES / "modules.txt")):
+    wanted = read_list(SOURCES / "modules.txt") + (read_list(SOURCES / "network/modules.txt") if network else [])
+    for module in needed_modules(modules, wanted, all_modules=all_modules):
         copy = target / module
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(modules / module, copy)
-        # Uncompressed inside: the whole archive compresses better, and busybox needs no xz.
-        if copy.suffix == ".xz":
-            run(["xz", "-d", copy])
+    # Uncompressed inside: the whole archive compresses better, and busybox needs no xz.
+    compressed = sorted(target.rglob("*.xz"))
+    if compressed:
+        run(["xz", "-d", *compressed])
     run(["depmod", "-b", tree, version])
     # The textual aliases and dependencies are what busybox reads.
     for index in target.glob("modules.*"):
@@ -74,20 +126,47 @@ def make_initramfs(output: Path, *, modules: Path, busybox: Path, work: Path) ->
     nodes.append(Node(name="dev/console", mode=stat.S_IFCHR | 0o600, device=CONSOLE_DEVICE))
     nodes.append(Node(name="init", mode=stat.S_IFREG | 0o755, data=(SOURCES / "init").read_bytes()))
     nodes.append(Node(name="bin/busybox", mode=stat.S_IFREG | 0o755, data=busybox.read_bytes()))
-    nodes += [Node(name=f"bin/{name}", mode=stat.S_IFLNK | 0o777, data=b"busybox") for name in APPLETS]
+    applets = sorted({*APPLETS, *NETWORK_APPLETS}) if network else APPLETS
+    nodes += [Node(name=f"bin/{name}", mode=stat.S_IFLNK | 0o777, data=b"busybox") for name in applets]
+    if network:
+        nodes += _network_nodes()
     for path in sorted((tree / "lib/modules").rglob("*")):
         name = str(path.relative_to(tree))
         if path.is_dir():
             nodes.append(Node(name=name, mode=stat.S_IFDIR | 0o755))
         else:
             nodes.append(Node(name=name, mode=stat.S_IFREG | 0o644, data=path.read_bytes()))
+    nodes += _firmware_nodes(firmware, sorted(target.rglob("*.ko")))
     archive = work / "initramfs.cpio"
     archive.write_bytes(render_archive(nodes))
-    run(["zstd", "-q", "-19", "-f", "--rm", archive, "-o", output])
+    # With network drivers it is four times as large: level 19 would take 25 s of a processor for the last megabyte.
+    run(["zstd", "-q", "-12" if network else "-19", "-f", "--rm", archive, "-o", output])
     shutil.rmtree(tree)
 
 
-def needed_modules(modules: Path, wanted: list[str]) -> list[str]:
+def _firmware_nodes(firmware: Path, modules: list[Path]) -> list[Node]:
+    """The blobs that these modules name: a driver that starts without its own does not look again."""
+    named = run(["modinfo", "-F", "firmware", *modules]).split() if any(firmware.iterdir()) else []
+    blobs = sorted({path for name in named for path in firmware.glob(name) if path.is_file()})
+    files = {f"lib/firmware/{path.relative_to(firmware)}": path.read_bytes() for path in blobs}
+    folders = {str(folder) for name in files for folder in Path(name).parents if folder.name}
+    nodes = [Node(name=name, mode=stat.S_IFDIR | 0o755) for name in sorted(folders - set(FOLDERS))]
+    return nodes + [Node(name=name, mode=stat.S_IFREG | 0o644, data=data) for name, data in files.items()]
+
+
+def _network_nodes() -> list[Node]:
+    """What init sources, what udhcpc calls; modprobe where the kernel looks, which loads the drivers of PHYs itself."""
+    return [
+        Node(name="sbin", mode=stat.S_IFDIR | 0o755),
+        Node(name="sbin/modprobe", mode=stat.S_IFLNK | 0o777, data=b"../bin/busybox"),
+        *(
+            Node(name=f"lib/rescue/{name}", mode=stat.S_IFREG | mode, data=(SOURCES / "network" / name).read_bytes())
+            for name, mode in (("network.sh", 0o644), ("lease", 0o755))
+        ),
+    ]
+
+
+def needed_modules(modules: Path, wanted: list[str], *, all_modules: bool = True) -> list[str]:
     """The wanted modules and their dependencies, as paths; those built into the kernel count as there."""
     depends: dict[str, list[str]] = {}
     by_name: dict[str, str] = {}
@@ -101,7 +180,7 @@ def needed_modules(modules: Path, wanted: list[str]) -> list[str]:
     for pattern in wanted:
         name = pattern.replace("-", "_")
         matches = [path for known, path in by_name.items() if fnmatch.fnmatchcase(known, name)]
-        if not matches and not fnmatch.filter(builtin, name):
+        if all_modules and not matches and not fnmatch.filter(builtin, name):
             raise BuildError(f"the kernel has no module {pattern}", hint="see live-image/root/initramfs/modules.txt")
         for path in matches:
             found.add(path)

@@ -19,6 +19,14 @@ class BuildError(Exception):
         self.hint = hint
 
 
+class ToolError(BuildError):
+    """A tool that failed, with all that it said."""
+
+    def __init__(self, message: str, *, said: str) -> None:
+        super().__init__(message)
+        self.said = said
+
+
 def die(error: BuildError) -> NoReturn:
     """Report at the top: message, hint, exit status 1."""
     print(f"error: {error}", file=sys.stderr)
@@ -42,8 +50,12 @@ def step(name: str) -> Iterator[None]:
 
 
 def tool_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
-    """The environment of every tool: C locale, no questions, the folders of system tools on PATH."""
-    environment = os.environ | {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"} | (extra or {})
+    """The environment of every tool: C locale, no questions, the folders of system tools on PATH.
+
+    A date for what the tool writes comes from epoch.dated() alone: layers carry another than the user may have set.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
+    environment = inherited | {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"} | (extra or {})
     environment["PATH"] = environment.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin"
     return environment
 
@@ -70,19 +82,18 @@ def run(
     except FileNotFoundError as missing:
         raise BuildError(f"{command[0]} is not installed", hint="run live-image/setup") from missing
     if done.returncode != 0:
-        said = (done.stderr + done.stdout).decode(errors="replace").strip().splitlines()
-        raise BuildError(
-            f"{command[0]} failed with status {done.returncode}:\n  " + "\n  ".join(said[-25:] or ["(it said nothing)"])
-        )
+        said = (done.stderr + done.stdout).decode(errors="replace").strip()
+        last = said.splitlines()[-25:] or ["(it said nothing)"]
+        raise ToolError(f"{command[0]} failed with status {done.returncode}:\n  " + "\n  ".join(last), said=said)
     return done.stdout.decode(errors="replace")
 
 
 @contextmanager
-def start(argv: Sequence[str]) -> Iterator[IO[bytes]]:
+def start(argv: Sequence[str], *, env: dict[str, str] | None = None) -> Iterator[IO[bytes]]:
     """Run a tool that is fed through standard input while the block runs; BuildError when it fails."""
     with tempfile.TemporaryFile() as said:
         try:
-            process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=said, stderr=said, env=tool_environment())
+            process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=said, stderr=said, env=tool_environment(env))
         except FileNotFoundError as missing:
             raise BuildError(f"{argv[0]} is not installed", hint="run live-image/setup") from missing
         # A tool that ended early breaks the pipe; its status and words, below, say more than that.

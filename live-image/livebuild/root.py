@@ -1,18 +1,19 @@
-"""The lower layer of the live system: Debian, its kernel and its initramfs. Rebuilt rarely."""
+"""The lower layer of the live system: Debian and its kernel. Rebuilt rarely: this file is among its inputs."""
 
 import fnmatch
+import os
 import shutil
 import tarfile
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
-from .bootparts import BootParts
 from .cache import Cache, digest_of
-from .debian import ARCHITECTURE, BUILD_FOLDER, SUITE, make_tree
-from .initramfs import SOURCES as INITRAMFS_SOURCES
-from .initramfs import make_initramfs
+from .debian import ARCHITECTURE, BUILD_FOLDER, SUITE, TREE_DATE, make_tree
+from .epoch import dated
 from .lists import LIVE_IMAGE, read_list
 from .process import BuildError, run, start, step
+from .recorded import Recorded, check_same
 
 SOURCES = LIVE_IMAGE / "root"
 LISTS = (
@@ -20,6 +21,8 @@ LISTS = (
     "dropped-modules.txt",
     "dropped-paths.txt",
 )
+VM_LISTS = ("vm-modules.txt",)
+FIRMWARE_COMPONENTS = ("main", "non-free-firmware")
 
 # Level 15 is a minute quicker on two cores than 19, for 2 % more bytes; 128 KiB blocks keep random reads cheap.
 COMPRESSION = ["-comp", "zstd", "-Xcompression-level", "15", "-b", "128K"]
@@ -29,6 +32,22 @@ PYTHON_PATHS = ["./usr/bin/python3*", "./usr/lib/python3*", "./usr/lib/x86_64-li
 
 # Chunks of an image library are named by this digest; an OpenSSL without it could not read any.
 NEEDED_DIGEST = "sha512_256"
+
+
+class Flavour(StrEnum):
+    """For whom a live system is: its drivers differ, its tools do not."""
+
+    GENERIC = "generic"
+    VM = "vm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What is asked of a root."""
+
+    flavour: Flavour = Flavour.GENERIC
+    firmware: bool = False
+    recorded: Recorded | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +69,22 @@ class Root:
         """Versions of the packages, one a line."""
         return (self.folder / "packages").read_text()
 
+    @property
+    def firmware(self) -> Path:
+        """The firmware files, laid out as the kernel looks for them; an empty folder where none was asked for."""
+        return self.folder / "firmware"
+
+    @property
+    def licences(self) -> Path:
+        """The packages' copyright files, laid out as below /usr/share: doc, common-licenses."""
+        return self.folder / "licences"
+
+    @property
+    def package_sizes(self) -> list[tuple[int, str]]:
+        """Bytes and name of each package as installed, before anything was dropped; the largest first."""
+        lines = (line.split() for line in (self.folder / "sizes").read_text().splitlines())
+        return [(int(size) << 10, name) for size, name in lines]
+
     def python(self, *arguments: str | Path) -> str:
         """Run the live system's Python here, on its own loader and libraries, and return what it printed."""
         tree = self.folder / "python"
@@ -67,59 +102,108 @@ class Root:
         return interpreter.name.removeprefix("python")
 
 
-def live_root(cache: Cache, *, again: bool = False) -> Root:
+def live_root(cache: Cache, choice: Choice, *, again: bool = False) -> Root:
     """The root layer from the cache, built when it has none."""
     packages = read_list(SOURCES / "packages.txt")
-    key = digest_of(
+    if choice.firmware:
+        packages += read_list(SOURCES / "firmware-packages.txt")
+    inputs: tuple[str | Path, ...] = (
         SUITE,
         ARCHITECTURE,
         " ".join(packages),
         " ".join(COMPRESSION),
-        *(SOURCES / name for name in LISTS),
+        choice.flavour,
+        *(SOURCES / name for name in _lists(choice.flavour)),
         # How the tree is made counts as well.
         *(LIVE_IMAGE / "livebuild" / name for name in ("root.py", "debian.py")),
     )
+    recorded = choice.recorded.live if choice.recorded else ()
+    if recorded:
+        # Made without the list, or with another: the same packages make the same root.
+        known = cache.find("root", digest_of(*inputs))
+        if not again and known and Root(known).packages.splitlines() == list(recorded):
+            return Root(known)
+        inputs += recorded
 
     def make(folder: Path) -> None:
-        tar = folder / "root.tar"
-        files = {BUILD_FOLDER + "/" + name: SOURCES / name for name in LISTS}
-        with step("installing Debian packages"):
-            make_tree(tar, packages, files=files, customize=f"/{BUILD_FOLDER}/customize")
-        _extract(tar, folder)
-        with step("compressing the root layer"):
-            _compress(tar, folder / "root.squashfs", read_list(SOURCES / "dropped-paths.txt"))
-        tar.unlink()
-        check_digests(Root(folder))
+        _make(folder, packages, choice)
+        if recorded:
+            check_same(recorded, Root(folder).packages.splitlines())
 
-    return Root(cache.entry("root", key, make, again=again))
+    return Root(cache.entry("root", digest_of(*inputs), make, again=again))
 
 
-def _extract(tar: Path, folder: Path) -> None:
-    """Take out of the tree what the later steps need: kernel, modules, Python, the list of packages."""
+def _lists(flavour: Flavour) -> tuple[str, ...]:
+    return LISTS + (VM_LISTS if flavour is Flavour.VM else ())
+
+
+def _make(folder: Path, packages: list[str], choice: Choice) -> None:
+    tar = folder / "root.tar"
+    options = f"flavour={choice.flavour}\nfirmware={'yes' if choice.firmware else 'no'}\n"
+    files: dict[str, Path | bytes] = {f"{BUILD_FOLDER}/{name}": SOURCES / name for name in _lists(choice.flavour)}
+    files[f"{BUILD_FOLDER}/options"] = options.encode()
+    with step("installing Debian packages"):
+        make_tree(
+            tar,
+            packages,
+            files=files,
+            customize=f"/{BUILD_FOLDER}/customize",
+            components=FIRMWARE_COMPONENTS if choice.firmware else ("main",),
+            recorded=choice.recorded.live if choice.recorded else (),
+        )
+    _extract(tar, folder, firmware=choice.firmware)
+    with step("compressing the root layer"):
+        _compress(tar, folder / "root.squashfs", read_list(SOURCES / "dropped-paths.txt"))
+    tar.unlink()
+    check_digests(Root(folder))
+
+
+def _extract(tar: Path, folder: Path, *, firmware: bool) -> None:
+    """Take out of the tree what the later steps need: kernel, modules, Python, firmware, licences, the packages."""
     python = folder / "python"
     python.mkdir()
     plain = ["--no-same-owner", "--no-same-permissions", "--wildcards"]
     run(["tar", "-x", "-f", tar, "-C", python, *plain, *PYTHON_PATHS])
     # Only libraries are needed from the library folder's top; plug-ins of other programs are not.
-    run(["tar", "-x", "-f", tar, "-C", folder, *plain, "./usr/lib/modules"])
-    run(["tar", "-x", "-f", tar, "-C", folder, *plain, f"./{BUILD_FOLDER}/vmlinuz", "./usr/share/rescue/packages"])
-    (folder / BUILD_FOLDER / "vmlinuz").rename(folder / "vmlinuz")
+    build = [f"./{BUILD_FOLDER}/{name}" for name in ("vmlinuz", "sizes")]
+    shared = [f"./usr/share/{name}" for name in ("rescue/packages", "doc", "common-licenses")]
+    blobs = ["./usr/lib/firmware"] if firmware else []
+    run(["tar", "-x", "-f", tar, "-C", folder, *plain, "./usr/lib/modules", *blobs, *build, *shared])
+    for name in ("vmlinuz", "sizes"):
+        (folder / BUILD_FOLDER / name).rename(folder / name)
     (folder / "usr/share/rescue/packages").rename(folder / "packages")
+    (folder / "licences").mkdir()
+    for name in ("doc", "common-licenses"):
+        (folder / "usr/share" / name).rename(folder / "licences" / name)
     (kernel,) = (folder / "usr/lib/modules").iterdir()
     (folder / "modules").mkdir()
     kernel.rename(folder / "modules" / kernel.name)
+    if firmware:
+        (folder / "usr/lib/firmware").rename(folder / "firmware")
+    else:
+        (folder / "firmware").mkdir()
     shutil.rmtree(folder / "usr")
     shutil.rmtree(folder / BUILD_FOLDER)
 
 
 def _compress(tar: Path, layer: Path, dropped: list[str]) -> None:
     """The tar as a squashfs, without the dropped paths; neither needs root, as unpacking the tar would."""
-    command = ["mksquashfs", "-", str(layer), "-tar", "-quiet", "-no-progress", *COMPRESSION]
-    with start(command) as stream, tarfile.open(tar) as source, tarfile.open(fileobj=stream, mode="w|") as target:
+    # The topmost folder is not taken from the tar: it belongs to whoever runs mksquashfs, whatever -root-uid says.
+    faked = [] if os.geteuid() == 0 else ["fakeroot"]
+    quiet = ["-quiet", "-no-progress", "-root-mode", "755"]
+    command = [*faked, "mksquashfs", "-", str(layer), "-tar", *quiet, *COMPRESSION]
+    with (
+        start(command, env=dated(TREE_DATE)) as stream,
+        tarfile.open(tar) as source,
+        tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as target,
+    ):
         for member in source:
             path = member.name.removeprefix("./")
-            if not any(_covers(pattern, path) for pattern in dropped):
-                target.addfile(member, source.extractfile(member) if member.isreg() else None)
+            if any(_covers(pattern, path) for pattern in dropped):
+                continue
+            member.mtime = min(int(member.mtime), TREE_DATE)
+            member.pax_headers = {name: text for name, text in member.pax_headers.items() if not name.endswith("time")}
+            target.addfile(member, source.extractfile(member) if member.isreg() else None)
 
 
 def _covers(pattern: str, path: str) -> bool:
@@ -135,21 +219,3 @@ def check_digests(root: Root) -> None:
         root.python("-c", f"import hashlib; hashlib.new({NEEDED_DIGEST!r}, b'')")
     except BuildError as error:
         raise BuildError(f"the live system's OpenSSL lacks {NEEDED_DIGEST}: {error}") from error
-
-
-def live_initramfs(cache: Cache, root: Root, parts: BootParts) -> Path:
-    """The initramfs that goes with this root, from the cache or made now."""
-    key = digest_of(
-        root.folder.name,
-        parts.folder.name,
-        # A root made again keeps its name but may hold another kernel.
-        root.packages,
-        INITRAMFS_SOURCES,
-        LIVE_IMAGE / "livebuild/initramfs.py",
-    )
-
-    def make(folder: Path) -> None:
-        (modules,) = (root.folder / "modules").iterdir()
-        make_initramfs(folder / "initrd.img", modules=modules, busybox=parts.busybox, work=folder)
-
-    return cache.entry("initramfs", key, make) / "initrd.img"

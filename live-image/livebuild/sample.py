@@ -14,7 +14,7 @@ from pathlib import Path
 from .bootparts import BootParts
 from .cache import Cache, digest_of
 from .debian import BUILD_FOLDER, SUITE, make_tree
-from .filesystems import EXT4_FEATURES, make_fat32, make_swap
+from .filesystems import EXT4_FEATURES, make_fat, make_swap
 from .lists import LIVE_IMAGE, read_list
 from .partitions import MIB, Partition, PartitionType, create_disk, place, write_bios_boot, write_contents
 from .process import run, step
@@ -48,7 +48,7 @@ def sample_machine(cache: Cache, parts: BootParts, *, again: bool = False) -> Sa
         SUITE,
         " ".join(packages),
         SOURCES,
-        parts.folder.name,
+        parts.for_disks,
         *(LIVE_IMAGE / "livebuild" / name for name in ("sample.py", "debian.py", "partitions.py", "filesystems.py")),
     )
     return Sample(cache.entry("sample", key, lambda folder: _make(folder, packages, parts), again=again))
@@ -93,7 +93,7 @@ def _write_disk(folder: Path, tar: Path, parts: BootParts, names: dict[str, str]
     shutil.copy(parts.grub_for_disks, efi_tree / "EFI/BOOT/grubx64.efi")
     shutil.copy(folder / "efi-grub.cfg", efi_tree / "EFI/debian/grub.cfg")
     efi, root, swap = folder / "efi.img", folder / "root.img", folder / "swap.img"
-    make_fat32(efi, size=EFI_SIZE, label="EFI", volume_id=names["EFI"].replace("-", ""), folder=efi_tree)
+    make_fat(efi, bits=32, size=EFI_SIZE, label="EFI", volume_id=names["EFI"].replace("-", ""), folder=efi_tree)
     shutil.rmtree(efi_tree)
     _make_root(root, tar, folder / "tree", names["ROOT"])
     make_swap(swap, size=SWAP_SIZE, uuid=names["SWAP"])

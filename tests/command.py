@@ -1,10 +1,11 @@
 """The `rescue` command as a person runs it, for tests."""
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 from typing import Any
+
+from tests import starter
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +29,13 @@ class Outcome:
 
 def run_rescue(*words: object, status: int | None = 0, typed: str | None = None, timeout: float = 300) -> Outcome:
     """Run `rescue` with these words; fails unless it ends with `status` (None: any)."""
-    done = subprocess.run(
-        [sys.executable, "-m", "rescue", *map(str, words)],
-        input=typed or "",
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    outcome = Outcome(done.returncode, done.stdout, done.stderr)
+    with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+        given.write((typed or "").encode())
+        given.seek(0)
+        found = starter.run([str(word) for word in words], (given, out, err), timeout)
+        for file in (out, err):
+            file.seek(0)
+        outcome = Outcome(found, out.read().decode(), err.read().decode())
     if status is not None and outcome.status != status:
         raise AssertionError(f"status {outcome.status}, not {status}\n{outcome.out}\n{outcome.err}")
     return outcome

@@ -1,16 +1,38 @@
 """What all tests share: what is skipped where, a state folder of the test's own, and the command."""
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+from imaging import jobs
+from rescue import language
 from tests.command import Outcome, run_rescue
+from tests.starter import begin_worker
+
+# How long an example takes says nothing on a machine that is busy with other tests.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+FIRST = ("tests/qemu/test_boot_matrix.py", "tests/matrix/", "tests/qemu/")
+"""What takes longest begins first, or it would keep one processor busy while others have nothing left to do.
+
+The first build of the live system holds a lock: beside it there is work that needs none.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what this machine cannot do; CI can do it all."""
+    """The order; and skip, with the reason, what this machine cannot do; CI can do it all."""
+    tests_of = Counter(item.path for item in items)
+
+    def turn(item: pytest.Item) -> tuple[int, int]:
+        ahead = next((i for i, start in enumerate(FIRST) if item.nodeid.startswith(start)), len(FIRST))
+        return ahead, -tests_of[item.path]
+
+    items.sort(key=turn)
     if os.geteuid() == 0 and Path("/dev/loop-control").exists():
         return
     reason = "needs root" if os.geteuid() != 0 else "needs loop devices: /dev/loop-control is missing"
@@ -21,12 +43,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Jobs lie in a folder of the test's own, and no library of this machine is found."""
+    """Jobs lie in a folder of the test's own, and neither a library nor a trusted key of this machine is found."""
     folder = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("RESCUE_STATE", str(folder))
+    monkeypatch.setenv("RESCUE_CONFIG", str(folder / "config"))
     monkeypatch.delenv("RESCUE_LIBRARY", raising=False)
     monkeypatch.delenv("RESCUE_LIVE", raising=False)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_workers() -> Iterator[None]:
+    """Workers of jobs that a test submits start quickly."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "spawn_worker", begin_worker)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def english(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tests read English, whatever this machine speaks and whatever a test has chosen."""
+    for name in ("LC_ALL", "LC_MESSAGES", "LANGUAGE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    yield
+    language.use(language.ENGLISH)
+    language.spell_out(False)
 
 
 @pytest.fixture

@@ -1,15 +1,41 @@
 """A person at an 80x24 console: presses keys, reads the screen."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import pytest
+import textual.app
+import textual.pilot
+import textual.screen
+from textual.css.stylesheet import Stylesheet
 from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
 from rescue.application import RescueApp
+from tests.app.idle import FRAME, idle, until
 from tests.app.machine import FakeBackend
+
+
+@pytest.fixture(scope="session", autouse=True)
+def swift() -> Iterator[None]:
+    """Waits end when the application rests, frames come at once, a sheet of styles is parsed once for all tests."""
+    parsed: dict[Any, Any] = {}
+    parse = Stylesheet._parse_rules
+
+    def parse_once(self: Stylesheet, *words: Any, **options: Any) -> Any:
+        key = (tuple(self._variables.items()), words, tuple(options.items()))
+        if key not in parsed:
+            parsed[key] = parse(self, *words, **options)
+        return parsed[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stylesheet, "_parse_rules", parse_once)
+        patch.setattr(textual.screen, "UPDATE_PERIOD", FRAME)
+        for module in (textual.app, textual.pilot):
+            patch.setattr(module, "wait_for_idle", idle)
+        yield
 
 
 class Person:
@@ -40,6 +66,11 @@ class Person:
         await self.pilot.press(*words)
         await self.settle()
         return self.screen
+
+    async def until(self, seen: Callable[[], bool]) -> None:
+        """Wait for what threads bring."""
+        await until(seen, lambda: self.screen)
+        await self.pilot.pause()
 
     @property
     def screen(self) -> str:

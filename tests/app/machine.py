@@ -1,33 +1,77 @@
 """A computer that exists only in memory: disks, images and jobs for the tests of the screens."""
 
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
-from imaging import partitions, planner
+from msgspec import structs
+
+from imaging import bootcheck, mediaplan, opened, partitions, planner
+from imaging.address import ObjectAddress
+from imaging.bootcheck import BootState
 from imaging.chunk import DEFAULT_LEVEL
+from imaging.credentials import Keys
 from imaging.disk import Content, Disk, DiskId, Mount, Partition, PartitionTable, Role, TableKind
-from imaging.errors import BadImageError, RescueError, UsageError
+from imaging.elsewhere import Attached
+from imaging.errors import BadImageError, IoError, RefusedError, RescueError, UsageError
 from imaging.estimate import Estimate
 from imaging.events import (
     AnyEvent,
     CaptureResult,
     Finished,
     Log,
+    MediaResult,
     Progress,
     RestoreResult,
     Started,
     Step,
     VerifyResult,
 )
+from imaging.fileplan import Place as FilePlace
 from imaging.forecast import DiskForecast, Forecast
+from imaging.freeing import Freed
+from imaging.health import Condition, Health
+from imaging.identify import Attachment
+from imaging.keyboard import Keyboard
+from imaging.logs import Place
 from imaging.manifest import Image, ImagedDisk, Machine, Volume
-from imaging.plan import CapturePlan, Plan, RestorePlan, RestoreTarget
+from imaging.mediasource import Weight
+from imaging.medium import About, Medium, Part
+from imaging.mediumcheck import Advance, Examined
+from imaging.network import How, Interface, Network, Static
+from imaging.notes import Notes
+from imaging.opened import OpenVolume
+from imaging.orderboard import STOPPED, Phase, State
+from imaging.plan import (
+    CapturePlan,
+    DeletePlan,
+    FilesPlan,
+    MediaGrowPlan,
+    MediaImage,
+    MediaPlan,
+    MediaSystem,
+    Plan,
+    RestorePlan,
+    RestoreTarget,
+    VerifyPlan,
+    VerifySetPlan,
+)
+from imaging.shares import Address, Kind, Login
+from imaging.signatures import UNSIGNED, Standing, why_not_used
+from imaging.signingkeys import PublicKey
+from imaging.ssh import Password, Ssh
+from imaging.sshkeys import parse_key
+from imaging.sshshares import HostKey
 from rescue.backend import Job
+from rescue.pages import Page
+from tests.app.imagefiles import FakeFiles
 
 GB = 1000**3
 LIBRARY = Path("/media/stick/library")
+MIRROR = Path("/run/rescue/remote/https/cloud/images/.mirror")
 EFI_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 LINUX_TYPE = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 HERE = Machine(vendor="Dell Inc.", model="OptiPlex 7050", serial="ABC1234", firmware="uefi", hostname="office")
@@ -96,6 +140,62 @@ STICK = make_disk(
     "sdc", size=32 * GB, model="Ultra Fit", serial="4C53", transport="usb", roles=(Role.BOOT_MEDIUM, Role.LIBRARY)
 )
 BUSY = make_disk("sdd", serial="B1", mounts=(Mount(source="/dev/sdd2", where="/srv/data"),))
+
+BUILT = "2026-11-20T08:00:00Z"
+LIVE_SYSTEM = MediaSystem(
+    path=STICK.path, build="0123456789abcdef", version="0.1.0", built=BUILT, size=200 << 20, booted=True
+)
+"""The system that a recovery drive gets."""
+WHOLE = BootState(state=bootcheck.State.GOOD, done=200 << 20, total=200 << 20, built=BUILT)
+EFI_PART = Part(number=2, start=190 << 20, end=200 << 20, name="EFI")
+
+
+def make_medium(path: str, *, size: int = 32 * GB, images: int = 0, built: str = "2025-10-01T08:00:00Z") -> Medium:
+    """A recovery drive, with a partition for images where they have bytes."""
+    part = Part(number=3, start=384 << 20, end=(384 << 20) + images, name="RESCUE-IMAGES") if images else None
+    about = About(format=1, version="0.0.9", build="fedcba9876543210", built=built, flavour="generic")
+    return Medium(path=path, size=size, about=about, needed=200 << 20, system=200 << 20, efi=EFI_PART, images=part)
+
+
+def drive_table(images: int = 0) -> PartitionTable:
+    """The table of a recovery drive."""
+    parts = [
+        Partition(number=1, start=64 << 10, size=189 << 20, type=LINUX_TYPE, content=Content(kind="iso9660")),
+        Partition(number=2, start=190 << 20, size=10 << 20, type=EFI_TYPE, content=Content(kind="vfat")),
+    ]
+    if images:
+        content = Content(kind="ext4", usage="filesystem", label="RESCUE-IMAGES")
+        parts.append(Partition(number=3, start=384 << 20, size=images, type=LINUX_TYPE, content=content))
+    return PartitionTable(kind=TableKind.GPT, table_id="22222222-2222-3333-4444-555555555555", partitions=tuple(parts))
+
+
+BLANK_STICK = make_disk("sde", size=64 * GB, model="Cruzer", serial="4C99", transport="usb", table=EMPTY)
+OLD_DRIVE = make_disk(
+    "sdf", size=32 * GB, model="DataTraveler", serial="E0D5", transport="usb", table=drive_table(30 * GB)
+)
+TINY = make_disk("sdg", size=128 << 20, model="Mini", serial="77", transport="usb", table=EMPTY)
+
+ATTACHED = (
+    Attached(disk=BUSY, number=2, size=499 * GB, content=Content(kind="ext4", label="data"), mounted_at="/srv/data"),
+    Attached(disk=SDA, number=2, size=499 * GB, content=Content(kind="ext4", label="debian")),
+    Attached(disk=SDB, number=1, size=2000 * GB, content=Content(kind="crypto_LUKS"), why_not="it is encrypted"),
+)
+
+
+NO_HEALTH = Health(condition=Condition.UNKNOWN, reasons=("it keeps no health log",))
+GOOD_HEALTH = Health(condition=Condition.GOOD, temperature=31, power_on_hours=8734, rotation=0)
+FAILING_HEALTH = Health(
+    condition=Condition.FAILING,
+    reasons=("sectors that cannot be read: 312", "bad sectors that it replaced by spare ones: 1,432"),
+    temperature=38,
+    power_on_hours=44801,
+    power_cycles=2210,
+    reallocated=1432,
+    pending=312,
+    uncorrectable=256,
+    rotation=5400,
+    firmware="80.00A80",
+)
 
 
 def make_imaged_disk(name: str = "sda", *, size: int = 256 * GB, model: str = "CT256M550") -> ImagedDisk:
@@ -188,6 +288,8 @@ class FakeListing:
 
     images: tuple[Image, ...] = ()
     damaged: tuple[FakeDamaged, ...] = ()
+    notes: Mapping[str, Notes] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass
@@ -272,6 +374,22 @@ DIED = Finished(
     state="sda may be only partly restored",
     hint="restore the image again: only what is missing will be written",
 )
+MADE = Finished(
+    time=1300.0,
+    status=0,
+    message="The recovery medium sde was made, read back and checked.",
+    result=MediaResult(
+        target="sde",
+        build="0123456789abcdef",
+        system=200 << 20,
+        images=("i",),
+        chunks=10_000,
+        new=10_000,
+        copied=9 * GB,
+        room=50 * GB,
+        seconds=500.0,
+    ),
+)
 CAPTURED = Finished(
     time=1300.0,
     status=0,
@@ -285,6 +403,19 @@ VERIFIED_BAD = Finished(
     result=VerifyResult(image="i", chunks=100, bytes=GB, bad=tuple("abcdefghij"), differing=0, seconds=3.0),
 )
 
+CABLED = Interface(
+    name="eno1",
+    hardware="52:54:00:12:34:56",
+    cable=True,
+    addresses=("192.168.1.23/24",),
+    gateway="192.168.1.1",
+    how=How.DHCP,
+)
+UNPLUGGED = Interface(name="enp3s0", hardware="52:54:00:12:34:57", cable=False, how=How.DHCP)
+KEYBOARD = Keyboard(keymaps=frozenset({"us", "de-latin1-nodeadkeys", "fr-latin9"}))
+FINGERPRINT = "SHA256:3kRS9MeI7K8LLxPciwkuX8XZyFz5GuW5rSW9wjuMO8g"
+NETWORK = Network(interfaces=(CABLED, UNPLUGGED), name_servers=("192.168.1.1",))
+
 
 @dataclass
 class FakeBackend:
@@ -294,20 +425,159 @@ class FakeBackend:
     found_libraries: Sequence[Path] = (LIBRARY,)
     found_candidates: Sequence[Path] = (Path("/media/usbdisk"),)
     listing: FakeListing = field(default_factory=lambda: FakeListing(images=(make_image(),)))
+    standings: Mapping[str, Standing] = field(default_factory=dict)
+    """What the signatures of images say, by id."""
+    strict: bool = False
+    """Whether keys are trusted here."""
+    trusted_by_media: tuple[PublicKey, ...] = ()
+    """Those that a recovery drive trusts once it is made."""
+    found_health: Mapping[str, Health] = field(default_factory=dict)
+    """By path, as `Backend.health` has it."""
+    found_systems: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    """By path, as `Backend.systems` has it."""
+    blinking: threading.Event | None = None
+    """What stops the light that blinks."""
     known_jobs: list[FakeJob] = field(default_factory=list)
     submitted: list[Plan] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     refusal: RescueError | None = None
     state: Path = Path("/nonexistent")
-    room: int = 200 * GB
+    room: int | None = 200 * GB
+    freed: Freed = field(default_factory=lambda: Freed(chunks=2000, bytes=6 * GB, shared=1000))
+    found_network: Network = NETWORK
+    found_ssh: Ssh = Ssh()  # noqa: RUF009
+    found_keyboard: Keyboard = KEYBOARD
+    found_order: State | None = None
+    order_left: int | None = None
+    """Seconds until the order's countdown ends; None where none runs."""
+    files: FakeFiles = field(default_factory=FakeFiles)
+    found_file_places: Sequence[FilePlace] = (
+        FilePlace(path=Path("/run/rescue/media/sde1/rescue-files"), free=30 * GB, kind="vfat"),
+        FilePlace(path=Path("/run/rescue/images/rescue-files"), free=2 * GB, kind="ext4"),
+    )
+    places: Sequence[Place] = (
+        Place(path=Path("/run/rescue/images"), free=2 * GB, stick=True),
+        Place(path=Path("/media/usbdisk"), free=50 * GB),
+    )
+    found_attached: Sequence[Attached] = ATTACHED
+    hidden: Sequence[Path] = ()
+    """Libraries that are found only where somebody looks."""
+    servers: dict[str, Path | RescueError] = field(default_factory=dict)
+    """Shares and buckets by their address, and where each is mounted."""
+    trusted: list[str] = field(default_factory=list)
+    """Servers of ssh whose keys were confirmed."""
+    fetched_from: str = ""
+    """The address, where the recovery system was started over the network."""
+    passphrase: str = ""
+    """What opens the library, where it is encrypted."""
+    factory: str = ""
+    """The id of the library's factory image."""
+    copied: bool = False
+    """Whether the system runs from memory."""
+    medium_state: BootState = WHOLE
+    system: MediaSystem | None = LIVE_SYSTEM
+    found_media: Mapping[str, Medium] = field(default_factory=dict)
+    """The recovery drives, by path."""
+    growth: MediaGrowPlan | None = None
+    examined: Examined | RescueError | None = None
+    """What a check that is asked for finds."""
 
     def machine(self) -> Machine:
         """This computer."""
         return HERE
 
+    def medium(self) -> Disk | None:
+        """The stick, if it is still plugged in."""
+        return next((disk for disk in self.found_disks if Role.BOOT_MEDIUM in disk.roles), None)
+
+    def network_boot(self) -> str:
+        """The web server, where it came from one."""
+        return self.fetched_from
+
+    def in_memory(self) -> bool:
+        """As the test wants it."""
+        return self.copied
+
+    def boot_state(self) -> BootState:
+        """As the test wants it."""
+        return self.medium_state
+
+    def check_medium(self, advance: Advance, cancel: threading.Event) -> Examined:  # noqa: ARG002
+        """What the test wants to be found."""
+        self.calls.append("check medium")
+        advance(50 << 20, 200 << 20)
+        if isinstance(self.examined, RescueError):
+            raise self.examined
+        return self.examined or Examined(
+            path=STICK.path, about=make_medium(STICK.path).about, findings=(), bytes=200 << 20
+        )
+
+    def media_system(self) -> MediaSystem:
+        """That of the stick, where it has one."""
+        if self.system is None:
+            raise RefusedError("there is no recovery system", code="no-system", hint="start from a recovery drive")
+        return self.system
+
+    def media_on(self, disks: Iterable[Disk]) -> Mapping[str, Medium]:
+        """As the test wants it."""
+        return {disk.path: self.found_media[disk.path] for disk in disks if disk.path in self.found_media}
+
+    def weigh(self, images: Iterable[tuple[Path, str]]) -> Weight:
+        """Nine GB each."""
+        known = {image.id: image for image in self.listing.images}
+        chosen = [(library, known[image_id]) for library, image_id in images]
+        found = tuple(
+            MediaImage(library=str(library), image=one.id, created=one.created, label=one.label, size=one.stored)
+            for library, one in chosen
+        )
+        return Weight(images=found, content=sum(image.size for image in found))
+
+    def why_not_medium(self, disk: Disk, least: int) -> str:
+        """The real planner."""
+        return mediaplan.why_not_medium(disk, least)
+
+    def plan_media(self, system: MediaSystem, disk: Disk, weight: Weight, factory: str) -> MediaPlan:
+        """The real planner."""
+        return mediaplan.plan_media(system, disk, weight.images, weight.content, factory=factory)
+
+    def plan_update(
+        self, system: MediaSystem, disk: Disk, medium: Medium | None, weight: Weight, factory: str
+    ) -> MediaPlan:
+        """The real planner."""
+        return mediaplan.plan_update(system, disk, medium, weight.images, weight.content, factory=factory)
+
+    def vouched(self, plan: MediaPlan) -> MediaPlan:
+        """As the test has it."""
+        standings = [self.standings.get(one.image, UNSIGNED) for one in plan.images]
+        doubts = [why_not_used(standing, strict=self.strict) for standing in standings]
+        return structs.replace(plan, trusted=self.trusted_by_media, doubt=next(filter(None, doubts), ""))
+
+    def plan_grow(self) -> MediaGrowPlan:
+        """As the test wants it."""
+        if self.growth is None:
+            raise RefusedError("there is nothing to gain", code="nothing-to-grow")
+        return self.growth
+
     def disks(self, libraries: Iterable[Path] = ()) -> Sequence[Disk]:  # noqa: ARG002
         """All disks."""
         return self.found_disks
+
+    def health(self, disks: Iterable[Disk]) -> Mapping[str, Health]:
+        """What the test wants; of other disks nothing is known."""
+        return {disk.path: self.found_health.get(disk.path, NO_HEALTH) for disk in disks}
+
+    def systems(self, disks: Iterable[Disk]) -> Mapping[str, Mapping[int, str]]:
+        """What the test wants."""
+        return {disk.path: self.found_systems.get(disk.path, {}) for disk in disks}
+
+    def attachment(self, disk: Disk) -> Attachment:
+        """All in the first port of the common controller."""
+        return Attachment(port="pci-0000:00:17.0-ata-1", rotational=disk.name == "sdb")
+
+    def blink(self, disk: Disk, stop: threading.Event) -> None:
+        """Noted, with what stops it."""
+        self.calls.append(f"blink {disk.name}")
+        self.blinking = stop
 
     def disk_file(self, path: str, libraries: Iterable[Path] = ()) -> Disk:  # noqa: ARG002
         """Every path that ends in .img is a disk file."""
@@ -327,13 +597,173 @@ class FakeBackend:
         """Only the one library exists."""
         if library_path != LIBRARY:
             raise BadImageError(f"{library_path} is not an image library")
+        if self.passphrase:
+            raise RefusedError(f"{library_path} is encrypted", code="passphrase-needed")
         return self.listing
 
-    def plan_capture(self, disks: Sequence[Disk], library: Path, label: str, level: int = DEFAULT_LEVEL) -> CapturePlan:
+    def is_locked(self, library: Path) -> bool:
+        """As the test wants it."""
+        return bool(self.passphrase) and library == LIBRARY
+
+    def unlock(self, library: Path, words: str) -> None:
+        """Open it for good."""
+        if words != self.passphrase:
+            raise RefusedError(
+                f"this does not open {library}: the passphrase is wrong", code="wrong-passphrase", hint="check it"
+            )
+        self.passphrase = ""
+
+    def factory_image(self, library: Path) -> str:  # noqa: ARG002
+        """The same everywhere."""
+        return self.factory
+
+    def free_room(self, library: Path) -> int | None:  # noqa: ARG002
+        """The same everywhere."""
+        return self.room
+
+    def size_of(self, library: Path, cancel: threading.Event) -> int:  # noqa: ARG002
+        """The same everywhere."""
+        return 30 * GB
+
+    def rename(self, library: Path, image_id: str, label: str) -> None:  # noqa: ARG002
+        """In memory."""
+        if self.refusal:
+            raise self.refusal
+        images = tuple(replace(i, label=label) if i.id == image_id else i for i in self.listing.images)
+        self.listing = replace(self.listing, images=images)
+
+    def note(self, library: Path, image_id: str, text: str) -> None:  # noqa: ARG002
+        """In memory."""
+        if self.refusal:
+            raise self.refusal
+        noted = replace(self.listing.notes.get(image_id, Notes()), text=text)
+        self.listing = replace(self.listing, notes={**self.listing.notes, image_id: noted})
+
+    def pin(self, library: Path, image_id: str, *, pinned: bool) -> None:  # noqa: ARG002
+        """In memory."""
+        if self.refusal:
+            raise self.refusal
+        noted = replace(self.listing.notes.get(image_id, Notes()), pinned=pinned)
+        self.listing = replace(self.listing, notes={**self.listing.notes, image_id: noted})
+
+    def plan_delete(self, library: Path, image_id: str) -> DeletePlan:
+        """Of what the listing shows."""
+        known = {image.id: image for image in self.listing.images}
+        image = known.get(image_id)
+        created, label = (image.created, image.label) if image else ("", "")
+        return DeletePlan(library=str(library), image=image_id, created=created, label=label)
+
+    def freed_by(self, plan: DeletePlan, cancel: threading.Event) -> Freed:  # noqa: ARG002
+        """What the test wants."""
+        return self.freed
+
+    def volumes(self, image: Image) -> Sequence[OpenVolume]:
+        """Those of the image."""
+        return opened.volumes(image)
+
+    def open_files(self, library: Path, image_id: str, volume: str) -> FakeFiles:  # noqa: ARG002
+        """The same of all images, or the refusal that the test wants."""
+        self.note_call(f"open {volume}")
+        return self.files
+
+    def file_places(self) -> Sequence[FilePlace]:
+        """As the test wants it."""
+        return self.found_file_places
+
+    def file_place(self, folder: Path) -> FilePlace:
+        """One of those, or a folder of the computer itself."""
+        known = {place.path: place for place in self.found_file_places}
+        return known.get(folder, FilePlace(path=folder, free=self.room, kind="ext4"))
+
+    def plan_files(
+        self, library: Path, image: Image, volume: str, paths: Sequence[Sequence[bytes]], target: Path
+    ) -> FilesPlan:
+        """Into any folder, or the refusal that the test wants."""
+        if self.refusal:
+            raise self.refusal
+        return FilesPlan(
+            library=str(library),
+            image=image.id,
+            volume=volume,
+            paths=tuple(b"/".join(path).decode(errors="replace") for path in paths),
+            target=str(target),
+            create=True,
+            label=image.label,
+        )
+
+    def attached(self) -> Sequence[Attached]:
+        """The file systems of the disks that are no library, all of which can be looked into but for the encrypted."""
+        return [place for place in self.found_attached if place.disk in self.found_disks]
+
+    def look_on(self, place: Attached) -> Sequence[Path]:
+        """Those of `hidden` whose path bears the name."""
+        return self.look_in(Path("/run/rescue/media", place.name))
+
+    def look_in(self, folder: Path) -> Sequence[Path]:
+        """Those of `hidden` that lie there; they are found from now on."""
+        found = [path for path in self.hidden if path.is_relative_to(folder)]
+        if not found:
+            raise BadImageError(f"no image library was found in {folder}", code="not-a-library")
+        self.found_libraries = (*self.found_libraries, *(path for path in found if path not in self.found_libraries))
+        return found
+
+    def connect(self, address: Address, login: Login, *, writable: bool = False) -> Path:
+        """The answers of `servers`: an error, or where it is mounted; a user other than anna is refused."""
+        self.calls.append(f"connect {address.source} {login.user} {login.domain} {'rw' if writable else 'ro'}")
+        answer = self.servers.get(address.source, IoError(f"{address.server} does not answer", code="no-server"))
+        if isinstance(answer, RescueError):
+            raise answer
+        if address.kind is not Kind.NFS and (login.user or address.user, login.password) != ("anna", "pa,ss"):
+            raise RefusedError(f"{address.server} does not let this user at {address.source}", code="login")
+        if writable:
+            self.found_candidates = (*self.found_candidates, answer / "rescue-library")
+        return answer
+
+    def host_key(self, address: Address) -> HostKey | None:
+        """One for each server, until it was confirmed."""
+        self.calls.append(f"host_key {address.server}")
+        if address.server in self.trusted:
+            return None
+        blob = "AAAAC3NzaC1lZDI1NTE5AAAAIEdt+o2tU4n3PNHHMq4zZe3Pj9ITSgk3LbRQNb1Ws8Bk"
+        return HostKey(name=address.server, key=parse_key(f"ssh-ed25519 {blob}"))
+
+    def trust(self, key: HostKey) -> None:
+        """It is asked for no more."""
+        self.trusted.append(key.name)
+
+    def trust_certificate(self, path: Path) -> None:
+        """From then on the servers that nobody vouched for are known."""
+        self.calls.append(f"trust {path}")
+        self.servers |= {name: MIRROR for name, answer in self.servers.items() if not isinstance(answer, Path)}
+
+    def keys_known(self, address: ObjectAddress) -> bool:
+        """Of web servers alone."""
+        return address.read_only
+
+    def reach(self, address: ObjectAddress, keys: Keys | None, *, writable: bool = False) -> Path:
+        """The answers of `servers`, by address; any secret but one is refused."""
+        self.calls.append(f"reach {address.url} {keys.rate if keys else '-'} {'rw' if writable else 'ro'}")
+        answer = self.servers.get(address.url, IoError(f"{address.host} does not answer", code="network"))
+        if isinstance(answer, RescueError):
+            raise answer
+        if keys is not None and keys.values.get("secret_access_key") != "pa,ss":
+            raise RefusedError(f"{address.url}: the server does not let these credentials in", code="denied")
+        return answer
+
+    def plan_capture(
+        self,
+        disks: Sequence[Disk],
+        library: Path,
+        label: str,
+        level: int = DEFAULT_LEVEL,
+        *,
+        check: bool = False,
+        only: Mapping[str, Sequence[int]] = MappingProxyType({}),
+    ) -> CapturePlan:
         """The real planner, or the refusal that the test wants."""
         if self.refusal:
             raise self.refusal
-        return planner.plan_capture(disks, library, label, level)
+        return planner.plan_capture(disks, library, label, level, check=check, only=only)
 
     def forecast(self, plan: CapturePlan, cancel: threading.Event) -> Forecast:  # noqa: ARG002
         """A tenth of each disk is used, in a library with room for most."""
@@ -343,7 +773,21 @@ class FakeBackend:
         """The real planner, or the refusal that the test wants."""
         if self.refusal:
             raise self.refusal
-        return planner.plan_restore(library, image, targets)
+        plan = planner.plan_restore(library, image, targets)
+        standing = self.standings.get(image.id, UNSIGNED)
+        return structs.replace(plan, standing=standing, doubt=why_not_used(standing, strict=self.strict))
+
+    def signatures(self, library: Path, images: Sequence[str]) -> Mapping[str, Standing]:
+        """As the test has it, for whatever library."""
+        return {image: self.standings[image] for image in images if library and image in self.standings}
+
+    def plan_verify(self, library_path: Path, image_id: str) -> VerifyPlan:
+        """Any image can be verified."""
+        return VerifyPlan(library=str(library_path), image=image_id)
+
+    def plan_verify_set(self, library: Path) -> VerifySetPlan:
+        """All sound images."""
+        return VerifySetPlan(library=str(library), images=tuple(image.id for image in self.listing.images))
 
     def why_not_target(self, disk: Disk, source: ImagedDisk) -> str:
         """The real planner."""
@@ -386,9 +830,95 @@ class FakeBackend:
         """Newest first."""
         return self.known_jobs
 
+    def order(self) -> State | None:
+        """As the test wants it, its countdown never nearer to its end than that."""
+        order, left = self.found_order, self.order_left
+        if order is None or order.phase not in (Phase.COUNTING, Phase.ENDED, Phase.REFUSED) or left is None:
+            return order
+        return structs.replace(order, ends_at=time.monotonic() + left)
+
+    def stop_order(self) -> bool:
+        """As a board does it."""
+        self.note_call("stop order")
+        running, self.order_left = self.order_left is not None, None
+        if self.found_order is None or self.found_order.phase not in (Phase.LOOKING, Phase.COUNTING):
+            return running
+        self.found_order = structs.replace(self.found_order, phase=Phase.STOPPED, message=STOPPED)
+        return True
+
+    def watch_order(self) -> None:
+        """Noted."""
+        self.note_call("watch order")
+
     def state_folder(self) -> Path:
         """Where a crash would be written."""
         return self.state
+
+    def log_page(self, what: str) -> Page:
+        """Forty lines."""
+        return Page(title=f"Log of {what}", lines=tuple(f"{what} line {number}" for number in range(40)))
+
+    def log_places(self) -> Sequence[Place]:
+        """The stick and a disk."""
+        return self.places
+
+    def save_log(self, folder: Path) -> Path:
+        """Noted, or the refusal that the test wants."""
+        if self.refusal:
+            raise self.refusal
+        self.calls.append(f"save log to {folder}")
+        return folder / "rescue-log-20261125-2141-ABC1234.tar.gz"
+
+    def network(self) -> Network:
+        """As the test wants it."""
+        return self.found_network
+
+    def network_dhcp(self, card: str) -> None:
+        """Noted, or the refusal that the test wants."""
+        self.note_call(f"dhcp {card}")
+
+    def network_static(self, card: str, static: Static) -> None:
+        """Noted, or the refusal that the test wants."""
+        self.note_call(f"static {card} {static.address} {static.gateway} {','.join(static.name_servers)}")
+
+    def network_off(self, card: str) -> None:
+        """Noted, or the refusal that the test wants."""
+        self.note_call(f"off {card}")
+
+    def ssh(self) -> Ssh:
+        """As the test wants it, or as it was switched."""
+        return self.found_ssh
+
+    def ssh_allow_password(self) -> Password:
+        """One password after the other."""
+        self.note_call("ssh with a password")
+        number = str(int(self.found_ssh.password or 0) + 1)
+        self.found_ssh = replace(self.found_ssh, on=True, password=number, fingerprint=FINGERPRINT)
+        return Password(words=f"abcde-fghjk-mnpq{number}", number=number)
+
+    def ssh_switch_off(self) -> None:
+        """Nobody comes in."""
+        self.note_call("ssh off")
+        self.found_ssh = Ssh()
+
+    def note_call(self, call: str) -> None:
+        """Note it, unless it is refused."""
+        if self.refusal:
+            raise self.refusal
+        self.calls.append(call)
+
+    def keyboard(self) -> Keyboard:
+        """As the test wants it."""
+        return self.found_keyboard
+
+    def load_keymap(self, keymap: str) -> None:
+        """Loaded, or the refusal that the test wants."""
+        self.note_call(f"keymap {keymap}")
+        self.found_keyboard = replace(self.found_keyboard, loaded=keymap)
+
+    def remember_language(self, code: str) -> None:
+        """Noted."""
+        self.note_call(f"language {code}")
 
     def shell(self) -> None:
         """Noted."""

@@ -1,12 +1,13 @@
 """The backend that is real, as far as it goes without disks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
 from imaging import inventory, media, plan
-from imaging.errors import ExitStatus, RescueError
+from imaging.errors import BadImageError, ExitStatus, RescueError
 from imaging.events import Finished, encode
 from imaging.jobs import JobState
 from rescue import cli
@@ -99,3 +100,33 @@ def test_a_disk_file_is_looked_at(tmp_path: Path) -> None:
 def test_a_disk_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RescueError):
         engine().disk_file(str(tmp_path / "none"))
+
+
+def test_libraries_that_were_found_somewhere_are_known_from_then_on(tmp_path: Path) -> None:
+    library = tmp_path / "Backups" / "images"
+    library.mkdir(parents=True)
+    (library / "library.json").write_text("{}")
+    real = engine()
+    assert library not in real.libraries()
+    assert list(real.look_in(tmp_path)) == [library]
+    assert library in real.libraries()
+    (library / "library.json").unlink()
+    assert library not in real.libraries()
+
+
+def test_a_folder_without_a_library_is_told() -> None:
+    with pytest.raises(BadImageError):
+        engine().look_in(Path("/nowhere"))
+
+
+@pytest.mark.parametrize("plan_is_known", [True, False])
+def test_disks_that_a_job_works_on_are_not_looked_into(
+    state: Path, monkeypatch: pytest.MonkeyPatch, plan_is_known: bool
+) -> None:
+    folder = state / "jobs" / "1"
+    folder.mkdir(parents=True)
+    (folder / "plan.json").write_bytes(plan.encode(restore_plan(SDA)) if plan_is_known else b"{")
+    monkeypatch.setenv("RESCUE_LIVE", "1")
+    monkeypatch.setattr(inventory, "scan", lambda: (SDA, replace(SDA, path="/dev/sdb")))
+    free = [place.disk.path for place in engine().attached() if not place.why_not]
+    assert set(free) == ({"/dev/sdb"} if plan_is_known else set())

@@ -7,25 +7,38 @@ import pytest
 
 from imaging.errors import IoError
 from rescue.screens.base import Help
+from rescue.screens.jobs import JobsScreen
 from rescue.screens.menu import MenuScreen
 from tests.app.conftest import Sit
-from tests.app.machine import FAILED, RESTORED, FakeBackend, running_job
+from tests.app.machine import FAILED, RESTORED, SDA, FakeBackend, running_job
 
 
 async def test_the_menu_shows_the_computer_the_libraries_and_the_tasks(sit_down: Sit) -> None:
     async with sit_down(FakeBackend()) as person:
         for words in (
             "Dell Inc. OptiPlex 7050, serial ABC1234",
+            "Started from  sdc  Ultra Fit  serial 4C53",
             "/media/stick/library",
             "1  Restore an image",
             "2  Back up this computer",
-            "3  Jobs",
-            "4  Shell",
-            "5  Restart",
-            "6  Power off",
+            "3  Images",
+            "4  Disks",
+            "5  Jobs",
+            "6  Network",
+            "7  Language and keyboard",
+            "8  Log",
+            "9  Restart",
+            "0  Power off",
+            "s  Shell",
         ):
             assert words in person.screen
         assert "Press r" not in person.screen
+
+
+async def test_the_menu_says_that_the_system_came_over_the_network(sit_down: Sit) -> None:
+    backend = FakeBackend(found_disks=(SDA,), fetched_from="http://recovery.example:8080/rescue")
+    async with sit_down(backend) as person:
+        assert "Started from  the network, http://recovery.example:8080/rescue" in person.screen
 
 
 async def test_the_cursor_can_be_seen_without_colour(sit_down: Sit) -> None:
@@ -45,7 +58,7 @@ async def test_the_menu_says_how_to_go_on_without_a_library(sit_down: Sit) -> No
 async def test_a_new_screen_offers_to_show_the_job_that_runs(sit_down: Sit) -> None:
     backend = FakeBackend(known_jobs=[running_job()])
     async with sit_down(backend) as person:
-        assert "Running   Restore clean install to sda, 25 %" in person.screen
+        assert "Running       Restore clean install to sda, 25 %" in person.screen
         assert "Press r to watch it" in person.screen
         screen = await person.press("r")
         assert "25.0 GB of 100.0 GB" in screen
@@ -57,7 +70,7 @@ async def test_jobs_lists_all_and_shows_progress_or_result(sit_down: Sit) -> Non
     failed.id = "0"
     failed.end(FAILED, "failed")
     async with sit_down(FakeBackend(known_jobs=[running_job(), failed])) as person:
-        screen = await person.press("3")
+        screen = await person.press("5")
         assert "running" in screen
         assert "FAILED" in screen
         screen = await person.press("down", "enter")
@@ -68,31 +81,43 @@ async def test_jobs_lists_all_and_shows_progress_or_result(sit_down: Sit) -> Non
         assert "25.0 GB of 100.0 GB" in await person.press("up", "enter")
 
 
+async def test_a_job_that_was_opened_under_jobs_leads_back_to_them(sit_down: Sit) -> None:
+    backend = FakeBackend(known_jobs=[running_job()])
+    async with sit_down(backend) as person:
+        for back in ("escape", "enter"):
+            await person.press("5", "enter", back)
+            assert isinstance(person.app.screen, JobsScreen)
+            await person.press("escape")
+            await person.press("r", back)
+            assert isinstance(person.app.screen, MenuScreen)
+        assert backend.known_jobs[0].calls == []
+
+
 async def test_jobs_says_so_where_there_were_none(sit_down: Sit) -> None:
     async with sit_down(FakeBackend()) as person:
-        assert "There were no jobs since the computer was started." in await person.press("3")
+        assert "There were no jobs since the computer was started." in await person.press("5")
 
 
 async def test_restart_asks_first_with_the_focus_on_no(sit_down: Sit) -> None:
     backend = FakeBackend()
     async with sit_down(backend) as person:
-        await person.press("5")
+        await person.press("9")
         assert "Restart the computer?" in person.words
         assert person.focus == "no"
         await person.press("enter")
         assert backend.calls == []
-        await person.press("5", "right", "enter")
+        await person.press("9", "right", "enter")
         assert backend.calls == ["reboot"]
 
 
 async def test_power_off_warns_of_a_job_that_runs(sit_down: Sit) -> None:
     backend = FakeBackend(known_jobs=[running_job()])
     async with sit_down(backend) as person:
-        await person.press("6")
+        await person.press("0")
         assert "A JOB IS RUNNING and would be cut off: Restore clean install to sda" in person.words
         await person.press("n")
         assert backend.calls == []
-        await person.press("6", "y")
+        await person.press("0", "y")
         assert backend.calls == ["power off"]
 
 
@@ -100,7 +125,7 @@ async def test_no_warning_where_all_jobs_have_ended(sit_down: Sit) -> None:
     job = running_job()
     job.end(RESTORED)
     async with sit_down(FakeBackend(known_jobs=[job])) as person:
-        await person.press("6")
+        await person.press("0")
         assert "A JOB IS RUNNING" not in person.words
 
 
@@ -122,7 +147,7 @@ async def test_what_fails_is_told_in_words(sit_down: Sit) -> None:
             raise IoError("systemctl is not installed", hint="switch it off by its button")
 
     async with sit_down(Broken()) as person:
-        await person.press("6", "y")
+        await person.press("0", "y")
         assert "systemctl is not installed" in person.words
         assert "What to do: switch it off by its button" in person.words
         await person.press("enter")
@@ -133,7 +158,7 @@ async def test_a_shell_gets_the_terminal_and_gives_it_back(sit_down: Sit, monkey
     backend = FakeBackend()
     async with sit_down(backend) as person:
         monkeypatch.setattr(person.app, "suspend", nullcontext)
-        await person.press("4")
+        await person.press("s")
         assert backend.calls == ["shell"]
         assert "1  Restore an image" in person.screen
 
@@ -141,7 +166,7 @@ async def test_a_shell_gets_the_terminal_and_gives_it_back(sit_down: Sit, monkey
 async def test_a_terminal_that_cannot_be_given_away_is_told(sit_down: Sit) -> None:
     backend = FakeBackend()
     async with sit_down(backend) as person:
-        await person.press("4")
+        await person.press("s")
         assert "A shell cannot be opened on this kind of terminal." in person.words
         assert backend.calls == []
 
@@ -153,11 +178,12 @@ async def test_a_terminal_that_cannot_be_given_away_is_told(sit_down: Sit) -> No
         ("1",),
         ("1", "enter"),
         ("1", "enter", "enter"),
+        ("1", "enter", "enter", "enter"),
         ("2",),
         ("2", "enter"),
         ("2", "enter", "enter"),
-        ("3",),
-        ("6",),
+        ("5",),
+        ("0",),
         ("r",),
         ("r", "c"),
     ],
@@ -173,7 +199,9 @@ async def test_help_opens_on_every_screen_and_esc_comes_back(sit_down: Sit, way:
         assert person.app.screen is before
 
 
-@pytest.mark.parametrize("way", [("1", "enter", "enter"), ("2", "enter", "enter"), ("3", "enter"), ("r",), ("6",)])
+@pytest.mark.parametrize(
+    "way", [("1", "enter", "enter", "enter"), ("2", "enter", "enter"), ("5", "enter"), ("r",), ("0",)]
+)
 async def test_esc_always_leads_back_to_the_menu(sit_down: Sit, way: tuple[str, ...]) -> None:
     backend = FakeBackend(known_jobs=[running_job()])
     async with sit_down(backend) as person:

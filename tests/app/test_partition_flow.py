@@ -68,5 +68,5 @@ async def test_the_plan_of_an_image_with_partitions_left_out_says_what_becomes_o
     disk = make_imaged_disk()
     image = make_image(disks=(replace(disk, volumes=disk.volumes[:1]),))
     async with sit_down(FakeBackend(listing=FakeListing(images=(image,)))) as person:
-        screen = await person.press("1", "enter", "enter")
+        screen = await person.press("1", "enter", "enter", "enter")
         assert "WARNING: partition 2 will hold nothing that can be used: not in the image" in screen

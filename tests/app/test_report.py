@@ -7,7 +7,9 @@ from msgspec import structs
 
 from imaging.disk import Content, PartitionTable, TableKind
 from imaging.events import CaptureResult, CheckedVolume, Log, Progress, RestoreResult, Started, Step, Verdict
+from imaging.notes import NOTHING
 from imaging.plan import CapturePlan, VerifyPlan
+from imaging.signatures import UNSIGNED
 from rescue import formats, outcome, report
 from tests.app import machine as m
 
@@ -92,7 +94,7 @@ def test_the_table_of_disks_marks_what_is_in_use() -> None:
 
 
 def test_images_stand_in_a_table_with_the_damaged_ones_apart() -> None:
-    lines = report.images_table([m.make_image()], [m.FakeDamaged(id="bad-1", problem="cut short")])
+    lines = report.images_table([(m.make_image(), NOTHING, UNSIGNED)], [m.FakeDamaged(id="bad-1", problem="cut short")])
     assert "clean install  Dell Inc. OptiPlex 7050  sda 256.0 GB" in lines[1]
     assert lines[-2:] == ["Damaged, cannot be restored:", "    bad-1: cut short"]
     assert report.images_table([]) == ["No images."]
@@ -111,6 +113,7 @@ def test_the_plan_of_a_restore_says_what_is_erased_and_what_is_written() -> None
     lines = report.plan_lines(m.restore_plan(), 240.0)
     assert lines == [
         'Restore "clean install", 20261120T101500-office',
+        "    not signed",
         "ERASED: sda  Samsung SSD 870  serial S5Y1NX0R  500.0 GB  sata",
         '    1  536.9 MB  FAT "EFI"',
         '    2  499.5 GB  ext4 "debian"  (root)',
@@ -158,7 +161,7 @@ def test_the_result_says_what_was_found_in_each_file_system() -> None:
 
 
 def test_the_plan_of_a_verification_writes_nothing() -> None:
-    assert report.plan_lines(VerifyPlan(library="l", image="i"))[-1] == "Nothing is written."
+    assert report.plan_lines(VerifyPlan(library="l", image="i"))[-1].startswith("Nothing of it is changed")
     against = report.plan_lines(VerifyPlan(library="l", image="i", against=m.SDA, disk="sda"))
     assert against[0] == "COMPARED with image i:"
 
@@ -206,3 +209,24 @@ def test_a_restore_that_had_nothing_to_write_does_not_say_that_it_was_checked() 
     result = RestoreResult(image="i", compared=6, skipped=6, written=0, written_bytes=0, read_back=True, seconds=3.0)
     assert "Checked" in " ".join(outcome.result_lines(m.RESTORED))
     assert "hecked" not in " ".join(outcome.result_lines(structs.replace(m.RESTORED, result=result)))
+
+
+def test_a_table_of_disks_shows_health_and_systems_where_they_were_asked_for() -> None:
+    healths = {m.SDA.path: m.FAILING_HEALTH, m.SDB.path: m.NO_HEALTH}
+    systems = {m.SDA.path: {2: "Debian GNU/Linux 13 (trixie)"}}
+    heading, sda, sdb = report.disks_table([m.SDA, m.SDB], healths, systems)
+    assert "HEALTH" in heading
+    assert "FAILING  " in sda
+    assert 'Debian GNU/Linux 13 (trixie), ext4 "debian"' in sda
+    assert "WD-77     -        empty" in sdb
+    assert "HEALTH" not in report.disks_table([m.SDA])[0]
+
+
+def test_an_image_says_which_system_is_in_it() -> None:
+    disk = m.make_imaged_disk()
+    volumes = (disk.volumes[0], replace(disk.volumes[1], system="Debian\x1b GNU/Linux 13"))
+    image = m.make_image(disks=(replace(disk, volumes=volumes),))
+    lines = report.image_lines(image)
+    assert "System      Debian? GNU/Linux 13" in lines
+    assert any('Debian? GNU/Linux 13, ext4 "debian"' in line for line in lines)
+    assert not any(line.startswith("System") for line in report.image_lines(m.make_image()))

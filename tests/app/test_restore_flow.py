@@ -1,14 +1,21 @@
 """Restore: image, target, plan, the name typed, progress and result."""
 
+import threading
+from collections.abc import Iterable, Mapping
+
 import pytest
 
+from imaging.disk import Disk
 from imaging.errors import RefusedError
+from imaging.health import Health
 from imaging.plan import RestorePlan
+from imaging.signatures import Signer, Standing, State
 from rescue.screens.menu import MenuScreen
 from tests.app.conftest import Sit
 from tests.app.machine import (
     DIED,
     FAILED,
+    FAILING_HEALTH,
     GB,
     LIBRARY,
     RESTORED,
@@ -38,7 +45,8 @@ async def test_images_stand_newest_first_with_details_of_the_one_under_the_curso
     async with sit_down(backend) as person:
         screen = await person.press("1")
         assert screen.index("clean install") < screen.index("old one")
-        assert "2026-11-20 10:15 clean install this computer sda 256.0 GB 25.6 GB" in person.words
+        assert "2026-11-20 10:15 clean install this computer 256.0 GB" in person.words
+        assert "256.0 GB, of which 25.6 GB hold data" in screen
         assert "Image       20261120T101500-office" in screen
         assert "Label       old one" in await person.press("down")
 
@@ -60,25 +68,9 @@ async def test_without_a_library_the_screen_says_what_to_do(sit_down: Sit) -> No
         assert "clean install" in await person.press("l")
 
 
-async def test_a_folder_can_be_named_in_which_to_look(sit_down: Sit) -> None:
-    async with sit_down(FakeBackend(found_libraries=())) as person:
-        await person.press("1", "o")
-        await person.type(str(LIBRARY))
-        assert "clean install" in await person.press("enter")
-
-
-async def test_a_folder_that_is_no_library_is_told_beside_the_others(sit_down: Sit) -> None:
-    async with sit_down(FakeBackend()) as person:
-        await person.press("1", "o")
-        await person.type("/nowhere")
-        screen = await person.press("enter")
-        assert "Cannot be read: /nowhere is not an image library" in screen
-        assert "clean install" in screen
-
-
 async def test_disks_that_cannot_be_chosen_come_last_with_the_reason(sit_down: Sit) -> None:
     async with sit_down(FakeBackend()) as person:
-        screen = await person.press("1", "enter")
+        screen = await person.press("1", "enter", "enter")
         assert "sda  Samsung SSD 870  serial S5Y1NX0R  500.0 GB  sata" in screen
         assert 'ext4 "debian"' in screen
         assert screen.index("WD-77") < screen.index("4C53")
@@ -88,14 +80,14 @@ async def test_disks_that_cannot_be_chosen_come_last_with_the_reason(sit_down: S
 
 async def test_the_cursor_never_reaches_a_disk_that_cannot_be_chosen(sit_down: Sit) -> None:
     async with sit_down(FakeBackend()) as person:
-        await person.press("1", "enter", "end", "enter")
+        await person.press("1", "enter", "enter", "end", "enter")
         assert "ERASED : sdb" in person.screen
 
 
 async def test_a_file_that_stands_for_a_disk_can_be_named(sit_down: Sit) -> None:
     backend = FakeBackend(found_disks=())
     async with sit_down(backend) as person:
-        await person.press("1", "enter", "o")
+        await person.press("1", "enter", "enter", "o")
         await person.type("/vm/disk.img")
         await person.press("enter", "enter")
         assert "To erase it, type disk.img: [" in person.screen
@@ -106,7 +98,7 @@ async def test_a_file_that_stands_for_a_disk_can_be_named(sit_down: Sit) -> None
 
 async def test_a_file_that_is_not_there_is_told_and_forgotten(sit_down: Sit) -> None:
     async with sit_down(FakeBackend()) as person:
-        await person.press("1", "enter", "o")
+        await person.press("1", "enter", "enter", "o")
         await person.type("/vm/none")
         await person.press("enter")
         assert "/vm/none: there is no such disk or file" in person.words
@@ -117,7 +109,7 @@ async def test_a_file_that_is_not_there_is_told_and_forgotten(sit_down: Sit) -> 
 async def test_where_no_disk_fits_the_screen_says_so(sit_down: Sit) -> None:
     small = make_disk("sde", size=8 * GB)
     async with sit_down(FakeBackend(found_disks=(small,))) as person:
-        screen = await person.press("1", "enter")
+        screen = await person.press("1", "enter", "enter")
         assert "There is no disk that this can be restored to." in screen
         assert "too small" in screen
         assert "choose the disk" in await person.press("enter")
@@ -126,7 +118,7 @@ async def test_where_no_disk_fits_the_screen_says_so(sit_down: Sit) -> None:
 async def test_the_plan_shows_what_is_erased_and_the_focus_is_in_the_empty_field(sit_down: Sit) -> None:
     backend = FakeBackend()
     async with sit_down(backend) as person:
-        screen = await person.press("1", "enter", "enter")
+        screen = await person.press("1", "enter", "enter", "enter")
         assert "ERASED : sda  Samsung SSD 870  serial S5Y1NX0R  500.0 GB  sata" in screen
         assert 'ext4 "debian"  (root)' in screen
         assert "WRITTEN: disk sda of the image" in screen
@@ -139,7 +131,7 @@ async def test_the_plan_shows_what_is_erased_and_the_focus_is_in_the_empty_field
 async def test_a_wrong_name_erases_nothing(sit_down: Sit) -> None:
     backend = FakeBackend()
     async with sit_down(backend) as person:
-        await person.press("1", "enter", "enter")
+        await person.press("1", "enter", "enter", "enter")
         await person.type("sdb")
         screen = await person.press("enter")
         assert "That is not the name of this disk. Nothing was written." in screen
@@ -152,7 +144,7 @@ async def test_a_wrong_name_erases_nothing(sit_down: Sit) -> None:
 async def test_the_name_or_the_serial_number_starts_the_restore(sit_down: Sit, answer: str) -> None:
     backend = FakeBackend()
     async with sit_down(backend) as person:
-        await person.press("1", "enter", "enter")
+        await person.press("1", "enter", "enter", "enter")
         screen = await person.type(answer)
         assert "[ Restore ]" in screen
         assert backend.submitted == []
@@ -170,7 +162,7 @@ async def test_the_name_or_the_serial_number_starts_the_restore(sit_down: Sit, a
 
 async def test_a_name_that_is_changed_again_takes_the_button_away(sit_down: Sit) -> None:
     async with sit_down(FakeBackend()) as person:
-        await person.press("1", "enter", "enter")
+        await person.press("1", "enter", "enter", "enter")
         await person.type("sda")
         assert "[ Restore ]" not in await person.press("backspace")
 
@@ -179,7 +171,7 @@ async def test_an_image_of_two_disks_asks_for_two_targets_and_two_names(sit_down
     image = make_image(disks=(make_imaged_disk("sda"), make_imaged_disk("nvme0n1", size=400 * GB)))
     backend = FakeBackend(listing=FakeListing(images=(image,)))
     async with sit_down(backend) as person:
-        screen = await person.press("1", "enter")
+        screen = await person.press("1", "enter", "enter")
         assert "sda 256.0 GB, CT256M550, disk 1 of 2" in screen
         screen = await person.press("enter")
         assert "nvme0n1 400.0 GB, CT256M550, disk 2 of 2" in screen
@@ -199,7 +191,7 @@ async def test_an_image_of_two_disks_asks_for_two_targets_and_two_names(sit_down
 async def test_a_refusal_is_shown_with_its_hint(sit_down: Sit) -> None:
     backend = FakeBackend(refusal=RefusedError("sda is in use", hint="unmount it"))
     async with sit_down(backend) as person:
-        await person.press("1", "enter", "enter")
+        await person.press("1", "enter", "enter", "enter")
         assert "sda is in use What to do: unmount it" in person.words
         assert "choose the disk" in await person.press("escape")
 
@@ -210,7 +202,7 @@ async def test_a_job_that_cannot_be_started_is_told_and_the_plan_stays(sit_down:
             raise RefusedError("job 7 is at work on /dev/sda", hint="wait for its end, or cancel it")
 
     async with sit_down(Busy()) as person:
-        await person.press("1", "enter", "enter")
+        await person.press("1", "enter", "enter", "enter")
         await person.type("sda")
         await person.press("enter", "enter")
         assert "job 7 is at work on /dev/sda What to do: wait for its end" in person.words
@@ -222,7 +214,7 @@ async def test_progress_goes_on_to_the_result_with_the_next_step(sit_down: Sit) 
     async with sit_down(FakeBackend(known_jobs=[job])) as person:
         screen = await person.press("r")
         assert "Now       Restoring sda" in screen
-        assert "about 1 min left" in screen
+        assert "Left      about 1 min" in screen
         assert "█" in screen
         job.end(RESTORED)
         person.app.screen.poll()  # type: ignore[attr-defined]
@@ -281,7 +273,7 @@ async def test_a_failure_shows_what_happened_the_state_and_what_to_do(sit_down: 
     job = running_job()
     job.end(FAILED, "failed")
     async with sit_down(FakeBackend(known_jobs=[job])) as person:
-        screen = await person.press("3", "enter")
+        screen = await person.press("5", "enter")
         for line in ("FAILED", FAILED.message, f"State: {FAILED.state}", f"What to do: {FAILED.hint}"):
             assert line in screen
         assert "[ Restart ]" not in screen
@@ -305,3 +297,132 @@ async def test_a_label_with_markup_and_escapes_is_shown_as_it_is(sit_down: Sit) 
         screen = await person.press("1")
         assert "[red]x[/] ?[2J" in screen
         assert "[red]x[/] ?[2J" in await person.press("enter", "enter")
+
+
+SYSTEMS = {"/dev/sda": {2: "Windows 11"}, "/dev/sdb": {0: "FreeBSD"}}
+
+
+async def test_disks_are_drawn_with_their_partitions_and_systems(sit_down: Sit) -> None:
+    async with sit_down(FakeBackend(found_systems=SYSTEMS)) as person:
+        screen = await person.press("1", "enter", "enter")
+        assert "│1 EFI│2 Windows 11 499.5 GB" in screen
+        assert "│FreeBSD 2.0 TB" in screen
+
+
+async def test_a_failing_disk_says_so_where_it_can_be_chosen_and_before_it_is_written_to(sit_down: Sit) -> None:
+    async with sit_down(FakeBackend(found_health={"/dev/sda": FAILING_HEALTH})) as person:
+        screen = await person.press("1", "enter", "enter")
+        assert screen.count("Health: FAILING (sectors that cannot be read: 312)") == 1
+        screen = await person.press("enter")
+        assert "WARNING: sda is FAILING: sectors that cannot be read: 312" in screen
+        assert "Better restore to another disk." in screen
+        await person.press("escape", "down", "enter")
+        assert "FAILING" not in person.screen
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+async def test_the_plan_draws_the_disk_before_and_after_and_names_the_system_that_is_lost(
+    sit_down: Sit, width: int
+) -> None:
+    async with sit_down(FakeBackend(found_systems=SYSTEMS)) as person:
+        await person.pilot.resize_terminal(width, 24)
+        screen = await person.press("1", "enter", "enter", "enter")
+        now, after = (line for line in screen.splitlines() if line.count("│") >= 3)
+        assert now.strip().startswith("Now   │1 EFI│2 Windows 11")
+        assert after.strip().startswith("After │1 EFI│2 ext4")
+        assert "│free 244.0 GB ░" in after
+        assert len(now.rstrip()) == len(after.rstrip()) < width
+        assert "LOST with all that is on it: Windows 11" in screen
+
+
+async def test_what_is_not_known_yet_of_the_disk_comes_to_the_plan_when_it_is(sit_down: Sit) -> None:
+    known = threading.Event()
+
+    class Slow(FakeBackend):
+        def systems(self, disks: Iterable[Disk]) -> Mapping[str, Mapping[int, str]]:
+            known.wait(60)
+            return super().systems(disks)
+
+        def health(self, disks: Iterable[Disk]) -> Mapping[str, Health]:
+            known.wait(60)
+            return super().health(disks)
+
+    backend = Slow(found_systems=SYSTEMS, found_health={"/dev/sda": FAILING_HEALTH})
+    async with sit_down(backend) as person:
+        await person.press("1", "enter")
+        await person.pilot.press("enter")
+        await person.until(lambda: "S5Y1NX0R" in person.screen)
+        await person.pilot.press("enter")
+        await person.pilot.pause()
+        assert "ERASED : sda" in person.screen
+        assert "Windows 11" not in person.screen
+        known.set()
+        await person.settle()
+        assert "LOST with all that is on it: Windows 11" in person.screen
+        assert "WARNING: sda is FAILING" in person.screen
+
+
+async def test_on_the_smallest_screen_the_field_and_the_buttons_stay(sit_down: Sit) -> None:
+    async with sit_down(FakeBackend(found_systems=SYSTEMS, found_health={"/dev/sda": FAILING_HEALTH})) as person:
+        await person.pilot.resize_terminal(60, 20)
+        screen = await person.press("1", "enter", "enter", "enter")
+        for words in ("WARNING: sda is FAILING", "ERASED : sda", "To erase it, type sda or S5Y1NX0R: [", "[ Back ]"):
+            assert words in screen
+
+
+async def test_a_system_in_a_partition_that_stays_is_not_called_lost(sit_down: Sit) -> None:
+    both = {"/dev/sda": {1: "Windows 11", 2: "Debian GNU/Linux 13"}}
+    async with sit_down(FakeBackend(found_disks=(SDA,), found_systems=both)) as person:
+        screen = await person.press("1", "p", "down", "enter", "enter", "enter")
+        assert "LOST with all that is on it: Debian GNU/Linux 13" in screen
+        now, after = (line for line in screen.splitlines() if line.count("│") >= 3)
+        assert "Debian GNU/Linux 13" in now
+        assert 'ext4 "debian"' in after
+        assert "▒" in now and "▒" in after
+
+
+def unsigned() -> FakeBackend:
+    """A computer that trusts a key, and an image that nobody has signed."""
+    return FakeBackend(strict=True)
+
+
+async def test_an_image_that_nobody_trusted_has_signed_is_named_and_accepted_by_a_word(sit_down: Sit) -> None:
+    backend = unsigned()
+    async with sit_down(backend) as person:
+        screen = await person.press("1", "enter", "enter", "enter")
+        assert "NOT TRUSTED: it is not signed" in screen
+        assert "To use it all the same, type accept: [" in screen
+        await person.press("tab")
+        await person.type("sda")
+        await person.press("enter", "enter")
+        assert backend.submitted == []
+        screen = await person.type("yes")
+        assert "[ Restore ]" not in screen
+        assert "That is another word" in await person.press("enter")
+        await person.press("backspace", "backspace", "backspace")
+        assert "[ Restore ]" in await person.type("accept")
+        await person.press("enter", "enter")
+    assert submitted(backend).accept_unsigned
+
+
+async def test_an_image_that_is_trusted_asks_for_no_word_more(sit_down: Sit) -> None:
+    image = make_image()
+    signer = Signer(key="5613-26f1-feab-da38-6477-5bdb", name="Anna, backups", trusted=True)
+    backend = FakeBackend(strict=True, standings={image.id: Standing(state=State.TRUSTED, signers=(signer,))})
+    async with sit_down(backend) as person:
+        words = "signed by Anna, backups (5613-26f1-feab-da38-6477-5bdb)"
+        assert f"Signature   {words}" in await person.press("1")
+        screen = await person.press("enter", "enter", "enter")
+        assert words in screen
+        assert "accept" not in screen
+        await person.type("sda")
+        await person.press("enter", "enter")
+    assert not submitted(backend).accept_unsigned
+
+
+async def test_a_signature_that_does_not_match_is_told_where_no_key_is_trusted_either(sit_down: Sit) -> None:
+    image = make_image()
+    wrong = Standing(state=State.WRONG, problem="the signature by 5613-26f1-feab-da38-6477-5bdb does not match")
+    async with sit_down(FakeBackend(standings={image.id: wrong})) as person:
+        assert "SIGNATURE DOES NOT MATCH: do not trust it" in await person.press("1")
+        assert "NOT TRUSTED" in await person.press("enter", "enter", "enter")

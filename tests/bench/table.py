@@ -150,6 +150,26 @@ ROWS = (
         basis=Basis.JOB,
         most=1.33,
     ),
+    Row(
+        number=11,
+        name="sealed-capture",
+        job="first capture into an encrypted library",
+        mine="sealed capture",
+        against="our first capture",
+        theirs="capture",
+        basis=Basis.JOB,
+        least=0.85,
+    ),
+    Row(
+        number=12,
+        name="sealed-restore",
+        job="restore from an encrypted library to an empty disk",
+        mine="sealed restore",
+        against="our restore to an empty disk",
+        theirs="restore",
+        basis=Basis.JOB,
+        least=0.85,
+    ),
 )
 
 

@@ -8,13 +8,25 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from imaging import keyring
 from imaging.events import CaptureResult
 from rescue import cli
 from tests.command import Outcome
 from tests.faults.world import Sample, capture_here, sample_disk
+from tests.servers import s3
+from tests.servers.s3 import S3
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 2 << 30
+
+
+@pytest.fixture
+def no_keys() -> Iterator[None]:
+    """What a test has learned no other knows."""
+    keyring.forget_all()
+    yield
+    keyring.forget_all()
+    keyring.ask_with(None)
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +63,13 @@ def captured(quick: Path) -> Sample:
 def sample(captured: Sample, tmp_path: Path) -> Sample:
     """A copy of the library, for this test alone."""
     return captured.copy(tmp_path / "library")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """An S3 server; it takes seconds to start."""
+    with s3.serving(tmp_path_factory.mktemp("s3")) as running:
+        yield running
 
 
 @pytest.fixture

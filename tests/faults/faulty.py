@@ -95,7 +95,8 @@ def _kill_worker(pid: int) -> None:
     """Kill the outermost worker above a process; one that it forks bears its name until it becomes a tool."""
     worker = 0
     while pid > 1:
-        if b"imaging.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        names = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "comm")]
+        if any(b"imaging.worker" in name for name in names):
             worker = pid
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     if worker:
@@ -165,8 +166,9 @@ class _Through(mfusepy.Operations):  # type: ignore[misc]
     def fsyncdir(self, path: str, _datasync: int, _fh: int) -> None:
         self._on("fsyncdir", path)
 
-    def flush(self, path: str, _: int) -> None:
-        self._on("flush", path)
+    def flush(self, path: str | None, _: int) -> None:
+        if path is not None:  # it has none any more where it was removed while it was open
+            self._on("flush", path)
 
     def release(self, _: str, fh: int) -> None:
         os.close(fh)

@@ -11,7 +11,7 @@ from pathlib import Path
 from imaging import jobs, unfinished
 from imaging.jobs import Job, JobState
 from imaging.plan import Plan
-from tests.faults.world import until
+from tests.faults.world import PATIENCE, until
 
 
 def worker_of(job: Job) -> int:
@@ -27,14 +27,14 @@ def ended(job: Job) -> bool:
 def start(plan: Plan) -> Job:
     """Submit a plan; the worker is at work when this returns."""
     job = jobs.submit(plan)
-    until(lambda: worker_of(job) or ended(job), what="the worker's id")
-    assert worker_of(job) > 0
+    # Not until it is taken for dead: a loaded machine may need longer to begin with it.
+    until(lambda: worker_of(job) > 0, what="the worker's id")
     return job
 
 
-def finish(job: Job, seconds: float = 60.0) -> Job:
+def finish(job: Job) -> Job:
     """Wait for the job's end."""
-    until(lambda: ended(job), seconds=seconds, what=f"the end of job {job.id}")
+    until(lambda: ended(job), what=f"the end of job {job.id}")
     return job
 
 
@@ -43,6 +43,15 @@ def kill(job: Job, number: int = signal.SIGKILL) -> None:
     if not ended(job):
         os.kill(worker_of(job), number)
     finish(job)
+    # Its lock is let go of while the kernel still takes it apart, and for so long it lives in the eyes of others.
+    until(lambda: _is_gone(worker_of(job)), what="the end of the worker")
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 @contextmanager
@@ -86,7 +95,7 @@ def moments(count: int, longest: float, seed: int) -> Iterator[float]:
 def kill_after(job: Job, seconds: float) -> bool:
     """Kill the worker so long after it began; whether it was still at work then."""
     pid, deadline = worker_of(job), time.monotonic() + seconds
-    until(lambda: time.monotonic() >= deadline or not Path(f"/proc/{pid}").exists(), seconds=seconds + 5)
+    until(lambda: time.monotonic() >= deadline or not Path(f"/proc/{pid}").exists(), seconds=seconds + PATIENCE)
     alive = not ended(job)
     kill(job)
     return alive and job.state is JobState.DIED

@@ -4,12 +4,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from imaging import capture, inventory, jobs, planner, survey, worker
+from imaging import capture, handing, inventory, jobs, keyring, planner, survey, worker
+from imaging import run as running
 from imaging.disk import Content
 from imaging.errors import CancelledError, IoError
 from imaging.extents import Extents
@@ -27,6 +29,7 @@ from tests.faults.world import (
     images_of,
     sample_disk,
     tmpfs,
+    until,
     verify_here,
     warnings_of,
 )
@@ -50,6 +53,49 @@ def test_a_job_without_a_worker_is_none_and_keeps_no_disk(
             jobs.submit(plan)
     assert jobs.jobs() == ()
     assert finish(jobs.submit(plan)).state is JobState.DONE
+
+
+def test_a_worker_that_takes_long_to_begin_has_not_died_while_its_unit_is_there(
+    captured: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_UNITS", tmp_path / "units")
+    folder = tmp_path / "job-1"
+    folder.mkdir()
+    (folder / "lock").touch()
+    (folder / "plan.json").write_bytes(encode(_plan(captured.disk, tmp_path / "library")))
+    states = [jobs.Job(folder).state]
+    os.utime(folder / "plan.json", (0, 0))
+    states.append(jobs.Job(folder).state)
+    (tmp_path / "units/rescue-job-job-1.service").mkdir(parents=True)
+    states.append(jobs.Job(folder).state)
+    assert states == [JobState.STARTING, JobState.DIED, JobState.STARTING]
+
+
+def test_keys_are_kept_for_a_worker_that_takes_long_to_begin(
+    captured: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_UNITS", tmp_path / "units")
+    monkeypatch.setattr(jobs, "_START_TIME", 0.0)
+    passed: list[dict[str, Any]] = []
+
+    @contextmanager
+    def handed_over(folder: Path, *_: object) -> Iterator[None]:
+        with handing.handed_over(folder, "keys", {"key": "secret"}):
+            yield
+
+    def begin(folder: Path) -> None:
+        passed.append(handing.taken(folder, "keys"))
+        (folder / "events.jsonl").touch()
+
+    def spawn(folder: Path, _: Path) -> None:
+        (tmp_path / f"units/rescue-job-{folder.name}.service").mkdir(parents=True)
+        threading.Timer(0.3, begin, [folder]).start()
+
+    monkeypatch.setattr(keyring, "handed_over", handed_over)
+    monkeypatch.setattr(jobs, "spawn_worker", spawn)
+    job = jobs.submit(_plan(captured.disk, tmp_path / "library"))
+    until(lambda: (job.folder / "events.jsonl").exists(), what="the worker's beginning")
+    assert passed == [{"key": "secret"}]
 
 
 def test_names_that_a_file_system_could_not_tell_apart_are_refused(tmp_path: Path) -> None:
@@ -141,8 +187,9 @@ def test_many_bad_chunks_are_counted_and_few_are_told(tmp_path: Path, monkeypatc
     assert getattr(done.result, "bad_count", 0) == len(paths)
     assert len(getattr(done.result, "bad", ())) == 2
     told = warnings_of(tmp_path / "verify")
-    assert len(told) == 4
-    assert told[-1] == f"And {len(paths) - 3} more like these"
+    assert len(told) == 5
+    assert told[3] == f"And {len(paths) - 3} more like these"
+    assert told[4] == "Hurt of this image: pc.img, pc.img1, pc.img2"
 
 
 def test_any_error_is_told_with_the_state_of_the_target(

@@ -1,5 +1,6 @@
 """Jobs that are stopped: by a command, by Ctrl+C, before they have begun; and jobs that get in each other's way."""
 
+import ctypes
 import fcntl
 import os
 import signal
@@ -13,14 +14,16 @@ import pytest
 
 from imaging import inventory, jobs, planner
 from imaging.errors import RefusedError
+from imaging.events import CaptureResult
 from imaging.jobs import Job, JobState
 from imaging.plan import CapturePlan, RestorePlan, encode
 from imaging.run import spawn_worker
 from tests.command import Outcome
 from tests.disks import MIB, blank
-from tests.faults.killing import finish, frozen, kill, start, wait_for_first_write, wait_for_step
+from tests.faults.killing import finish, frozen, kill, start, wait_for_first_write, wait_for_step, worker_of
 from tests.faults.world import (
     DISK_SIZE,
+    PATIENCE,
     Sample,
     capture_here,
     images_of,
@@ -40,7 +43,7 @@ def wide(quick: Path) -> Sample:
     folder.mkdir()
     disk = wide_disk(folder / "pc.img", 100)
     result = capture_here(disk, folder / "library", folder / "job").result
-    assert result is not None
+    assert isinstance(result, CaptureResult)
     return Sample(folder / "library", result.image, disk)
 
 
@@ -97,6 +100,19 @@ def test_a_signal_to_the_worker_is_a_cancel(wide: Sample, tmp_path: Path, number
     _no_image(tmp_path / "library")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_another_thread_gets_is_a_cancel(wide: Sample, tmp_path: Path, number: int) -> None:
+    """As one that comes just before the main thread begins to wait for the others: nothing wakes it."""
+    job = start(_slow_capture(wide, tmp_path / "library"))
+    wait_for_step(job, "Capturing")
+    pid = worker_of(job)
+    other = max(int(task.name) for task in Path(f"/proc/{pid}/task").iterdir())
+    assert other != pid
+    assert ctypes.CDLL(None).tgkill(pid, other, int(number)) == 0
+    assert finish(job).state is JobState.CANCELLED
+    _no_image(tmp_path / "library")
+
+
 def test_a_hang_up_does_not_stop_a_worker(captured: Sample, tmp_path: Path) -> None:
     job = start(_restore(captured, blank(tmp_path / "target.img", DISK_SIZE)))
     kill(job, signal.SIGHUP)
@@ -105,7 +121,7 @@ def test_a_hang_up_does_not_stop_a_worker(captured: Sample, tmp_path: Path) -> N
 
 def _follower(*words: object) -> "pexpect.spawn[str]":
     arguments = ["-m", "rescue", *map(str, words)]
-    return pexpect.spawn(sys.executable, arguments, encoding="utf-8", timeout=60, dimensions=(24, 120))
+    return pexpect.spawn(sys.executable, arguments, encoding="utf-8", timeout=PATIENCE, dimensions=(24, 120))
 
 
 def _status(child: "pexpect.spawn[str]") -> int | None:

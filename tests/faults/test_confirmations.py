@@ -13,7 +13,7 @@ import pytest
 from imaging import jobs
 from tests.command import Outcome
 from tests.disks import blank
-from tests.faults.world import DISK_SIZE, Sample, holds_used_bytes
+from tests.faults.world import DISK_SIZE, PATIENCE, Sample, holds_used_bytes
 
 Rescue = Callable[..., Outcome]
 
@@ -68,7 +68,7 @@ def test_showing_the_plan_writes_nothing_and_starts_no_job(command: Rescue, capt
 @contextmanager
 def _at_terminal(sample: Sample, target: Path, *options: str) -> Iterator["pexpect.spawn[str]"]:
     words = ["-m", "rescue", *_words(sample, target), *options]
-    child = pexpect.spawn(sys.executable, words, encoding="utf-8", timeout=30, dimensions=(24, 120))
+    child = pexpect.spawn(sys.executable, words, encoding="utf-8", timeout=PATIENCE, dimensions=(24, 120))
     try:
         child.expect("Type target.img to erase it")
         yield child
@@ -119,7 +119,7 @@ def test_json_at_a_terminal_shows_the_plan_and_asks_beside_it(captured: Sample, 
     words = " ".join(
         shlex.quote(word) for word in [sys.executable, "-m", "rescue", *_words(captured, target), "--json"]
     )
-    child = pexpect.spawn("/bin/sh", ["-c", f"{words} > {tmp_path / 'out'}"], encoding="utf-8", timeout=30)
+    child = pexpect.spawn("/bin/sh", ["-c", f"{words} > {tmp_path / 'out'}"], encoding="utf-8", timeout=PATIENCE)
     try:
         child.expect("ERASED: target.img")
         child.expect("Type target.img to erase it")
@@ -135,7 +135,7 @@ def test_a_plan_that_goes_into_a_pipe_is_shown_at_the_terminal_as_well(
     captured: Sample, target: Path, tmp_path: Path
 ) -> None:
     words = shlex.join([sys.executable, "-m", "rescue", *_words(captured, target)])
-    child = pexpect.spawn("/bin/sh", ["-c", f"{words} > {tmp_path / 'out'}"], encoding="utf-8", timeout=30)
+    child = pexpect.spawn("/bin/sh", ["-c", f"{words} > {tmp_path / 'out'}"], encoding="utf-8", timeout=PATIENCE)
     try:
         child.expect("ERASED: target.img")
         child.expect("Type target.img to erase it")

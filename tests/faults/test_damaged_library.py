@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from imaging import libraryinfo
 from imaging.errors import BadImageError, RefusedError
 from imaging.library import Library, refuse_to_create
 from tests.command import Outcome
@@ -52,6 +53,17 @@ def test_what_a_killed_first_capture_leaves_is_still_a_place_for_a_library(tmp_p
         refuse_to_create(tmp_path)
 
 
+@pytest.mark.parametrize("left", ["chunks/0000", "images/20260101-000000-00000000"])
+def test_no_library_is_made_over_what_one_without_its_library_json_holds(tmp_path: Path, left: str) -> None:
+    Library.open_or_create(tmp_path)
+    (tmp_path / "library.json").unlink()
+    (tmp_path / left).mkdir()
+    with pytest.raises(RefusedError) as caught:
+        Library.open_or_create(tmp_path)
+    assert "library.json" in caught.value.message
+    assert not (tmp_path / "library.json").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [
@@ -66,6 +78,12 @@ def test_what_a_killed_first_capture_leaves_is_still_a_place_for_a_library(tmp_p
         ('{"format": 2}', "unknown-version"),
         ('{"format": "1"}', "unknown-version"),
         ('{"format": 1, "id": "a", "digest": "md5", "chunk_size": 1}', "unknown-version"),
+        ('{"format": 1, "features": ["holograms"]}', "unknown-feature"),
+        ('{"format": 2, "features": ["holograms"]}', "unknown-version"),
+        ('{"format": 1, "features": "holograms"}', "not-a-library"),
+        ('{"format": 1, "features": [1]}', "not-a-library"),
+        ('{"format": 1, "features": ["\\u001b[2J"]}', "not-a-library"),
+        ('{"format": 1, "features": [' + ", ".join(33 * ['"x"']) + "]}", "not-a-library"),
     ],
 )
 def test_a_library_that_cannot_be_understood_is_refused_by_name(sample: Sample, text: str, code: str) -> None:
@@ -86,6 +104,44 @@ def test_a_library_of_tomorrow_is_not_written_to(rescue: Rescue, sample: Sample)
     done = rescue("capture", sample.disk, "--library", sample.library, "--json", status=4)
     assert done.events[-1]["code"] == "unknown-version"
     assert sorted(sample.library.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("needs", "hint"),
+    [
+        ('"7.1"', "use Rescue 7.1 or a newer version"),
+        ('"0.0.9"', "use a newer version of Rescue"),
+        ('"\\u001b[2J"', "use a newer version of Rescue"),
+        ("7", "use a newer version of Rescue"),
+    ],
+)
+def test_a_library_that_requires_what_nobody_here_knows_is_refused_with_a_word_of_what_and_of_who_knows(
+    command: Rescue, sample: Sample, needs: str, hint: str
+) -> None:
+    name = sample.library / "library.json"
+    name.write_text(name.read_text().rstrip("}\n") + f', "features": ["holograms", "ropes"], "needs": {needs}}}')
+    error = command("images", "--library", sample.library, "--json", status=4).json["error"]
+    assert (error["code"], error["hint"]) == ("unknown-feature", hint)
+    assert "requires holograms, ropes," in error["message"]
+
+
+def test_a_library_without_features_says_what_it_said_before_there_were_any(tmp_path: Path) -> None:
+    library = Library.create(tmp_path / "new")
+    said = (tmp_path / "new" / "library.json").read_text()
+    assert said == (
+        f'{{\n "format": 1,\n "id": "{library.info.id}",\n "digest": "sha512-256",\n "chunk_size": 4194304\n}}\n'
+    )
+    with pytest.raises(RefusedError, match="is an image library already"):
+        Library.create(tmp_path / "new")
+
+
+def test_a_feature_that_is_known_is_written_with_the_version_that_knows_it_and_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(libraryinfo, "KNOWN", {"ropes": "0.9", "knots": "0.10"})
+    Library.create(tmp_path / "new", ["ropes", "knots"])
+    info = Library.open(tmp_path / "new").info
+    assert (info.format, info.features, info.needs) == (1, ("ropes", "knots"), "0.10")
 
 
 def test_damaged_manifests_are_listed_apart_and_the_others_still_work(

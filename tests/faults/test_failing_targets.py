@@ -91,5 +91,6 @@ def test_a_source_whose_medium_fails_in_the_middle_is_a_damaged_image(tmp_path: 
     assert done is not None
     assert (done.status, done.code) == (8, "source-unreadable"), done.message
     assert isinstance(done.result, CaptureResult)
-    assert 20 * MIB < done.result.unreadable < 29 * MIB
+    # How many chunks were read before the end was gone depends on how busy the machine is.
+    assert 8 * MIB < done.result.unreadable < 29 * MIB
     assert images_of(library) == [done.result.image]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from imaging.chunk import digest
+from imaging.events import CaptureResult
 from imaging.library import Library
 from tests.command import Outcome
 from tests.disks import MIB, blank
@@ -115,7 +116,7 @@ def test_digests_that_prove_other_data_do_not_spoil_later_captures(sample: Sampl
     sample.replace_part("blake3", forge.digest_table(b"".join(digest(part) for part in plain)))
     good = capture_here(sample.disk, sample.library, tmp_path / "job")
     assert good.status == 0
-    assert good.result is not None
+    assert isinstance(good.result, CaptureResult)
     assert verify_here(Sample(sample.library, good.result.image, sample.disk), tmp_path / "verify").status == 0
 
 

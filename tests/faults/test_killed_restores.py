@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imaging import inventory, planner
-from imaging.events import RestoreResult
+from imaging.events import CaptureResult, RestoreResult
 from imaging.jobs import JobState
 from imaging.plan import RestorePlan
 from tests.command import Outcome
@@ -98,7 +98,7 @@ def test_a_restore_killed_again_and_again_gets_done(captured: Sample, tmp_path: 
 def test_watching_a_killed_restore_tells_the_state_of_the_disk(rescue: Rescue, tmp_path: Path) -> None:
     disk = sample_disk(tmp_path / "pc.img", size=160 * MIB, megabytes=30)
     result = capture_here(disk, tmp_path / "library", tmp_path / "capture").result
-    assert result is not None
+    assert isinstance(result, CaptureResult)
     sample = Sample(tmp_path / "library", result.image, disk)
     target = blank(tmp_path / "target.img", 160 * MIB, fill=0xAA)
     job = start(_plan(sample, target))
@@ -127,7 +127,7 @@ def test_a_killed_restore_onto_a_block_device_is_completed_by_the_next(tmp_path:
         file.seek(MIB)
         file.write(os.urandom(24 * MIB))
     result = capture_here(source, tmp_path / "library", tmp_path / "capture").result
-    assert result is not None
+    assert isinstance(result, CaptureResult)
     sample = Sample(tmp_path / "library", result.image, source)
     target = blank(tmp_path / "target.img", DISK_SIZE, fill=0xAA)
     with looped(target, sector=sector) as loop:

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from imaging import inventory, planner
+from imaging import inventory, jobs, planner
 from imaging.events import Step
-from rescue import commands, follow
+from imaging.jobs import JobState
+from rescue import finding, follow
 from rescue.progressbar import ProgressBar
 from tests.command import Outcome
 from tests.disks import MIB, blank, run
 from tests.faults.killing import finish, start
-from tests.faults.world import DISK_SIZE, Sample, images_of, mounted, tmpfs, until
+from tests.faults.world import DISK_SIZE, PATIENCE, Sample, images_of, mounted, tmpfs
 
 Rescue = Callable[..., Outcome]
 
@@ -139,7 +140,7 @@ def _with_closed_output(*words: object) -> tuple[int, str]:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "rescue", *map(str, words)],
-            stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+            stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
     finally:
         os.close(writer)
@@ -166,18 +167,22 @@ def test_nobody_reading_is_an_io_failure_without_a_traceback(captured: Sample, t
 
 def test_head_takes_the_first_line_and_the_job_goes_on(captured: Sample, tmp_path: Path) -> None:
     command = f"{sys.executable} -m rescue capture {captured.disk} --library {tmp_path / 'library'} | head -n 1"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.stdout.startswith("READ, nothing is changed on it")
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
-    until(lambda: images_of(tmp_path / "library"), what="the image")
+    assert done.stderr == ""
+    (job,) = jobs.jobs()
+    finish(job)
+    assert job.state is JobState.DONE, (job.events(), (job.folder / "log").read_text())
+    assert images_of(tmp_path / "library")
 
 
 def test_a_full_standard_output_is_an_io_failure(captured: Sample) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "rescue", "images", "--library", str(captured.library)],
-            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
     assert done.returncode == 5
     assert "Traceback" not in done.stderr
@@ -205,7 +210,10 @@ def test_a_termination_of_the_follower_lets_the_job_run_on(captured: Sample, tmp
             if line.startswith("Capturing"):
                 break
         child.send_signal(signal.SIGTERM)
-    until(lambda: images_of(tmp_path / "library"), what="the image")
+    (job,) = jobs.jobs()
+    finish(job)
+    assert job.state is JobState.DONE, (job.events(), (job.folder / "log").read_text())
+    assert images_of(tmp_path / "library")
 
 
 def test_a_library_that_cannot_be_read_does_not_hide_the_others(
@@ -215,12 +223,12 @@ def test_a_library_that_cannot_be_read_does_not_hide_the_others(
     broken.mkdir()
     (broken / "library.json").write_bytes(b"{")
     for found in ((broken, sample.library), (sample.library, broken)):
-        monkeypatch.setattr(commands, "discover", lambda found=found: found)
+        monkeypatch.setattr(finding, "discover", lambda found=found: found)
         for words in (["images"], ["show", sample.image_id], ["restore", sample.image_id, tmp_path / "new", "--plan"]):
             done = command(*words, "--json")
             assert done.json
             assert f"rescue: warning: {broken / 'library.json'}" in done.err
-    monkeypatch.setattr(commands, "discover", lambda: (broken,))
+    monkeypatch.setattr(finding, "discover", lambda: (broken,))
     assert command("images", "--json", status=4).json["error"]["code"] == "not-a-library"
 
 
@@ -228,7 +236,7 @@ def test_the_library_of_the_environment_is_the_only_one(
     command: Rescue, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = sample.copy(tmp_path / "other")
-    monkeypatch.setattr(commands, "discover", lambda: (sample.library, other.library))
+    monkeypatch.setattr(finding, "discover", lambda: (sample.library, other.library))
     assert len(command("images", "--json").json["images"]) == 2
     disk = blank(tmp_path / "disk.img", MIB)
     assert "several libraries" in command("capture", disk, "--json", status=2).json["error"]["message"]

@@ -123,9 +123,20 @@ def loop(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.root
+def test_a_disk_is_not_captured_into_a_library_in_a_file_that_lies_on_it(tmp_path: Path, loop: str) -> None:
+    with mounted(loop, tmp_path / "mnt"):
+        inner = blank(tmp_path / "mnt/inner.img", 2 * MIB)
+        run("mkfs.ext4", "-q", "-O", "^has_journal", inner)
+        with looped(inner) as within, mounted(within, tmp_path / "within", "-o", "ro"):
+            library = tmp_path / "within/library"
+            with pytest.raises(RefusedError, match="holds the image library that it would be captured into"):
+                planner.plan_capture([inventory.look(loop, [library])], library)
+
+
+@pytest.mark.root
 def test_a_mounted_disk_and_the_file_beneath_it_are_refused(captured: Sample, tmp_path: Path, loop: str) -> None:
     os.link(tmp_path / "backing.img", tmp_path / "alias.img")
-    with mounted(loop, tmp_path / "mnt"):
+    with mounted(loop, tmp_path / "mnt", "-o", "ro"):  # else the kernel may write to it in its own time
         code, message = _refused(captured, loop)
         assert (code, f"{loop} is mounted at {tmp_path / 'mnt'}" in message) == ("in-use", True)
         for name in ("backing.img", "alias.img"):
@@ -251,6 +262,7 @@ def test_a_read_only_disk_is_refused(captured: Sample, tmp_path: Path) -> None:
 def test_the_librarys_own_disk_is_refused(captured: Sample, tmp_path: Path, loop: str) -> None:
     with mounted(loop, tmp_path / "mnt"):
         sample = captured.copy(tmp_path / "mnt" / "library")
+    with mounted(loop, tmp_path / "mnt", "-o", "ro"):
         code, message = _refused(sample, loop)
         assert (code, "it holds the image library" in message) == ("protected-disk", True)
         assert _refused(sample, tmp_path / "backing.img")[0] == "in-use"

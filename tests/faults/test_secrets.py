@@ -2,16 +2,22 @@
 
 import os
 import stat
+import subprocess
+import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from imaging import durable, inventory, jobs, planner, stores
+from imaging import durable, encryption, inventory, keyring, planner, stores
 from imaging.errors import RefusedError
 from imaging.jobs import JobState
+from imaging.keyslots import LEAST
+from imaging.library import Library
+from imaging.state import own_folder
 from imaging.stores import LocalStore
-from tests.faults.killing import finish, start
+from tests.faults.killing import finish, frozen, start, worker_of
 from tests.faults.world import sample_disk
 
 
@@ -68,7 +74,7 @@ def test_temporary_names_cannot_be_guessed(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_state_folder_of_ones_own_is_made_and_taken(tmp_path: Path) -> None:
     for _ in range(2):
-        assert jobs.own_folder(tmp_path / "rescue") == tmp_path / "rescue"
+        assert own_folder(tmp_path / "rescue") == tmp_path / "rescue"
     assert stat.S_IMODE((tmp_path / "rescue").stat().st_mode) == 0o700
 
 
@@ -88,6 +94,61 @@ def test_a_state_folder_that_another_may_write_to_is_refused(tmp_path: Path, tra
             path.mkdir(mode=0o700)
             os.chown(path, 12345, 12345)
     with pytest.raises(RefusedError) as caught:
-        jobs.own_folder(path)
+        own_folder(path)
     assert str(path) in caught.value.message
     assert "RESCUE_STATE" in (caught.value.hint or "")
+
+
+_LEARNS = {
+    "a key": "keyring.learn('x', bytes(32))",
+    "a file": "keyring.lines_of(sys.argv[1])",
+    "a worker": "worker.main(['', sys.argv[1]])",
+}
+
+
+@pytest.mark.parametrize("how", _LEARNS)
+def test_a_process_that_learns_a_secret_leaves_no_core_file(tmp_path: Path, how: str) -> None:
+    (tmp_path / "words").write_text("a passphrase")
+    script = f"""
+import resource, sys
+from contextlib import suppress
+from imaging import keyring, worker
+limits = []
+resource.setrlimit = lambda which, limit: limits.append((which, limit))
+with suppress(Exception):
+    {_LEARNS[how]}
+sys.exit((resource.RLIMIT_CORE, (0, 0)) not in limits)
+"""
+    subprocess.run([sys.executable, "-c", script, tmp_path / "words"], check=True, stdin=subprocess.DEVNULL)
+
+
+def test_the_secrets_of_an_encrypted_library_are_in_no_file_and_no_process_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, state, library = "a passphrase for the test", tmp_path / "state", tmp_path / "library"
+    monkeypatch.setenv("RESCUE_STATE", str(state))
+    made, recovery = encryption.create(library, words, cost=LEAST)
+    key = keyring.key_of(made.info.id)
+    secrets = [word.encode() for word in (words, recovery, recovery.replace("-", ""), key.hex())]
+    secrets += [key, b64encode(key), words.encode("utf-16-le")]
+    disk = sample_disk(tmp_path / "pc.img", megabytes=8)
+    try:
+        job = start(planner.plan_capture([inventory.look(str(disk))], library))
+        with frozen(job):
+            processes = [Path("/proc/self"), Path(f"/proc/{worker_of(job)}")]
+            seen = [(process / name).read_bytes() for name in ("cmdline", "environ") for process in processes]
+        assert not (job.folder / "keys").exists()
+        assert finish(job).state is JobState.DONE
+        image = Library.open(library).images().images[0]
+        assert finish(start(planner.plan_verify(library, image))).state is JobState.DONE
+        keyring.forget_all()
+        failed = finish(start(planner.plan_verify(library, image)))
+        assert failed.finished is not None
+        assert failed.finished.code == "passphrase-needed"
+    finally:
+        keyring.forget_all()
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path != disk]
+    assert {"plan.json", "events.jsonl", "log", "library.json", "manifest.json"} <= {path.name for path in files}
+    seen += [path.read_bytes() for path in files]
+    for secret in secrets:
+        assert not any(secret in data for data in seen)

@@ -61,8 +61,8 @@ class Sample:
     disk: Path
 
     def copy(self, to: Path) -> "Sample":
-        """The same with a library of its own, to be damaged."""
-        shutil.copytree(self.library, to)
+        """The same with a library of its own, to be damaged; what other tests noted of the image stays behind."""
+        shutil.copytree(self.library, to, ignore=shutil.ignore_patterns("notes.json"))
         return Sample(to, self.image_id, self.disk)
 
     @property
@@ -165,7 +165,11 @@ def _same(a: int, b: int, start: int, end: int) -> bool:
     ) == os.pread(b, (end - start) % MIB, end - (end - start) % MIB)
 
 
-def until(holds: Callable[[], object], *, seconds: float = 20.0, what: str = "it") -> None:
+PATIENCE = 180.0
+"""Seconds after which what a test waits for will not come any more, even on a machine that has much else to do."""
+
+
+def until(holds: Callable[[], object], *, seconds: float = PATIENCE, what: str = "it") -> None:
     """Wait for something to hold; fails after a deadline."""
     deadline = time.monotonic() + seconds
     while not holds():

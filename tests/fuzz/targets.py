@@ -4,12 +4,13 @@ A format that carries its own digest gets the right one after each change, or no
 Another reader of a file system is one more line in `TARGETS`, and one in real.py for its first inputs.
 """
 
+import io
 import os
 import struct
 import tempfile
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -19,6 +20,7 @@ from blake3 import blake3
 
 from imaging import (
     chunk,
+    cutting,
     events,
     exfatmap,
     extents,
@@ -26,29 +28,45 @@ from imaging import (
     fatmap,
     filesystems,
     gpt,
+    health,
     index,
+    iso,
+    keyslots,
+    libraryinfo,
     lvm,
     lvmgroup,
     manifest,
+    medium,
+    mediumcheck,
+    notes,
     ntfs,
     ntfsmap,
     plan,
+    release,
     sfdisk,
     unfinished,
     usedmap,
 )
+from imaging.bounded import Bounded
 from imaging.disk import Content
 from imaging.errors import BadImageError, IoError, RefusedError, RescueError, UsageError
 from imaging.extents import Extents
+from imaging.fatfiles import FatVolume
+from imaging.keyslots import LEAST, MOST, SlotKind
 from imaging.library import Library, most_bytes
+from imaging.libraryinfo import LibraryInfo
+from imaging.notes import Notes, Verification
+from imaging.partclone import PIECE, PartcloneImage
 from imaging.pipeline import busy_chunks
+from imaging.sealing import KEY_SIZE
 from imaging.writers import Writer
 from tests.faults import forge
 from tests.fuzz import volume
-from tests.unit import test_lvm
+from tests.unit import partclone_images, small_discs, test_cutting, test_lvm
 from tests.unit.builders import a_disk, an_image, an_imaged_disk
 
 _MOST_CHUNK = 1 << 20
+_SMARTCTL = Path(__file__).parent.parent / "unit" / "smartctl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +126,35 @@ def _manifest(data: bytes) -> None:
     assert all(0 < most_bytes(disk, suffix) <= 1 << 30 for disk in found.disks for suffix in ("caibx", "used"))
 
 
+def _notes(data: bytes) -> None:
+    try:
+        noted = msgspec.json.decode(data)
+        digest = blake3(msgspec.json.encode(noted, order="sorted")).hexdigest()
+        data = msgspec.json.encode({"format": 1, "digest": digest, "notes": noted})
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        pass
+    found = notes.decode(data, "x")
+    assert notes.decode(notes.encode(found), "x") == found
+
+
+def _key_slots(data: bytes) -> None:
+    """Slots that are let through ask for no more than the limits, or a passphrase could not be tried safely."""
+    found = libraryinfo.decode(data, "x", "x")
+    assert libraryinfo.decode(libraryinfo.encode(found), "x", "x") == found
+    for slot in found.encryption.slots if found.encryption else ():
+        assert slot.cost.memory <= MOST.memory and slot.cost.passes <= MOST.passes and slot.cost.lanes <= MOST.lanes
+        assert len(bytes.fromhex(slot.key)) == 60 and len(bytes.fromhex(slot.salt)) == 16
+
+
+def _key_slots_seeds() -> list[bytes]:
+    name, master = "0" * 32, bytes(KEY_SIZE)
+    slot = keyslots.new_slot(name, master, "correct horse", SlotKind.PASSPHRASE, "2026-01-02T03:04:05Z", LEAST)
+    plain = LibraryInfo(format=1, id=name, digest="sha512-256", chunk_size=4 << 20)
+    slots = keyslots.make(name, master, [slot])
+    sealed = replace(plain, features=("encryption",), encryption=slots)
+    return [libraryinfo.encode(plain), libraryinfo.encode(sealed)]
+
+
 def _chunk(data: bytes) -> None:
     size = int.from_bytes(data[:3], "little") % _MOST_CHUNK + 1
     assert len(chunk.decompress(data[3:], size, "x")) == size
@@ -122,7 +169,9 @@ def _gpt(data: bytes) -> None:
         struct.pack_into("<I", header, 88, zlib.crc32(entries))
         struct.pack_into("<I", header, 16, 0)
         struct.pack_into("<I", header, 16, zlib.crc32(header[:length]))
-    assert gpt.parse_header(bytes(header)).entries_bytes <= 1 << 20
+    parsed = gpt.parse_header(bytes(header))
+    assert parsed.entries_bytes <= 1 << 20
+    assert len(gpt.parse_entries(parsed, entries)) <= parsed.entry_count
     pieces = gpt.relocate(disk[:512].ljust(512, b"\0"), bytes(header), entries, size=size, sector=512)
     assert all(at >= 0 and at + len(part) <= size for at, part in pieces), "a table that its disk cannot hold"
 
@@ -172,6 +221,18 @@ def _plan(data: bytes) -> None:
     plan.disks_used(found)
 
 
+def _health(data: bytes) -> None:
+    """The exit status, then what smartctl printed."""
+    found = health.parse(data[1:].decode(errors="replace"), data[0] if data else 0)
+    assert (found.condition is health.Condition.GOOD) == (not found.reasons)
+
+
+def _release(data: bytes) -> None:
+    name = release.linux_name(data.decode(errors="replace"))
+    assert name.isprintable()
+    assert 0 < len(name) <= 60
+
+
 def _domain(data: bytes) -> None:
     size = int.from_bytes(data[:8], "little") % (1 << 62)
     used = usedmap.parse_domain(data[8:].decode(errors="replace").splitlines(), size)
@@ -200,6 +261,19 @@ def _lvm_label(data: bytes) -> None:
         lvm.committed_text(volume.reader(fd), found)
 
 
+def _partclone(data: bytes) -> None:
+    """The header of version 2 gets its checksum."""
+    if data[30:34] == b"0002":
+        data = data[:106] + partclone_images.crc(data[:106]) + data[110:]
+    image, at = PartcloneImage(io.BytesIO(data).read, "x"), 0
+    for offset, piece in image.pieces():
+        assert at <= offset and 0 < len(piece) <= PIECE
+        at = offset + len(piece)
+
+
+_BLOCKS = partclone_images.volume(9, [0, 1, 4, 8], 64)
+
+
 def _lvm_text(data: bytes) -> None:
     group = lvmgroup.parse_group(data.decode(errors="replace"))
     for physical in group.physical:
@@ -223,6 +297,47 @@ def _btrfs(data: bytes) -> None:
     """The system chunks of a super block, as a used map of a volume of 8 TiB takes them."""
     found = Extents(filesystems.btrfs_system_stripes(data.ljust(4096, b"\0")[:4096])).clipped(0, volume.SIZE)
     assert found.end <= volume.SIZE
+
+
+def _bounded(data: bytes) -> Bounded:
+    return Bounded(read=lambda at, size: data[at : at + size], size=len(data))
+
+
+def _iso(data: bytes) -> None:
+    """A disc: all its files are read, and what it has a firmware start."""
+    image = iso.open_iso(_bounded(data))
+    for file in iso.files(image, ["rescue", "boot"]).values():
+        assert ".." not in file.path.split("/")
+        assert len(iso.read_file(image, file, 1 << 20)) == file.size
+    iso.boot_images(image)
+
+
+def _fat_files(data: bytes) -> None:
+    found = FatVolume(_bounded(data))
+    for file in found.files().values():
+        assert sum(map(len, found.pieces(file))) == file.size
+
+
+def _about(data: bytes) -> None:
+    about = medium.parse_about(data, "x")
+    assert mediumcheck.days_old(about) >= 0
+
+
+def _sums(data: bytes) -> None:
+    assert all(len(digest) == 64 and path for path, digest in mediumcheck.parse_sums(data).items())
+
+
+def _cutting(data: bytes) -> None:
+    """The beginning of a disk, never an error: whatever its table says, every byte lies in one chunk."""
+    cutter = cutting.Cutter(cutting.outline(data, 512), 512)
+    made: list[cutting.Cut] = []
+    end = len(data) + 70_000
+    for at in range(0, len(data), 5000):
+        made += cutter.add(at, data[at : at + 5000])
+    made += cutter.end(end)
+    places = [0, *(cut.end for cut in made)]
+    if [cut.start for cut in made] != places[:-1] or places[-1] != end:
+        raise ValueError(f"the chunks of {end} bytes end at {places}")
 
 
 def _mark(data: bytes) -> None:
@@ -274,11 +389,15 @@ def _frames() -> list[bytes]:
 
 _MANIFESTS = [msgspec.json.encode(image) for image in (an_image(), an_image(disks=()), an_image(label="x" * 99))]
 
+_NOTED = Notes(label="x", text="y", verified=Verification(when="2026-01-01T00:00:00Z", chunks=3, bad=1, job="j"))
+
 TARGETS: dict[str, Target] = {
     "index": Target(feed=_index, seeds=[forge.index(_ENDS, bytes(range(96))), forge.index([], b"")]),
     "digests": Target(feed=_digests, seeds=[forge.digest_table(bytes(range(96)))[:-32], forge.digest_table(b"")[:-32]]),
     "used": Target(feed=_used, seeds=[forge.used_map(_RANGES, 1 << 20)[:-32], forge.used_map([], 9)[:-32]]),
     "manifest": Target(feed=_manifest, seeds=_MANIFESTS),
+    "notes": Target(feed=_notes, seeds=[msgspec.json.encode(_NOTED), msgspec.json.encode(Notes())]),
+    "key-slots": Target(feed=_key_slots, seeds=_key_slots_seeds()),
     "chunk": Target(feed=_chunk, seeds=_frames()),
     "gpt": Target(feed=_gpt, seeds=[a_gpt()]),
     "sfdisk": Target(
@@ -287,6 +406,28 @@ TARGETS: dict[str, Target] = {
         allowed=(BadImageError, IoError),
     ),
     "plan": Target(feed=_plan, seeds=_plan_seeds(), allowed=(UsageError,)),
+    "health": Target(
+        feed=_health,
+        seeds=[bytes([0]) + path.read_bytes() for path in sorted(_SMARTCTL.glob("*.json"))],
+        allowed=(IoError,),
+    ),
+    "cutting": Target(feed=_cutting, seeds=[bytes(test_cutting.mbr_disk(1 << 16, [(70, 75, 20), (100, 101, 20)]))]),
+    "iso": Target(
+        feed=_iso,
+        seeds=[
+            bytes(small_discs.iso({"id": b"x" * 9, "root.squashfs": b"y" * 3000}, boot=small_discs.catalog(30, 40))),
+            bytes(small_discs.iso({})),
+        ],
+        allowed=(IoError,),
+        longest=1 << 16,
+    ),
+    "fat-files": Target(feed=_fat_files, seeds=[bytes(small_discs.fat())], allowed=(IoError,), longest=1 << 15),
+    "media.json": Target(
+        feed=_about,
+        seeds=[b'{"format": 1, "version": "0.1.0", "build": "b", "built": "2026-01-01T00:00:00Z", "system_bytes": 9}'],
+    ),
+    "sums": Target(feed=_sums, seeds=[b"0" * 64 + b"  rescue/id\n"], allowed=(IoError,)),
+    "release": Target(feed=_release, seeds=[b'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nNAME=Debian\n']),
     "events": Target(feed=_event, seeds=[_events_seed()], allowed=()),
     "library": Target(feed=partial(_file, name="library.json", use=_library), seeds=[_LIBRARY]),
     "writers": Target(
@@ -306,6 +447,10 @@ TARGETS: dict[str, Target] = {
     "exfat": _reader(exfatmap.used),
     "lvm-label": Target(
         feed=_lvm_label, seeds=[test_lvm.label() + volume.pack(test_lvm.Disk().pieces[1:])], allowed=(IoError,)
+    ),
+    "partclone": Target(
+        feed=_partclone,
+        seeds=[partclone_images.version_2(_BLOCKS), partclone_images.version_1(_BLOCKS, padding=bytes(4))],
     ),
     "lvm-text": Target(feed=_lvm_text, seeds=[test_lvm.TEXT.encode()], allowed=(IoError,)),
     "doubts": Target(

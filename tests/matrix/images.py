@@ -48,8 +48,16 @@ class Captured:
 
 def capture(disk: str | Path, library: Path) -> Captured:
     """Capture one disk."""
-    events = run_rescue("capture", disk, "--library", library, "--json").events
-    image, name = events[-1]["result"]["image"], Path(disk).name
+    return _captured(run_rescue("capture", disk, "--library", library, "--json").events, Path(disk).name, library)
+
+
+def imported(file: Path, name: str, library: Path) -> Captured:
+    """Import a disk file, in which lies a disk of that name."""
+    return _captured(run_rescue("import", file, "--library", library, "--json").events, name, library)
+
+
+def _captured(events: list[dict[str, Any]], name: str, library: Path) -> Captured:
+    image = events[-1]["result"]["image"]
     manifest = run_rescue("show", image, "--library", library, "--json").json["image"]["disks"][0]
     used = library / "images" / image / f"{name}.used"
     return Captured(

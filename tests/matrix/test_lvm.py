@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from imaging import groups, inventory
+from imaging import groups, inventory, opened
 from imaging.disk import Partition
+from imaging.library import Library
 from tests.command import run_rescue
 from tests.disks import MIB, blank, partition, run
 from tests.matrix import images, volumes
 from tests.matrix.images import Captured
 from tests.matrix.lvm import EXTENT, gathered, lvm_on, pieces, scattered
+from tests.matrix.sample import fingerprint
 from tests.matrix.tools import Place, attached, require, said
 from tests.matrix.volumes import EXT4, XFS, FileSystem
 
@@ -184,6 +186,17 @@ def test_a_restored_logical_volume_holds_the_same_files(name: str, trip: Trip, r
     place = parts[0].on(trip.restored) if len(parts) == 1 else gathered(parts, trip.restored, room / "volume")
     volumes.check(kind, place)
     assert volumes.entries(kind, place) == trip.entries[name]
+
+
+def test_logical_volumes_of_an_image_are_mounted_those_in_pieces_too(trip: Trip, room: Path) -> None:
+    library = Library.open(trip.captured.library)
+    with opened.mounted_image(library, library.image(trip.captured.image), room) as problems:
+        for name in ("data", "big", "grown"):
+            assert problems[f"group-{name}"] == ""
+            assert fingerprint(room / f"group-{name}") == trip.entries[name]
+        assert problems["group-origin"]
+        assert problems["group-swap"].startswith("it is swap")
+    assert len(trip.parts["grown"]) > 1
 
 
 def test_what_lies_in_free_blocks_of_a_snapshots_origin_comes_back(trip: Trip) -> None:

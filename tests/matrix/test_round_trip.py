@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from imaging import virtual
+from imaging import opened, virtual
 from imaging.content import Content
 from imaging.library import Library
 from imaging.reader import DiskReader
 from tests.command import run_rescue
+from tests.disks import run
 from tests.matrix import images, layouts, moved, volumes
 from tests.matrix.conftest import RoundTrip
 from tests.matrix.layouts import BETWEEN, BOOT_CODE
+from tests.matrix.sample import fingerprint
 from tests.matrix.volumes import BTRFS, EXFAT, EXT4, FAT32, FILE_SYSTEMS, NTFS, XFS, FileSystem
 
 pytestmark = pytest.mark.root
@@ -32,6 +34,18 @@ def test_capture_finds_a_map_for_every_volume_and_warns_of_nothing(trip: RoundTr
     assert found == {"swap": "header", **{kind.name: kind.map_origin for kind in FILE_SYSTEMS}}
     assert trip.captured.warnings == []
     assert trip.captured.used.total < trip.source.size // 2
+
+
+def test_a_stream_of_the_disk_imports_as_the_same_image(trip: RoundTrip, room: Path) -> None:
+    if str(trip.source.layout) != "dos-512":
+        return  # one of them is enough, the one with logical partitions: a stream takes as long as its disk is large
+    packed = room / f"{trip.captured.disk}.zst"
+    run("zstd", "-q", "-1", "-T2", trip.source.path, "-o", packed)
+    imported = images.imported(packed, packed.stem, room / "library")
+    assert imported.used == trip.captured.used
+    assert imported.chunks() == trip.captured.chunks()
+    assert imported.manifest["volumes"] == trip.captured.manifest["volumes"]
+    assert imported.warnings == []
 
 
 # Without btrfs: the kernel discards by itself what that does not use any more.
@@ -63,6 +77,20 @@ def test_a_file_system_extracted_by_casync_passes_its_check(trip: RoundTrip, kin
 def test_a_file_system_extracted_by_casync_holds_the_same_files(trip: RoundTrip, kind: FileSystem) -> None:
     found = volumes.entries(kind, trip.source.places[kind.name].on(trip.extracted))
     assert found == trip.source.entries[kind.name]
+
+
+@pytest.mark.parametrize("kind", [EXT4, XFS, BTRFS], ids=lambda kind: kind.name)
+def test_the_files_of_a_mounted_image_are_those_of_the_source(trip: RoundTrip, kind: FileSystem, room: Path) -> None:
+    library = Library.open(trip.captured.library)
+    with opened.mounted_image(library, library.image(trip.captured.image), room) as problems:
+        (name,) = (v.name for v in opened.volumes(library.image(trip.captured.image)) if v.content.kind == kind.name)
+        assert problems[name] == ""
+        assert fingerprint(room / name) == trip.source.entries[kind.name]
+        with pytest.raises(OSError, match="Read-only"):
+            (room / name / "new").touch()
+        disk = room / "disks" / f"{trip.captured.disk}.img"
+        assert images.differing(trip.source.path, disk, trip.captured.used) == []
+    assert list(room.iterdir()) == []
 
 
 def test_restore_writes_every_used_byte_and_no_other(trip: RoundTrip) -> None:

@@ -13,7 +13,18 @@ from .machine import CHECKOUT
 LABEL = "Factory image"
 
 # What must be on PATH to build and boot; live-image/setup installs all of it.
-TOOLS = ("qemu-system-x86_64", "mmdebstrap", "mksquashfs", "mcopy", "mkfs.vfat", "sfdisk", "mke2fs", "depmod", "zstd")
+TOOLS = (
+    "qemu-system-x86_64",
+    "mmdebstrap",
+    "mksquashfs",
+    "xorriso",
+    "mcopy",
+    "mkfs.vfat",
+    "sfdisk",
+    "mke2fs",
+    "depmod",
+    "zstd",
+)
 OVMF = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 
 # Without root, a Debian tree is built inside a user namespace.

@@ -2,13 +2,17 @@
 
 import json
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pexpect
 
-from .terminal import ENTER, RIGHT, SerialTerminal
+from tests import vga
+
+from .line import Line, SlowLine
+from .terminal import ENTER, RIGHT, ScreenTimeoutError, SerialTerminal
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RUN_IN_QEMU = CHECKOUT / "live-image/run-in-qemu"
@@ -20,12 +24,14 @@ POWER_OFF_TIMEOUT = 120.0
 _DRAWN = 3.0
 _TRIES = 3
 
+_KEY_NAMES = {" ": "spc", "-": "minus", "@": "shift-2", "/": "slash", ".": "dot", ";": "semicolon", "=": "equal"}
+
 
 class Machine:
     """A running machine."""
 
-    def __init__(self, line: "pexpect.spawn[bytes]", folder: Path) -> None:
-        self._line = line
+    def __init__(self, process: "pexpect.spawn[bytes]", line: Line, folder: Path) -> None:
+        self._process = process
         self._folder = folder
         self.terminal = SerialTerminal(line, folder / "serial.log")
 
@@ -34,6 +40,40 @@ class Machine:
         picture = self._folder / f"{name}.png"
         self._monitor("screendump", filename=str(picture), format="png")
         return picture
+
+    def screen_text(self) -> str:
+        """What stands on the VGA screen, read from its pixels."""
+        picture = self._folder / "screen.ppm"
+        self._monitor("screendump", filename=str(picture), format="ppm")
+        return "\n".join(vga.read(vga.read_ppm(picture.read_bytes())))
+
+    def wait_for_screen(self, wanted: str, timeout: float) -> None:
+        """Wait until a text stands on the VGA screen; spaces count as any white space."""
+        deadline = time.monotonic() + timeout
+        while wanted not in " ".join((seen := self.screen_text()).split()):
+            if time.monotonic() > deadline:
+                raise ScreenTimeoutError(f"waited {timeout:.0f} s for {wanted!r} on the VGA screen:\n{seen}")
+            self.terminal.look(1.0)
+
+    def press_on_keyboard(self, *keys: str) -> None:
+        """Press keys of the PC's keyboard by QEMU's names, one after the other; `ctrl-l` is a chord."""
+        for key in keys:
+            chord = [{"type": "qcode", "data": name} for name in key.split("-")]
+            self._monitor("send-key", keys=chord)
+            self.terminal.look(0.5)
+
+    def type_on_keyboard(self, words: str) -> None:
+        """Type a text on the PC's keyboard, which has the American layout."""
+        self.press_on_keyboard(*(_KEY_NAMES.get(c) or (f"shift-{c.lower()}" if c.isupper() else c) for c in words))
+
+    def slow_disk(self, number: int, bytes_a_second: int) -> None:
+        """Let a disk take only so much from now on; 0 lifts the limit."""
+        limits = dict.fromkeys(("bps", "bps_rd", "iops", "iops_rd", "iops_wr"), 0)
+        self._monitor("block_set_io_throttle", device=f"disk{number}", bps_wr=bytes_a_second, **limits)
+
+    def unplug_stick(self) -> None:
+        """Pull the stick out of its socket."""
+        self._monitor("device_del", id="plugged")
 
     def wait_for_power_off(self, timeout: float = POWER_OFF_TIMEOUT) -> None:
         """Wait until the machine has switched itself off."""
@@ -52,22 +92,22 @@ class Machine:
         """Choose Power off in the main menu; the focus starts on the harmless answer, and moves when it is drawn."""
         terminal = self.terminal
         for _ in range(_TRIES):
-            terminal.press("6")
+            terminal.press("0")
             terminal.wait_for("Switch the computer off?", timeout=POWER_OFF_TIMEOUT)
             terminal.look(_DRAWN)
             terminal.press(RIGHT)
             terminal.look(_DRAWN)
             terminal.press(ENTER)
             terminal.look(_DRAWN)
-            if "Switch the computer off" in terminal.text or "1-6 or Enter choose" not in terminal.text:
+            if "Switch the computer off" in terminal.text or "Number or Enter choose" not in terminal.text:
                 break
         self.wait_for_power_off()
 
     def stop(self) -> None:
         """End the machine whatever it does, as pulling the plug would."""
-        self._line.close(force=True)
+        self._process.close(force=True)
 
-    def _monitor(self, command: str, **arguments: str) -> None:
+    def _monitor(self, command: str, **arguments: object) -> None:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(30)
             connection.connect(str(self._folder / "monitor"))
@@ -89,26 +129,53 @@ def started(
     *,
     firmware: str,
     stick: Path | None = None,
+    disc: Path | None = None,
     disk: Path | None = None,
     usb_disk: Path | None = None,
     bus: str = "sata",
     serial_number: str = "RESCUE-TEST",
+    memory: int | None = None,
+    slow_line: SlowLine | None = None,
+    network: Mapping[int, int] | None = None,
+    more: Sequence[str] = (),
+    within: Sequence[str] = (),
 ) -> Iterator[Machine]:
-    """A machine that is stopped at the end of the block; its log and pictures go to the folder."""
+    """A machine that is stopped at the end of the block; its log and pictures go to the folder.
+
+    `network` gives it a card, with ports of this computer that lead to its own; `more` are options of run-in-qemu,
+    and `within` a command that runs the rest of its line, as `ip netns exec NAME` does.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     argv = [f"--firmware={firmware}", f"--bus={bus}", f"--serial-number={serial_number}", "--model=Rescue Test Disk"]
-    argv += [f"--monitor={folder / 'monitor'}"]
+    # With more, a kernel that changes its own code on one processor while another runs it dies now and then under
+    # QEMU's emulation ("Oops: int3"); and two machines at once have no more than that each.
+    argv += [f"--monitor={folder / 'monitor'}", "--processors=1"]
     if stick:
         argv.append(f"--stick={stick}")
+    if disc:
+        argv.append(f"--disc={disc}")
     if disk:
         argv.append(f"--disk={disk}")
     if usb_disk:
         argv.append(f"--usb-disk={usb_disk}")
-    line: pexpect.spawn[bytes] = pexpect.spawn(str(RUN_IN_QEMU), argv, timeout=30)
+    if memory:
+        argv.append(f"--memory={memory}")
+    if slow_line:
+        argv.append(f"--line={slow_line.path}")
+    if network is not None:
+        argv += ["--network", *(f"--forward={here}:{there}" for here, there in network.items())]
+    argv += more
+    command = [*within, str(RUN_IN_QEMU), *argv]
+    process: pexpect.spawn[bytes] = pexpect.spawn(command[0], command[1:], timeout=30)
     # Keys go out as they are pressed; pexpect's own pause before each would only add to it.
-    line.delaybeforesend = None
-    machine = Machine(line, folder)
+    process.delaybeforesend = None
+    machine = Machine(process, slow_line or process, folder)
     try:
-        yield machine
+        if slow_line:
+            with slow_line.passing():
+                slow_line.plug()
+                yield machine
+        else:
+            yield machine
     finally:
         machine.stop()

@@ -9,6 +9,8 @@ from typing import TypeVar
 import pexpect
 import pyte
 
+from .line import Line
+
 COLUMNS, ROWS = 80, 24
 
 # How long one look at the line lasts, in seconds.
@@ -18,6 +20,7 @@ ENTER = "\r"
 ESCAPE = "\x1b"
 UP, DOWN, RIGHT, LEFT = "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D"
 TAB = "\t"
+CTRL_L = "\x0c"
 F1, F2 = "\x1bOP", "\x1bOQ"
 
 
@@ -43,7 +46,7 @@ class _AnsweringScreen(pyte.Screen):
 class SerialTerminal:
     """The serial line of a started machine."""
 
-    def __init__(self, line: "pexpect.spawn[bytes]", log: Path) -> None:
+    def __init__(self, line: Line, log: Path) -> None:
         self._line = line
         self._log = log
         self._screen = _AnsweringScreen(self._line.send)

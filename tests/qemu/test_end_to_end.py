@@ -31,8 +31,8 @@ class Case:
 CASES = [Case(firmware="bios", bus="sata"), Case(firmware="uefi", bus="nvme")]
 
 
-def restore_through_the_menu(machine: Machine) -> None:
-    """From the main menu to a restored disk and a machine that is off."""
+def start_a_restore(machine: Machine) -> None:
+    """From the main menu to a job that runs, or has ended already."""
     terminal = machine.terminal
     terminal.wait_for("Restore an image", timeout=BOOT)
     # The stick's own library was found without a question.
@@ -41,6 +41,8 @@ def restore_through_the_menu(machine: Machine) -> None:
     terminal.press("1")
     terminal.wait_for("choose an image", timeout=STEP)
     terminal.wait_for(LABEL, timeout=STEP)
+    terminal.press(ENTER)
+    terminal.wait_for("What shall be restored?", timeout=STEP)
     terminal.press(ENTER)
     terminal.wait_for("choose the disk to write to", timeout=STEP)
     # The machine has one more disk, the stick; that one is shown but cannot be chosen.
@@ -54,6 +56,12 @@ def restore_through_the_menu(machine: Machine) -> None:
     terminal.look(2.0)
     terminal.press(ENTER)
     terminal.wait_for("A job is running", "A job has ended", timeout=STEP)
+
+
+def restore_through_the_menu(machine: Machine) -> None:
+    """From the main menu to a restored disk and a machine that is off."""
+    terminal = machine.terminal
+    start_a_restore(machine)
     terminal.wait_for("A job has ended", timeout=RESTORE)
     terminal.wait_for("DONE", timeout=STEP)
     machine.screenshot("result")

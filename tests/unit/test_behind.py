@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imaging import behind, writer
+from imaging import behind
 from imaging.behind import WriteBehind
 from imaging.chunk import chunk_id, compress, decompress
 from imaging.pipeline import run_all
@@ -85,7 +85,7 @@ def test_on_another_disk_ever_fewer_chunks_are_compared_until_one_holds_the_righ
     assert all(probing.worth_it() for _ in range(10))
 
 
-def test_only_holes_that_were_there_from_the_start_are_known(tmp_path: Path) -> None:
+def test_a_hole_stays_known_for_what_was_not_written_in_it(tmp_path: Path) -> None:
     path = tmp_path / "disk.img"
     with path.open("wb") as file:
         file.write(b"data" * 1024)
@@ -98,21 +98,6 @@ def test_only_holes_that_were_there_from_the_start_are_known(tmp_path: Path) -> 
         buffer = bytearray(4096)
         target.read(memoryview(buffer), 512 << 10)
         assert buffer == bytes(4096)
-
-
-def test_a_file_in_more_pieces_than_are_counted_has_no_holes_beyond(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writer, "_MOST_PIECES", 2)
-    path = tmp_path / "disk.img"
-    with path.open("wb") as file:
-        for at in range(0, 1 << 20, 128 << 10):
-            file.seek(at)
-            file.write(b"x")
-        file.truncate(1 << 20)
-    with opened(str(path), regular_file=True) as target:
-        assert target.is_hole(64 << 10, 128 << 10)
-        assert not target.is_hole(700 << 10, 760 << 10)
 
 
 def test_every_item_is_announced_before_its_turn_but_the_first() -> None:

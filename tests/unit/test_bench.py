@@ -75,7 +75,7 @@ def test_a_job_is_cut_into_what_moves_data_and_what_does_not() -> None:
         {"event": "progress", "time": 14.0},
         {"event": "log", "time": 15.0},
         {"event": "progress", "time": 20.0},
-        {"event": "step", "time": 21.0, "name": "Finishing"},
+        {"event": "step", "time": 21.0, "name": "Finishing the image"},
         {"event": "finished", "time": 21.25},
     ]
     found = [(part.name, part.seconds, part.moving) for part in phases(events, began=10.0, ended=21.5)]
@@ -86,6 +86,6 @@ def test_a_job_is_cut_into_what_moves_data_and_what_does_not() -> None:
         ("Capturing: before the first chunk", 0.5, False),
         ("Capturing", 6.0, True),
         ("Capturing: after the last chunk", 1.0, False),
-        ("Finishing", 0.25, False),
+        ("Finishing the image", 0.25, False),
         ("ending", 0.25, False),
     ]

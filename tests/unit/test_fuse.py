@@ -6,9 +6,11 @@ import stat
 import struct
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imaging import virtual
 from imaging.errors import BadImageError
 from imaging.fuse import Folder, Op
 
@@ -129,3 +131,20 @@ def test_no_message_makes_it_fail_otherwise(opcode: int, node: int, body: bytes)
         return
     error, _ = ask(opcode, node, body)
     assert error == 0 or os.strerror(-error)
+
+
+@pytest.mark.parametrize("code", [errno.ENODEV, errno.ECONNABORTED])
+def test_a_server_ends_when_its_file_system_is_gone(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    device, far_end = os.pipe()
+    stop, other_stop = os.pipe()
+
+    def gone(*_: int) -> bytes:
+        raise OSError(code, os.strerror(code))
+
+    try:
+        os.write(far_end, b"x")
+        monkeypatch.setattr(os, "read", gone)
+        virtual._serve(device, stop, Folder({}))
+    finally:
+        for fd in (device, far_end, stop, other_stop):
+            os.close(fd)

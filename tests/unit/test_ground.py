@@ -66,7 +66,7 @@ def test_the_top_level_holds_only_what_belongs_there() -> None:
 
 
 def test_the_tree_names_no_registry() -> None:
-    words = [host + domain for host in ("deb.", "security.", "ftp.", "snapshot.") for domain in ("debian" + ".org",)]
+    words = [host + "debian" + ".org" for host in ("deb.", "security.", "ftp.", "snapshot.", "www.")]
     words += ["pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org"]
     for path in tracked():
         if path.is_file():

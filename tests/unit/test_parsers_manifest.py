@@ -120,6 +120,11 @@ def test_a_manifest_nested_too_deeply_is_refused(data: bytes) -> None:
     _refused(data)
 
 
+def test_a_manifest_without_an_image_is_refused_though_its_digest_is_right() -> None:
+    digest = blake3(msgspec.json.encode(None)).hexdigest()
+    assert _refused(msgspec.json.encode({"format": 1, "digest": digest})).code == "bad-manifest"
+
+
 def test_a_number_too_large_for_any_disk_is_refused() -> None:
     _refused(b'{"format":1,"digest":"","image":{"id":' + b"9" * 40 + b"}}")
 

@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 
@@ -14,6 +14,7 @@ from imaging.extents import Extents
 from imaging.index import DigestTable, blank
 from imaging.manifest import ImagedDisk
 from imaging.reader import DiskReader
+from imaging.stores import Listed
 
 CHUNK = 1 << 16
 SIZE = 20 * CHUNK + 777
@@ -36,11 +37,18 @@ class MemoryStore:
             raise BadImageError(f"chunk {chunk.hex()} is missing from the library", code="missing-chunk")
         return self.frames[chunk]
 
+    def name(self, chunk: bytes) -> bytes:
+        return chunk
+
     def has(self, chunk: bytes) -> bool:
         return chunk in self.frames
 
     def announce(self, chunk: bytes) -> None:
         """Nothing to do."""
+
+    @property
+    def lead(self) -> int:
+        return 0
 
     def put(self, chunk: bytes, frame: bytes) -> None:
         self.frames[chunk] = frame
@@ -55,8 +63,31 @@ class MemoryStore:
     def named_since(self, when: float) -> Sequence[bytes]:  # noqa: ARG002
         return ()
 
+    def remove_all(self, chunks: Iterable[bytes]) -> Iterator[int]:
+        return map(self.remove, chunks)
+
+    def set_aside(self, chunk: bytes) -> bool:  # noqa: ARG002
+        return False
+
     def drop_unless_whole(self, chunk: bytes) -> bool:  # noqa: ARG002
         return False
+
+    def listed(self, first: int, end: int) -> Iterator[Listed]:
+        for name, frame in self.frames.items():
+            if first <= int.from_bytes(name[:2], "big") < end:
+                yield Listed(id=name, size=len(frame), stored=0.0)
+
+    def stamp(self, name: bytes) -> tuple[int, bytes] | None:
+        return self.room_of(name), b""
+
+    def strays(self) -> Iterator[tuple[str, int]]:
+        return iter(())
+
+    def room_of(self, chunk: bytes) -> int:
+        return len(self.frames.get(chunk, b""))
+
+    def remove(self, chunk: bytes) -> int:
+        return len(self.frames.pop(chunk, b""))
 
 
 class World:

@@ -1,0 +1,1 @@
+"""The catalogues of translations: what is to be translated, and whether it is."""

@@ -1,0 +1,137 @@
+"""A medium that the live system mounted read-only is made writable for a job, and never taken from another one."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from imaging import access, care, media, sharemounts, shares
+from imaging.disk import Mount
+from imaging.errors import IoError, RefusedError
+from imaging.planner import plan_verify
+from imaging.run import Completed
+from tests.disks import MIB, blank, looped, run
+from tests.faults.killing import finish, frozen, start
+from tests.faults.world import Sample, mounted, verify_here
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def medium(tmp_path: Path, captured: Sample, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sample]:
+    """A library on a medium as the live system mounts it."""
+    monkeypatch.setattr(media, "ROOT", tmp_path / "media")
+    monkeypatch.setenv("RESCUE_LIVE", "1")
+    with looped(blank(tmp_path / "medium.img", 80 * MIB)) as loop:
+        run("mkfs.ext4", "-q", loop)
+        with mounted(loop, tmp_path / "made") as where:
+            captured.copy(where / "library")
+        with mounted(loop, tmp_path / "media" / "x", "-o", "ro,noload") as where:
+            yield Sample(where / "library", captured.image_id, captured.disk)
+
+
+def _is_writable(sample: Sample) -> bool:
+    return not os.statvfs(sample.library).f_flag & os.ST_RDONLY
+
+
+def test_a_name_can_be_given_to_an_image_on_a_medium_that_was_mounted_read_only(medium: Sample) -> None:
+    assert not _is_writable(medium)
+    care.rename(medium.library, medium.image_id, "another")
+    assert _is_writable(medium)
+    assert medium.image.label == "another"
+    access.make_writable(medium.library)
+
+
+def test_a_medium_is_not_taken_from_a_job_that_reads_from_it(medium: Sample) -> None:
+    job = start(plan_verify(medium.library, medium.image))
+    with frozen(job):
+        with pytest.raises(RefusedError, match="a job reads from it: Verify"):
+            care.rename(medium.library, medium.image_id, "another")
+        assert not _is_writable(medium)
+    done = finish(job).finished
+    assert done is not None
+    assert done.status == 0
+    care.rename(medium.library, medium.image_id, "another")
+
+
+def test_a_medium_is_left_writable_for_another_job_that_has_come_to_it(medium: Sample) -> None:
+    target = medium.library.parent / "rescue-files"
+    with access.writable(target):
+        assert _is_writable(medium)
+    assert not _is_writable(medium)
+    with ExitStack() as stack:
+        stack.enter_context(access.writable(target))
+        job = start(plan_verify(medium.library, medium.image))
+        with frozen(job):
+            stack.close()
+            assert _is_writable(medium)
+        finish(job)
+
+
+def test_a_share_is_not_taken_from_a_job_that_reads_from_it(
+    medium: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharemounts, "ROOT", tmp_path / "media")
+    where, called = tmp_path / "media" / "x", []
+    found = Mount(source="//nas/images", where=str(where), read_only=True)
+    monkeypatch.setattr(sharemounts, "read_mounts", lambda: [("0:55", found)])
+
+    def tool(argv: list[str | Path], **_: object) -> Completed:
+        called.append(str(argv[0]))
+        return Completed(status=0, stdout="", stderr="")
+
+    monkeypatch.setattr(sharemounts, "run", tool)
+    link = tmp_path / "link"
+    link.symlink_to(medium.library)
+    job = start(plan_verify(link, medium.image))
+    with frozen(job):
+        access.connect(shares.parse("//nas/images"), writable=True)
+        assert called == ["mount.cifs"]
+        with pytest.raises(RefusedError, match="a job reads from it: Verify"):
+            care.rename(medium.library, medium.image_id, "another")
+    finish(job)
+    access.connect(shares.parse("//nas/images"), writable=True)
+    assert called == ["mount.cifs", "mount.cifs", "umount"]
+
+
+def test_a_verification_does_not_have_another_medium_than_the_sticks_own_written_to(
+    medium: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert verify_here(medium, tmp_path / "job").status == 0
+    assert not _is_writable(medium)
+    monkeypatch.setattr(media, "IMAGES", medium.library.parent)
+    assert verify_here(medium, tmp_path / "again").status == 0
+    assert _is_writable(medium)
+
+
+@contextmanager
+def write_protected(loop: str) -> Iterator[None]:
+    """A loop device that cannot be written to; the kernel keeps that for whatever uses the device next."""
+    run("blockdev", "--setro", loop)
+    try:
+        yield
+    finally:
+        run("blockdev", "--setrw", loop)
+
+
+def test_a_medium_that_cannot_be_written_to_is_there_as_before(
+    tmp_path: Path, captured: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media, "ROOT", tmp_path / "media")
+    monkeypatch.setenv("RESCUE_LIVE", "1")
+    with looped(blank(tmp_path / "medium.img", 80 * MIB)) as loop:
+        run("mkfs.ext4", "-q", loop)
+        with mounted(loop, tmp_path / "made") as where:
+            captured.copy(where / "library")
+            run("sync")
+            torn = tmp_path / "torn.img"  # with a journal that waits to be replayed
+            shutil.copyfile(tmp_path / "medium.img", torn)
+    place = tmp_path / "media" / "x"
+    with looped(torn) as loop, write_protected(loop), mounted(loop, place, "-o", "ro,noload") as where:
+        sample = Sample(where / "library", captured.image_id, captured.disk)
+        with pytest.raises(IoError):
+            care.rename(sample.library, sample.image_id, "another")
+        assert sample.image.label == captured.image.label

@@ -1,0 +1,268 @@
+"""Which computer, which image and which disks an order means, and that what could be two is refused."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imaging import matching, orders
+from imaging.disk import Disk, DiskId, Mount, Role
+from imaging.errors import RefusedError, RescueError
+from imaging.manifest import Image, Machine
+from imaging.matching import Found, Named
+from imaging.orders import DiskMatch, Match
+from imaging.plan import CapturePlan, RestorePlan, VerifyPlan
+from tests.unit.builders import GIB, a_disk, an_image, an_imaged_disk
+
+HERE = Machine(vendor="Dell Inc.", model="OptiPlex 7050", serial="ABC1234", firmware="uefi")
+
+
+def disk(name: str, serial: str = "", **changes: Any) -> Disk:
+    identity = DiskId(
+        size=changes.pop("size", 2 * GIB), model="SomeDisk 1000", serial=serial, wwn=changes.pop("wwn", "")
+    )
+    return a_disk(path=f"/dev/{name}", id=identity, **changes)
+
+
+STICK = disk("sdz", "STICK", transport="usb", roles=(Role.BOOT_MEDIUM, Role.LIBRARY))
+
+
+@dataclass(frozen=True)
+class Bad:
+    id: str
+
+
+def found(*disks: Disk, images: tuple[Image, ...] | None = None, damaged: tuple[Bad, ...] = ()) -> Found:
+    return Found(
+        machine=HERE,
+        disks=(*disks, STICK),
+        library=Path("/library"),
+        files={},
+        images=(an_image(),) if images is None else images,
+        damaged=damaged,
+    )
+
+
+def refused(match: DiskMatch, *disks: Disk) -> RefusedError:
+    with pytest.raises(RefusedError) as error:
+        matching.find_disk(match, found(*disks))
+    return error.value
+
+
+@pytest.mark.parametrize(
+    ("match", "ours"),
+    [
+        (Match(), True),
+        (Match(vendor="dell*", product="OptiPlex ????"), True),
+        (Match(product=("Latitude", "OptiPlex 7050")), True),
+        (Match(serial="abc1234"), True),
+        (Match(serial="ABC12345"), False),
+        (Match(vendor="Dell*", serial="OTHER"), False),
+        (Match(product="OptiPlex [67]050"), False),
+    ],
+)
+def test_an_order_is_for_the_computers_that_it_names(match: Match, ours: bool) -> None:
+    assert matching.is_for(match, HERE) is ours
+
+
+def test_a_computer_that_says_nothing_of_itself_is_meant_by_no_name() -> None:
+    assert not matching.is_for(Match(serial="*"), Machine())
+    assert matching.is_for(Match(), Machine())
+
+
+def test_of_several_orders_for_one_computer_none_is_chosen() -> None:
+    order = orders.parse(b'version = 1\n[verify]\nimage = "newest"\n', "a")
+    other = orders.parse(b'version = 1\n[match]\nserial = "X"\n[verify]\nimage = "newest"\n', "b")
+    named = [Named(name="a.toml", digest="1", order=order), Named(name="b.toml", digest="2", order=other)]
+    assert matching.choose(named, HERE) is named[0]
+    assert matching.choose(named[1:], HERE) is None
+    with pytest.raises(RefusedError, match=r"a\.toml, c\.toml") as error:
+        matching.choose([*named, Named(name="c.toml", digest="3", order=order)], HERE)
+    assert error.value.code == "ambiguous-order"
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        DiskMatch(serial="b"),
+        DiskMatch(serial=("X", "B")),
+        DiskMatch(wwn="5002538E40A1B2C3"),
+        DiskMatch(wwn="naa.5002538e40a1b2c3"),
+        DiskMatch(size="3 GiB"),
+        DiskMatch(min_size="3 GB"),
+        DiskMatch(model="somedisk*", min_size=3 * GIB),
+    ],
+)
+def test_a_disk_is_found_by_what_is_known_of_it(match: DiskMatch) -> None:
+    b = disk("sdb", "B", size=3 * GIB, wwn="0x5002538e40a1b2c3")
+    assert matching.find_disk(match, found(disk("sda", "A"), b)) is b
+
+
+def test_two_equal_disks_are_refused_and_both_are_named() -> None:
+    for match in (DiskMatch(size="2 GiB"), DiskMatch(model="SomeDisk 1000"), DiskMatch(only_internal=True)):
+        error = refused(match, disk("sda", "A"), disk("sdb", "B"))
+        assert error.code == "ambiguous-disk"
+        assert "sda (SomeDisk 1000; A; 2.1 GB), sdb (SomeDisk 1000; B; 2.1 GB)" in error.message
+
+
+def test_two_disks_that_bear_one_serial_number_are_refused() -> None:
+    assert refused(DiskMatch(serial="0123456789"), disk("sda", "0123456789"), disk("sdb", "0123456789")).code == (
+        "ambiguous-disk"
+    )
+
+
+def test_a_disk_that_is_not_there_is_refused() -> None:
+    assert refused(DiskMatch(serial="C"), disk("sda", "A")).code == "no-such-disk"
+    assert refused(DiskMatch(only_internal=True)).message == "no internal disk was found"
+
+
+def test_the_only_internal_disk_is_none_behind_usb_and_no_removable_one() -> None:
+    inner = disk("nvme0n1", "A", transport="nvme")
+    others = (
+        disk("sdb", "B", transport="usb"),
+        disk("sdc", "C", removable=True),
+        disk("mmcblk0boot0", transport="mmc"),
+    )
+    assert matching.find_disk(DiskMatch(only_internal=True), found(inner, *others)) is inner
+
+
+def test_another_key_beside_the_only_internal_disk_has_to_hold_and_chooses_none_of_two() -> None:
+    match = DiskMatch(only_internal=True, serial="A")
+    assert matching.find_disk(match, found(disk("sda", "A"))).name == "sda"
+    assert refused(match, disk("sda", "B")).code == "no-such-disk"
+    assert refused(match, disk("sda", "A"), disk("sdb", "B")).code == "ambiguous-disk"
+
+
+@pytest.mark.parametrize("roles", [(Role.BOOT_MEDIUM,), (Role.BOOT_MEDIUM, Role.LIBRARY), (Role.SYSTEM,)])
+def test_the_disk_that_runs_this_system_is_one_of_two_that_an_order_could_mean(roles: tuple[Role, ...]) -> None:
+    own = disk("sda", "A", roles=roles, kept=0 if Role.SYSTEM in roles else 4)
+    for match in (DiskMatch(only_internal=True), DiskMatch(size="2 GiB"), DiskMatch(model="SomeDisk*")):
+        assert refused(match, own, disk("sdb", "B")).code == "ambiguous-disk"
+        # Alone it is found, and left to the planner, which has its own words.
+        assert matching.find_disk(match, replace(found(own), disks=(own,))) is own
+
+
+RESTORE = orders.parse(b'version = 1\n[restore]\nimage = "newest"\n[[restore.disk]]\nserial = "A"\n', "x")
+
+
+def test_the_plan_of_a_restore_holds_the_disk_that_was_found() -> None:
+    target = disk("sda", "A")
+    plan = matching.plan_order(RESTORE, found(target, disk("sdb", "B")))
+    assert isinstance(plan, RestorePlan)
+    assert (plan.image, plan.targets[0].target, plan.read_back) == (an_image().id, target, True)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_protected_disk_that_is_named_is_refused_as_such(role: Role) -> None:
+    with pytest.raises(RefusedError) as error:
+        matching.plan_order(RESTORE, found(disk("sda", "A", roles=(role,))))
+    assert error.value.code == "protected-disk"
+
+
+def test_a_disk_in_use_and_one_that_is_too_small_are_refused() -> None:
+    used = disk("sda", "A", mounts=(Mount(source="/dev/sda1", where="/srv"),))
+    for target, code in ((used, "in-use"), (disk("sda", "A", size=1 << 20), "target-too-small")):
+        with pytest.raises(RefusedError) as error:
+            matching.plan_order(RESTORE, found(target))
+        assert error.value.code == code
+
+
+def plan_of(text: str, here: Found) -> object:
+    return matching.plan_order(orders.parse(text.encode(), "x"), here)
+
+
+def test_an_image_of_two_disks_needs_to_be_told_which_goes_where() -> None:
+    image = an_image(disks=(an_imaged_disk(), an_imaged_disk(name="sdb")))
+    here = found(disk("sda", "A"), disk("sdb", "B"), images=(image,))
+    head = 'version = 1\n[restore]\nimage = "newest"\n'
+    parts = '[[restore.disk]]\nsource = "{}"\nserial = "{}"\n'
+    plan = plan_of(head + parts.format("sda", "B") + parts.format("sdb", "A"), here)
+    assert isinstance(plan, RestorePlan)
+    assert [(t.source.name, t.target.name) for t in plan.targets] == [("sda", "sdb"), ("sdb", "sda")]
+    for order, code in (
+        (head + '[[restore.disk]]\nserial = "A"\n', "bad-order"),
+        (head + parts.format("sda", "A") + parts.format("sda", "B"), "bad-order"),
+        (head + parts.format("sda", "A") + parts.format("sdb", "A"), "same-disk-twice"),
+        (head + parts.format("sdc", "A"), "no-such-disk"),
+    ):
+        with pytest.raises(RescueError) as error:
+            plan_of(order, here)
+        assert error.value.code == code
+
+
+def test_captures_and_verifications_are_planned() -> None:
+    capture = plan_of(
+        'version = 1\n[capture]\nlabel = "L"\nlevel = "fast"\n[[capture.disk]]\nserial = "A"\n', found(disk("sda", "A"))
+    )
+    assert isinstance(capture, CapturePlan)
+    assert (capture.label, capture.level, capture.disks[0].name) == ("L", 1, "sda")
+    verify = plan_of('version = 1\n[verify]\nlabel = "PC"\ncheck = true\n', found())
+    assert isinstance(verify, VerifyPlan)
+    assert (verify.image, verify.check) == (an_image().id, True)
+
+
+OLD = an_image(id="20250101-000000-aaaa", created="2025-01-01T00:00:00Z", label="PC", machine=HERE)
+NEW = an_image(id="20260101-000000-bbbb", created="2026-01-01T00:00:00Z", label="PC")
+OTHER = an_image(id="20250601-000000-cccc", created="2025-06-01T00:00:00Z", label="Lab")
+
+
+def image_of(keys: str, images: tuple[Image, ...] = (NEW, OTHER, OLD), damaged: tuple[Bad, ...] = ()) -> str:
+    order = orders.parse(f"version = 1\n[verify]\n{keys}\n".encode(), "x")
+    assert isinstance(order.work, orders.Verify)
+    return matching.find_image(order.work, found(images=images, damaged=damaged)).id
+
+
+@pytest.mark.parametrize(
+    ("keys", "image"),
+    [
+        ('image = "newest"', NEW.id),
+        ('image = "newest"\nlabel = "PC"', NEW.id),
+        ('image = "newest"\nlabel = "PC"\nthis_computer = true', OLD.id),
+        ('label = "Lab"', OTHER.id),
+        (f'image = "{OLD.id}"', OLD.id),
+    ],
+)
+def test_an_image_is_found_by_id_label_age_and_computer(keys: str, image: str) -> None:
+    assert image_of(keys) == image
+
+
+@pytest.mark.parametrize(
+    ("keys", "code"),
+    [
+        ('label = "PC"', "ambiguous-image"),
+        ('label = "pc"', "no-such-image"),
+        ('image = "nothing"', "no-such-image"),
+        (f'image = "{OLD.id}"\nlabel = "Lab"', "no-such-image"),
+        (f'image = "{NEW.id}"\nthis_computer = true', "no-such-image"),
+    ],
+)
+def test_an_image_that_is_not_there_or_could_be_two_is_refused(keys: str, code: str) -> None:
+    with pytest.raises(RefusedError) as error:
+        image_of(keys)
+    assert error.value.code == code
+
+
+def test_a_damaged_image_that_may_be_the_newest_is_not_passed_over() -> None:
+    with pytest.raises(RefusedError, match="may be the newest"):
+        image_of('image = "newest"', damaged=(Bad("20270101-000000-dddd"),))
+    assert image_of('image = "newest"', damaged=(Bad("20240101-000000-dddd"),)) == NEW.id
+    assert image_of(f'image = "{NEW.id}"', damaged=(Bad("20270101-000000-dddd"),)) == NEW.id
+
+
+def test_an_image_with_unreadable_parts_is_restored_only_where_its_id_is_given() -> None:
+    torn = an_image(disks=(an_imaged_disk(unreadable=((0, 512),)),))
+    with pytest.raises(RefusedError, match="is damaged"):
+        image_of('image = "newest"', (torn,))
+    assert image_of(f'image = "{torn.id}"', (torn,)) == torn.id
+
+
+def test_two_images_of_one_second_are_no_newest() -> None:
+    with pytest.raises(RefusedError, match="none is the newest"):
+        image_of('image = "newest"', (NEW, an_image(id="20260101-000000-eeee", created=NEW.created)))
+
+
+def test_a_file_that_an_order_names_is_no_device() -> None:
+    with pytest.raises(RescueError) as error:
+        matching.refuse_unless_file("/dev/sda", disk("sda"))
+    assert error.value.code == "bad-order"

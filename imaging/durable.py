@@ -3,12 +3,12 @@
 import ctypes
 import errno
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from imaging.errors import IoError
+from imaging.temporary import temporary
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -46,30 +46,30 @@ def reading(what: Path | str) -> Iterator[None]:
 
 def write_file(path: Path, data: bytes | bytearray) -> None:
     """Write a small file whole or not at all, and its folder's entry, down to the medium; raises IoError."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    new = temporary(path)
     with written(path):
         try:
-            fd = create(temporary)
+            fd = create(new)
             try:
                 write_all(fd, data)
                 os.fsync(fd)
             finally:
                 os.close(fd)
-            _rename(temporary, path)
+            _rename(new, path)
             sync_folder(path.parent)
         except OSError:
             with suppress(PermissionError):
-                temporary.unlink(missing_ok=True)
+                new.unlink(missing_ok=True)
             raise
 
 
-def _rename(temporary: Path, path: Path) -> None:
+def _rename(new: Path, path: Path) -> None:
     """Give a file its name; one more where none may be taken away, as in a folder to which files may only be added."""
     try:
-        temporary.replace(path)
+        new.replace(path)
     except PermissionError as error:
         try:
-            os.link(temporary, path)
+            os.link(new, path)
         except OSError:
             raise error from None
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from imaging import temporary
 from imaging.durable import reading, write_file, written
 from imaging.errors import BadImageError, IoError, RefusedError, RescueError
 from imaging.library import Library
@@ -60,6 +61,8 @@ class Mark:
     lately: bool = True
     """Whether somebody may be at work even in a library on a disk of this machine: in a container, or by way of a share
     that this machine offers."""
+    owner: str = ""
+    """What stands in the names of the temporary files of whoever left it: see imaging.temporary. Empty: not known."""
 
     @property
     def dead(self) -> bool:
@@ -121,12 +124,6 @@ def clear_ended(library: Library) -> None:
         take_away(library, ended)
 
 
-def boot_id() -> str:
-    """Where process ids mean the same: this start of the machine, and this container on it."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-
-
 def lives(pid: int) -> bool:
     """Whether a process is at work; one that was killed keeps its place until its parent has asked how it ended."""
     try:
@@ -163,11 +160,12 @@ def writers(library: Library, clock: SharedClock) -> Iterator[Mark]:
             life = Life.DEAD if silent else Life.UNKNOWN
             yield Mark(path=path, began=beat - BEAT - _SLACK, life=life)
             continue
-        elsewhere = boot != boot_id()
+        elsewhere = boot != temporary.boot_id()
         known = Life.ALIVE if lives(pid) else Life.DEAD
         life = known if not elsewhere else Life.DEAD if silent else Life.UNKNOWN
-        lately = lately or boot.split()[:1] == boot_id().split()[:1]
-        yield Mark(path=path, began=began, life=life, elsewhere=elsewhere, lately=lately)
+        lately = lately or boot.split()[:1] == temporary.boot_id().split()[:1]
+        owner = temporary.whose(boot, pid)
+        yield Mark(path=path, began=began, life=life, elsewhere=elsewhere, lately=lately, owner=owner)
 
 
 def is_ended(mark: Path) -> bool:
@@ -221,14 +219,14 @@ def deletions(library: Library, clock: SharedClock) -> Iterator[Mark]:
             life = Life.ALIVE if lives(int(pid)) else Life.DEAD
         else:
             silent = clock.now() - status.st_mtime > DEAD_AFTER
-            lately = touched_lately(status) or boot.startswith(boot_id().split()[0])
+            lately = touched_lately(status) or boot.startswith(temporary.boot_id().split()[0])
             life = Life.DEAD if silent or (alone and not lately) else Life.UNKNOWN
         yield Mark(path=path, began=status.st_mtime, life=life, elsewhere=boot != boot_name())
 
 
 def boot_name() -> str:
     """As `boot_id`, in letters that every file system takes."""
-    return _NOT_IN_NAMES.sub("-", boot_id())
+    return _NOT_IN_NAMES.sub("-", temporary.boot_id())
 
 
 def is_only_here(library: Library) -> bool:
@@ -280,7 +278,7 @@ def is_mine(path: Path) -> bool:
     """Whether this very process has left a mark."""
     try:
         mark: Any = json.loads(read_regular(path, _MOST_MARK))
-        return (mark["boot"], mark["pid"]) == (boot_id(), os.getpid())
+        return (mark["boot"], mark["pid"]) == (temporary.boot_id(), os.getpid())
     except (OSError, BadImageError, ValueError, KeyError, TypeError, RecursionError):
         return False
 

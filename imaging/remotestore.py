@@ -145,6 +145,9 @@ class RemoteStore:
         """The ids of the chunks that were stored since `when` (seconds since the epoch); raises IoError."""
         return [one.id for one in self.listed(0, FOLDERS) if one.stored >= when]
 
+    def remove_unfinished(self, owner: str) -> None:
+        """Nothing: an object is there whole or not at all."""
+
     def drop_unless_whole(self, chunk: bytes) -> bool:
         """Remove a chunk that does not hold what its name says; whether it was removed. Raises IoError."""
         if self._certainly_bad(chunk) is None:

@@ -61,6 +61,10 @@ class SealedStore:
         """The names of the chunks that were stored since `when` (seconds since the epoch); raises IoError."""
         return self._store.named_since(when)
 
+    def remove_unfinished(self, owner: str) -> None:
+        """Remove what a process that is dead was just storing. Raises IoError."""
+        self._store.remove_unfinished(owner)
+
     def drop_unless_whole(self, name: bytes) -> bool:
         """Remove what does not hold what its name says; whether it was removed. Raises IoError."""
         return self._store.drop_unless_whole(name)

@@ -3,7 +3,6 @@
 import mmap
 import os
 import re
-import secrets
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from imaging.behind import WriteBehind, announce, forget
 from imaging.chunk import ID_SIZE, MAX_CHUNK_SIZE, Buffer, is_whole
 from imaging.durable import create, reading, sync_all, write_all, written
 from imaging.errors import BadImageError, IoError
+from imaging.temporary import remove_remains, temporary
 
 _BEHIND = 8
 """Chunks that may be on their way to the medium at once, each an open file."""
@@ -80,6 +80,9 @@ class ChunkStore(Protocol):
 
     def named_since(self, when: float) -> Sequence[bytes]:
         """The names of the chunks that were stored since `when` (seconds since the epoch); raises IoError."""
+
+    def remove_unfinished(self, owner: str) -> None:
+        """Remove what a process that is dead was just storing; see imaging.temporary for its name. Raises IoError."""
 
     def drop_unless_whole(self, name: bytes) -> bool:
         """Remove a chunk that does not hold what its name says; whether it was removed. Raises IoError."""
@@ -210,15 +213,15 @@ class LocalStore:
     def put(self, chunk: bytes, frame: bytes) -> None:
         """Store a frame under a temporary name in the same folder, then rename it; raises IoError."""
         path = self.path(chunk)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        new = temporary(path)
         with written(path):
-            fd = self._create(temporary)
+            fd = self._create(new)
             try:
                 write_all(fd, frame)
-                temporary.replace(path)
+                new.replace(path)
             except OSError:
                 os.close(fd)
-                temporary.unlink(missing_ok=True)
+                new.unlink(missing_ok=True)
                 raise
             with self._noted():
                 self._behind.wrote(fd, 0, len(frame), lambda _: os.close(fd))
@@ -235,6 +238,13 @@ class LocalStore:
         except OSError as error:
             raise IoError(f"{self._root} cannot be read: {error.strerror}", code="read-failed") from error
         return [chunk for chunk in found if chunk]
+
+    def remove_unfinished(self, owner: str) -> None:
+        """Remove the temporary files of a process that is dead; one that cannot be removed stays. Raises IoError."""
+        with reading(self._root):
+            folders = self._folders(0, FOLDERS)
+        for folder in folders:
+            remove_remains(Path(folder), owner)
 
     def drop_unless_whole(self, chunk: bytes) -> bool:
         """Remove a chunk that does not hold what its name says; whether it was removed. Raises IoError.

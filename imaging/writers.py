@@ -16,7 +16,7 @@ import threading
 import time
 from types import TracebackType
 
-from imaging import presence, remote
+from imaging import presence, remote, temporary
 from imaging.durable import sync_folder, write_file, written
 from imaging.errors import RefusedError, RescueError
 from imaging.library import Library
@@ -53,7 +53,7 @@ class Writer:
         self._renewed = self._followed = since_boot()
         self._silence = 0.0
         self._renewing, self._ended = threading.Lock(), threading.Event()
-        self._mark = {"image": image_id, "began": time.time(), "boot": presence.boot_id(), "pid": os.getpid()}
+        self._mark = {"image": image_id, "began": time.time(), "boot": temporary.boot_id(), "pid": os.getpid()}
         write_file(self._path, json.dumps(self._mark).encode())
         try:
             self._share_first()
@@ -93,6 +93,11 @@ class Writer:
     def died_since(self) -> float | None:
         """Since when chunks may be broken because a writer has died for certain. None without one."""
         return min((other.began for other in self._others if other.dead), default=None)
+
+    @property
+    def dead_owners(self) -> frozenset[str]:
+        """Whose temporary files are nobody's any more: see imaging.temporary."""
+        return frozenset(other.owner for other in self._others if other.dead and other.owner)
 
     def beat(self) -> None:
         """Called often, and before the image is listed.
@@ -138,6 +143,9 @@ class Writer:
 
     def settle(self) -> None:
         """All that was stored since `died_since` is whole and on the medium: the marks of the dead can go."""
+        for owner in self.dead_owners:
+            for folder in (self._library.path, self._path.parent):
+                temporary.remove_remains(folder, owner)
         for other in self._others:
             if other.dead:
                 presence.take_away(self._library, other.path)

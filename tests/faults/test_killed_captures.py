@@ -16,6 +16,7 @@ from imaging.events import CaptureResult
 from imaging.jobs import JobState
 from imaging.library import Library
 from imaging.plan import CapturePlan
+from imaging.temporary import whose
 from tests.command import Outcome
 from tests.disks import MIB
 from tests.faults.killing import finish, kill, kill_after, moments, seconds_of, start, wait_for_step
@@ -112,6 +113,22 @@ def test_chunks_that_a_power_loss_left_broken_are_healed_by_the_next_capture(
     assert not half.exists()
     named = " ".join(warnings_of(tmp_path / "job"))
     assert all(path.stem in named for path in broken)
+
+
+def test_what_a_dead_capture_was_just_storing_is_removed_and_what_a_living_one_is_at_stays(
+    sample: Sample, tmp_path: Path
+) -> None:
+    mark = leave_mark(sample.library, began=time.time())
+    dead = json.loads(mark.read_text())
+    folder = sample.chunk(1).parent
+    names = {whose(dead["boot"], dead["pid"]): False, whose(dead["boot"], os.getppid()): True}
+    paths = {folder / f".{sample.chunk(1).name}.{owner}{'0' * 16}.tmp": stays for owner, stays in names.items()}
+    paths |= {mark.parent / f".x.json.{owner}{'0' * 16}.tmp": stays for owner, stays in names.items()}
+    for path in paths:
+        path.write_bytes(b"half")
+    assert capture_here(sample.disk, sample.library, tmp_path / "job").status == 0
+    assert {path: path.exists() for path in paths} == paths
+    assert not mark.exists()
 
 
 def test_broken_chunks_of_one_disk_do_not_outlive_the_capture_of_another(sample: Sample, tmp_path: Path) -> None:

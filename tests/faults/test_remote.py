@@ -35,6 +35,7 @@ from imaging import (
     presence,
     remote,
     structure,
+    temporary,
     trust,
     vouching,
 )
@@ -247,7 +248,7 @@ def test_one_image_is_not_stored_by_two_computers_at_once(
 ) -> None:
     writer = Writer(Library.open(away.library), away.image_id)
     elsewhere = Library.open(forget(away.library))
-    monkeypatch.setattr(presence, "boot_id", lambda: "another start")
+    monkeypatch.setattr(temporary, "boot_id", lambda: "another start")
     with pytest.raises(RefusedError, match="is just being stored"):
         Writer(elsewhere, away.image_id)
     assert [name for name in keys(bucket) if "/writers/" in name] == [f"office/images/writers/{away.image_id}.json"]

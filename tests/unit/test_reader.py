@@ -69,6 +69,9 @@ class MemoryStore:
     def set_aside(self, chunk: bytes) -> bool:  # noqa: ARG002
         return False
 
+    def remove_unfinished(self, owner: str) -> None:  # noqa: ARG002
+        raise AssertionError
+
     def drop_unless_whole(self, chunk: bytes) -> bool:  # noqa: ARG002
         return False
 

@@ -97,9 +97,11 @@ class RescueApp(Host):
             case "shell":
                 self.open_shell()
             case "restart":
-                self.ask_first(_("Restart the computer?"), _("restart"), self.backend.reboot)
+                words = _("The computer is about to restart.")
+                self.ask_first(_("Restart the computer?"), _("restart"), self.backend.reboot, words)
             case "power-off":
-                self.ask_first(_("Switch the computer off?"), _("power off"), self.backend.power_off)
+                words = _("The computer is switching off.")
+                self.ask_first(_("Switch the computer off?"), _("power off"), self.backend.power_off, words)
 
     def go_home(self) -> None:
         """Back to the main menu."""
@@ -126,12 +128,12 @@ class RescueApp(Host):
             return
         self.push_screen(ProgressScreen(job) if feed.finished is None else ResultScreen(feed))
 
-    def ask_first(self, question: str, verb: str, act: Callable[[], None]) -> None:
-        """Ask, with a warning where a job runs, and act on Yes."""
+    def ask_first(self, question: str, verb: str, act: Callable[[], None], words: str) -> None:
+        """Ask, with a warning where a job runs, and act on Yes; `words` say what happens then, for it takes a while."""
 
         def answered(agreed: bool | None) -> None:
-            if agreed:
-                self.attempt(act)
+            if agreed and self.attempt(act):
+                self.push_screen(Notice(words))
 
         self.push_screen(Question(question + self.warning(), yes=verb, no=_("go back")), answered)
 
@@ -144,12 +146,14 @@ class RescueApp(Host):
         lines = [f"{clean(told(job.title))}\n{left_behind(job.known_plan)}".rstrip() for job in live]
         return "\n\n".join(["", _("A JOB IS RUNNING and would be cut off:"), *lines]) if lines else ""
 
-    def attempt(self, act: Callable[[], None]) -> None:
-        """Do it; tell why where that is not possible."""
+    def attempt(self, act: Callable[[], None]) -> bool:
+        """Do it; tell why where that is not possible. Whether it was done."""
         try:
             act()
         except RescueError as error:
             self.push_screen(Notice(problem(error)))
+            return False
+        return True
 
     def open_shell(self) -> None:
         """A shell on this terminal. Updates are held back: painting while suspended would block for ever."""

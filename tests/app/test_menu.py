@@ -108,6 +108,7 @@ async def test_restart_asks_first_with_the_focus_on_no(sit_down: Sit) -> None:
         assert backend.calls == []
         await person.press("9", "right", "enter")
         assert backend.calls == ["reboot"]
+        assert "The computer is about to restart." in person.words
 
 
 async def test_power_off_warns_of_a_job_that_runs(sit_down: Sit) -> None:
@@ -119,6 +120,7 @@ async def test_power_off_warns_of_a_job_that_runs(sit_down: Sit) -> None:
         assert backend.calls == []
         await person.press("0", "y")
         assert backend.calls == ["power off"]
+        assert "The computer is switching off." in person.words
 
 
 async def test_no_warning_where_all_jobs_have_ended(sit_down: Sit) -> None:

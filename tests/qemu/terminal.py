@@ -93,6 +93,21 @@ class SerialTerminal:
             times.write(f"{self.seconds:7.1f} {found}\n")
         return found
 
+    def wait_for_cursor(self, words: str, *, timeout: float) -> None:
+        """Wait until the cursor rests on these words: the screen has been drawn, and they have the focus."""
+
+        def there() -> bool:
+            cursor = self._screen.cursor
+            return self._screen.display[cursor.y][cursor.x :].startswith(words)
+
+        def rests() -> bool:
+            if not there():
+                return False
+            self.look(2 * LOOK)
+            return there()
+
+        self.wait_until(rests, what=f"the cursor on {words!r}", timeout=timeout)
+
     def wait_until(self, condition: Callable[[], T], *, what: str, timeout: float) -> T:
         """Wait until the condition holds and return its value."""
         deadline = time.monotonic() + timeout

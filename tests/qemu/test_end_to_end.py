@@ -53,7 +53,7 @@ def start_a_restore(machine: Machine) -> None:
     terminal.type(DISK_SERIAL)
     terminal.wait_for("[ Restore ]", timeout=STEP)
     terminal.press(ENTER)
-    terminal.look(2.0)
+    terminal.wait_for_cursor("[ Restore ]", timeout=STEP)
     terminal.press(ENTER)
     terminal.wait_for("A job is running", "A job has ended", timeout=STEP)
 

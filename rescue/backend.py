@@ -33,6 +33,7 @@ from imaging.network import Network, Static
 from imaging.notes import Notes
 from imaging.opened import OpenVolume
 from imaging.orderboard import State
+from imaging.places import Remembered
 from imaging.plan import (
     CapturePlan,
     DeletePlan,
@@ -245,6 +246,18 @@ class Backend(Protocol):
 
     def host_key(self, address: Address) -> HostKey | None:
         """The key that a server of ssh shows; None where it was confirmed before. Takes seconds; raises IoError."""
+
+    def can_remember(self) -> bool:
+        """Whether this system was started from a recovery drive that can remember places."""
+
+    def remembered_places(self) -> Sequence[Remembered]:
+        """The places on the network that the drive remembers; raises IoError."""
+
+    def remember_place(self, place: Remembered) -> None:
+        """Have the drive remember a place. Raises RefusedError while a job reads from it, UsageError, IoError."""
+
+    def forget_place(self, place: Remembered) -> None:
+        """Have the drive forget a place; raises as `remember_place` does."""
 
     def trust(self, key: HostKey) -> None:
         """A person has confirmed a server's key; raises IoError."""

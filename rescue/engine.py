@@ -35,6 +35,7 @@ from imaging import (
     network,
     opened,
     partitions,
+    places,
     planner,
     remote,
     run,
@@ -68,6 +69,7 @@ from imaging.mounts import kind_at
 from imaging.network import Network, Static
 from imaging.opened import OpenVolume
 from imaging.orderboard import Board, State
+from imaging.places import Remembered
 from imaging.plan import (
     CapturePlan,
     DeletePlan,
@@ -220,6 +222,24 @@ class Engine:
     def host_key(self, address: Address) -> HostKey | None:
         """The key that a server of ssh shows; None where it was confirmed before. Takes seconds; raises IoError."""
         return sshshares.host_key(address)
+
+    def can_remember(self) -> bool:
+        """Whether this system was started from a recovery drive that can remember places."""
+        return media.on_live_system() and media.IMAGES.is_mount()
+
+    def remembered_places(self) -> Sequence[Remembered]:
+        """The places on the network that the drive remembers; raises IoError."""
+        return places.read(media.IMAGES) if self.can_remember() else ()
+
+    def remember_place(self, place: Remembered) -> None:
+        """Have the drive remember a place. Raises RefusedError while a job reads from it, UsageError, IoError."""
+        with access.writable(media.IMAGES):
+            places.remember(media.IMAGES, place)
+
+    def forget_place(self, place: Remembered) -> None:
+        """Have the drive forget a place; raises as `remember_place` does."""
+        with access.writable(media.IMAGES):
+            places.forget(media.IMAGES, place)
 
     def trust(self, key: HostKey) -> None:
         """A person has confirmed a server's key; raises IoError."""

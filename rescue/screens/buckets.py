@@ -10,11 +10,13 @@ from imaging.address import ObjectAddress
 from imaging.credentials import Keys, of_login, read_key_file
 from imaging.errors import RescueError, UsageError
 from imaging.objecterrors import UNKNOWN_ISSUER
+from imaging.places import Remembered
 from rescue.aside import aside
 from rescue.formats import clean
 from rescue.language import N_, _
 from rescue.screens.base import AskText, Notice, RescueScreen, problem
 from rescue.screens.fields import Field, Fields
+from rescue.screens.remembering import remember
 from rescue.telling import told
 
 ASK_FOR_BUCKET = N_(
@@ -133,10 +135,13 @@ def rate(words: str) -> int:
 class Reacher:
     """Reaches a bucket or web server for a screen, which shows what goes on in its `status`; `then` gets the folder."""
 
-    def __init__(self, screen: RescueScreen, then: Callable[[str, Path], None], *, writable: bool = False) -> None:
+    def __init__(
+        self, screen: RescueScreen, then: Callable[[str, Path], None], *, writable: bool = False, remember: bool = False
+    ) -> None:
         self.screen = screen
         self.then = then
         self.writable = writable
+        self.remember = remember
 
     def begin(self, words: str) -> None:
         """Reach what was typed; raises UsageError where that is no address."""
@@ -174,6 +179,8 @@ class Reacher:
                 else:
                     self.screen.app.push_screen(Notice(problem(error)))
                 return
+            if self.remember:
+                await remember(self.screen, Remembered(address=address.url))
             self.status("")
             self.then(address.url, where)
 

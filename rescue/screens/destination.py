@@ -11,13 +11,15 @@ from textual.binding import BindingType
 from textual.widgets import OptionList
 
 from imaging import remote, shares
-from imaging.address import is_address
+from imaging.address import is_address, parse
 from imaging.disk import Disk
 from imaging.errors import RescueError
+from imaging.places import Remembered
 from imaging.plan import MediaGrowPlan
 from rescue.drives import gain_words
 from rescue.formats import clean, format_place, format_size, joined
 from rescue.language import N_, _
+from rescue.screens import remembering
 from rescue.screens.backup import BackupPlanScreen
 from rescue.screens.base import RescueScreen, text
 from rescue.screens.buckets import ASK_FOR_BUCKET, Reacher
@@ -52,8 +54,12 @@ made, a network share or a bucket; or type a folder's path.
 
 The library may not stand on a disk that is being saved.
 
-  l       look again, after you have plugged in a medium""")
-    BINDINGS: ClassVar[list[BindingType]] = [("l,f5", "again")]
+An address that you have the recovery drive remember stands in this list
+from then on, on any computer that is started from the drive.
+
+  l       look again, after you have plugged in a medium
+  d       have the drive forget the address under the cursor""")
+    BINDINGS: ClassVar[list[BindingType]] = [("l,f5", "again"), ("d", "forget")]
     SHARE, BUCKET, TYPED, GROW = "share", "bucket", "type", "grow"
 
     def __init__(self, disks: tuple[Disk, ...], known: Known, only: Mapping[str, Sequence[int]]) -> None:
@@ -63,6 +69,7 @@ The library may not stand on a disk that is being saved.
         self.only = only
         self.connected: Path | None = None
         self.growth: MediaGrowPlan | None = None
+        self.remembered: tuple[Remembered, ...] = ()
 
     def body(self) -> ComposeResult:
         """The list."""
@@ -106,6 +113,8 @@ The library may not stand on a disk that is being saved.
 
         choices = [choice(path, _("an image library")) for path in places.libraries]
         choices += [choice(path, _("a new library is made in this folder")) for path in places.folders]
+        self.remembered = tuple(place for place in remembering.remembered(self) if not read_only(place.address))
+        choices += remembering.choices(self.remembered)
         choices.append(
             Choice(
                 key=self.SHARE,
@@ -135,9 +144,11 @@ The library may not stand on a disk that is being saved.
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """A place was chosen."""
         if event.option_id == self.SHARE:
-            self.open(AskWhere(_(ASK_FOR_SHARE)), self.use)
+            self.ask(_(ASK_FOR_SHARE))
         elif event.option_id == self.BUCKET:
-            self.open(AskWhere(_(ASK_FOR_BUCKET)), self.use)
+            self.ask(_(ASK_FOR_BUCKET))
+        elif place := remembering.chosen(event.option_id, self.remembered):
+            self.use(place.address, known=place)
         elif event.option_id == self.TYPED:
             self.open(AskWhere(_("In which folder shall the image be kept? Type its full path.")), self.use)
         elif event.option_id == self.GROW and self.growth is not None:
@@ -145,16 +156,34 @@ The library may not stand on a disk that is being saved.
         else:
             self.use(event.option_id)
 
-    def use(self, words: str | None) -> None:
-        """On to the plan, unless the planner refuses; a share is connected first."""
+    def ask(self, question: str) -> None:
+        """Ask for an address."""
+        dialogue = AskWhere(question, offer=self.backend.can_remember())
+        self.open(dialogue, lambda words: self.use(words, remember=dialogue.remembers))
+
+    def action_forget(self) -> None:
+        """d: an address is not remembered any more."""
+        if place := remembering.chosen(self.query_one(Choices).chosen, self.remembered):
+            remembering.forget(self, place, self.action_again)
+
+    def use(self, words: str | None, *, known: Remembered | None = None, remember: bool = False) -> None:
+        """On to the plan, unless the planner refuses; a share is connected first, as whoever is `known` there."""
         if not words:
             return
         with self.telling():
             if is_address(words):
-                Reacher(self, lambda _url, library: self.use(str(library)), writable=True).begin(words)
+                reacher = Reacher(self, lambda _url, library: self.use(str(library)), writable=True, remember=remember)
+                reacher.begin(words)
                 return
             if shares.is_address(words):
-                Connector(self, lambda _address, where: self.show_share(where), writable=True).begin(words)
+                connector = Connector(
+                    self,
+                    lambda _address, where: self.show_share(where),
+                    writable=True,
+                    known=known,
+                    remember=remember,
+                )
+                connector.begin(words)
                 return
             self.backend.plan_capture(self.disks, Path(words), "", only=self.only)
             if self.backend.is_locked(Path(words)):
@@ -166,3 +195,8 @@ The library may not stand on a disk that is being saved.
         """A share is there now."""
         self.connected = where
         self.action_again()
+
+
+def read_only(address: str) -> bool:
+    """Whether nothing can be stored at an address."""
+    return is_address(address) and parse(address).read_only

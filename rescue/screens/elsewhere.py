@@ -12,12 +12,14 @@ from imaging import shares
 from imaging.address import is_address
 from imaging.elsewhere import Attached
 from imaging.errors import RescueError
+from imaging.places import Remembered
 from imaging.shares import Address
 from rescue.contents import content_words
 from rescue.formats import clean, format_size, joined
 from rescue.language import N_, _
 from rescue.screens.base import Notice, RescueScreen, problem, text
 from rescue.screens.buckets import ASK_FOR_BUCKET, Reacher
+from rescue.screens.remembering import choices, chosen, forget, remembered
 from rescue.screens.shares import ASK_FOR_FOLDER, ASK_FOR_SHARE, AskWhere, Connector
 from rescue.telling import told
 from rescue.widgets.choices import Choice, Choices
@@ -36,12 +38,17 @@ a disk or on a share; its images then stand in the list with the others.
 
 A network share and a disk are only read: nothing is written to them.
 
-  l       look again, after you have plugged in a medium""")
-    BINDINGS: ClassVar[list[BindingType]] = [("l,f5", "again")]
+An address that you have the recovery drive remember stands at the top of
+this list from then on, on any computer that is started from the drive.
+
+  l       look again, after you have plugged in a medium
+  d       have the drive forget the address under the cursor""")
+    BINDINGS: ClassVar[list[BindingType]] = [("l,f5", "again"), ("d", "forget")]
 
     def __init__(self) -> None:
         super().__init__()
         self.places: dict[str, Attached] = {}
+        self.known: tuple[Remembered, ...] = ()
 
     def body(self) -> ComposeResult:
         """The list."""
@@ -72,6 +79,7 @@ A network share and a disk are only read: nothing is written to them.
     def show_places(self, places: Sequence[Attached]) -> None:
         """Fill the list."""
         self.places = {place.name: place for place in places}
+        self.known = remembered(self)
         typed = [
             Choice(key=SHARE, lines=(_("A network share .."), _("    Windows, a NAS, NFS or ssh: type its address"))),
             Choice(
@@ -80,7 +88,7 @@ A network share and a disk are only read: nothing is written to them.
             ),
             Choice(key=FOLDER, lines=(_("A folder .."), _("    type its path"))),
         ]
-        self.query_one(Choices).show([*typed, *(place_choice(place) for place in places)])
+        self.query_one(Choices).show([*choices(self.known), *typed, *(place_choice(place) for place in places)])
 
     def status(self, words: str) -> None:
         """Say what goes on."""
@@ -90,24 +98,36 @@ A network share and a disk are only read: nothing is written to them.
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Look there."""
         if event.option_id == SHARE:
-            self.open(AskWhere(_(ASK_FOR_SHARE)), self.use)
+            self.ask(_(ASK_FOR_SHARE))
         elif event.option_id == BUCKET:
-            self.open(AskWhere(_(ASK_FOR_BUCKET)), self.use)
+            self.ask(_(ASK_FOR_BUCKET))
         elif event.option_id == FOLDER:
             self.open(AskWhere(_(ASK_FOR_FOLDER)), self.use)
+        elif known := chosen(event.option_id, self.known):
+            self.use(known.address, known=known)
         elif place := self.places.get(event.option_id or ""):
             self.search(place.name, lambda: self.backend.look_on(place))
 
-    def use(self, words: str | None) -> None:
-        """A folder or a share was typed."""
+    def ask(self, question: str) -> None:
+        """Ask for an address."""
+        dialogue = AskWhere(question, offer=self.backend.can_remember())
+        self.open(dialogue, lambda words: self.use(words, remember=dialogue.remembers))
+
+    def action_forget(self) -> None:
+        """d: an address is not remembered any more."""
+        if known := chosen(self.query_one(Choices).chosen, self.known):
+            forget(self, known, self.action_again)
+
+    def use(self, words: str | None, *, known: Remembered | None = None, remember: bool = False) -> None:
+        """A folder or a share was typed, or one was chosen that is `known`."""
         if not words:
             return
         if is_address(words):
             with self.telling():
-                Reacher(self, self.reached).begin(words)
+                Reacher(self, self.reached, remember=remember).begin(words)
         elif shares.is_address(words):
             with self.telling():
-                Connector(self, self.connected).begin(words)
+                Connector(self, self.connected, known=known, remember=remember).begin(words)
         else:
             self.search(words, lambda: self.backend.look_in(Path(words)))
 

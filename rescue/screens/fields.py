@@ -56,6 +56,10 @@ class Fields(Dialogue[T]):
         field = self.query_one(f"#{id}", Input)
         return field.value if field.password else field.value.strip()
 
+    def more(self) -> ComposeResult:
+        """What stands below the fields."""
+        yield from ()
+
     def answers(self) -> ComposeResult:
         """The fields, what is wrong, and the buttons."""
         width = max(cell_len(field.words) for field in self.fields())
@@ -67,6 +71,7 @@ class Fields(Dialogue[T]):
                 yield Static(Content(f"{field.words}{blanks} ["), classes="ask", markup=False)
                 yield line
                 yield Static(Content("]"), classes="end", markup=False)
+        yield from self.more()
         wrong = text("", id="wrong")
         wrong.display = False
         yield wrong

@@ -11,6 +11,7 @@ from textual.widgets import Input, Static
 from imaging import address as addresses
 from imaging import shares
 from imaging.errors import RescueError, UsageError
+from imaging.places import Remembered
 from imaging.shares import Address, Kind, Login
 from imaging.sshshares import HostKey
 from rescue.aside import aside
@@ -18,8 +19,10 @@ from rescue.formats import clean
 from rescue.language import N_, _
 from rescue.screens.base import WIDEST, Dialogue, Notice, Question, RescueScreen, problem, text
 from rescue.screens.fields import Field, Fields
+from rescue.screens.remembering import remember
 from rescue.widgets.act import Act, Acts
 from rescue.widgets.line import Line
+from rescue.widgets.toggle import Toggle
 
 ASK_FOR_FOLDER = N_("In which folder shall images be looked for? Type its full path.")
 ASK_FOR_SHARE = N_(
@@ -55,9 +58,17 @@ Esc closes this box and changes nothing.""")
         "AskWhere .box { max-width: 100%; } AskWhere #wrong { height: auto; margin: 1 0 0 0; text-style: bold; }"
     )
 
+    def __init__(self, message: str, *, offer: bool = False) -> None:
+        """With `offer`, the recovery drive can remember what is typed."""
+        super().__init__(message)
+        self.offer = offer
+        self.remembers = False
+
     def answers(self) -> ComposeResult:
         """A field, what is wrong with what stands in it, and the buttons."""
         yield Line(id="answer")
+        if self.offer:
+            yield Toggle(_("Remember it on this recovery drive"), id="remember")
         wrong = text("", id="wrong")
         wrong.display = False
         yield wrong
@@ -66,6 +77,10 @@ Esc closes this box and changes nothing.""")
     def on_input_changed(self) -> None:
         """What was wrong may be right now."""
         self.query_one("#wrong").display = False
+
+    def on_toggle_changed(self) -> None:
+        """It was ticked, or not any more."""
+        self.remembers = self.query_one(Toggle).ticked
 
     def on_input_submitted(self) -> None:
         """Enter in the field."""
@@ -116,12 +131,16 @@ there; leave the user empty where a Windows share is open to everyone.
 
 The domain is needed in large offices only. For ssh, a file with a private
 key stands for the password, where you have one. The password is used once,
-to connect: it is not stored.
+to connect: it is not stored, unless you tick that it is kept on the
+recovery drive. Whoever has the drive can read it there.
 
 Esc closes this box and changes nothing.""")
     WIDTH = 58
 
-    def __init__(self, address: Address, *, wrong: str = "", before: Login = shares.GUEST) -> None:
+    def __init__(self, address: Address, *, wrong: str = "", before: Login = shares.GUEST, offer: bool = False) -> None:
+        """With `offer`, the recovery drive can keep the password."""
+        self.offer = offer
+        self.keeps = False
         super().__init__(
             (f"{wrong}\n\n" if wrong else "") + _("Who asks for {share}?").format(share=clean(address.source))
         )
@@ -138,6 +157,15 @@ Esc closes this box and changes nothing.""")
         )
         secret = Field(id="password", words=_("Password"), secret=True)
         return (Field(id="user", words=user, value=self.before.user), secret, more)
+
+    def more(self) -> ComposeResult:
+        """The share is remembered: what of it is."""
+        if self.offer:
+            yield Toggle(_("Keep the password there (anyone can read it)"), id="keep")
+
+    def on_toggle_changed(self) -> None:
+        """It was ticked, or not any more."""
+        self.keeps = self.query_one(Toggle).ticked
 
     def first(self) -> str:
         """Where the user is known, the password."""
@@ -159,17 +187,31 @@ Esc closes this box and changes nothing.""")
 class Connector:
     """Connects a share for a screen, which shows what goes on in its `status`; then `then` gets the folder."""
 
-    def __init__(self, screen: RescueScreen, then: Callable[[Address, Path], None], *, writable: bool = False) -> None:
+    def __init__(
+        self,
+        screen: RescueScreen,
+        then: Callable[[Address, Path], None],
+        *,
+        writable: bool = False,
+        known: Remembered | None = None,
+        remember: bool = False,
+    ) -> None:
+        """Take who asks for a place that is `known`, or `remember` it once it is connected."""
         self.screen = screen
         self.then = then
         self.writable = writable
+        self.known = known
+        self.remember = remember
+        self.keeps = False
+        self.words = ""
 
     def begin(self, words: str) -> None:
         """Connect what was typed; raises UsageError where that is no address."""
+        self.words = words
         address = shares.parse(words)
         match address.kind:
             case Kind.SMB:
-                self.ask(AskLogin(address), address)
+                self.enter(address)
             case Kind.NFS:
                 self.connect(address, shares.GUEST)
             case Kind.SSH:
@@ -188,7 +230,7 @@ class Connector:
             finally:
                 self.status("")
             if key is None:
-                self.ask(AskLogin(address), address)
+                self.enter(address)
             else:
                 self.confirm(address, key)
 
@@ -201,7 +243,7 @@ class Connector:
             if confirmed:
                 with self.screen.telling():
                     self.screen.backend.trust(key)
-                    self.ask(AskLogin(address), address)
+                    self.enter(address)
 
         words = _(ASK_FOR_KEY).format(
             server=clean(address.server), kind=key.key.kind.removeprefix("ssh-"), fingerprint=key.fingerprint
@@ -209,10 +251,21 @@ class Connector:
         question = Question(words, yes=_("it is the server's"), no=_("go back"))
         self.screen.app.push_screen(question, use)
 
-    def ask(self, dialogue: AskLogin, address: Address) -> None:
+    def enter(self, address: Address) -> None:
+        """Connect as whoever is known, or ask who asks."""
+        known = self.known
+        login = shares.GUEST if known is None else Login(user=known.user, password=known.password, domain=known.domain)
+        if login.password:
+            self.connect(address, login)
+        else:
+            self.ask(address, login)
+
+    def ask(self, address: Address, before: Login, wrong: str = "") -> None:
         """Ask who asks."""
+        dialogue = AskLogin(address, wrong=wrong, before=before, offer=self.remember)
 
         def use(login: Login | None) -> None:
+            self.keeps = dialogue.keeps
             if login is not None:
                 self.connect(address, login)
 
@@ -231,10 +284,14 @@ class Connector:
             except RescueError as error:
                 self.status("")
                 if error.code == "login" and address.kind is not Kind.NFS:
-                    self.ask(AskLogin(address, wrong=problem(error), before=login), address)
+                    self.ask(address, login, problem(error))
                 else:
                     self.screen.app.push_screen(Notice(problem(error)))
                 return
+            if self.remember:
+                password = login.password if self.keeps else ""
+                place = Remembered(address=self.words, user=login.user, domain=login.domain, password=password)
+                await remember(self.screen, place)
             self.status("")
             self.then(address, where)
 

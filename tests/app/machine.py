@@ -45,6 +45,7 @@ from imaging.network import How, Interface, Network, Static
 from imaging.notes import Notes
 from imaging.opened import OpenVolume
 from imaging.orderboard import STOPPED, Phase, State
+from imaging.places import Remembered
 from imaging.plan import (
     CapturePlan,
     DeletePlan,
@@ -464,6 +465,9 @@ class FakeBackend:
     """Libraries that are found only where somebody looks."""
     servers: dict[str, Path | RescueError] = field(default_factory=dict)
     """Shares and buckets by their address, and where each is mounted."""
+    drive_remembers: bool = False
+    """Whether the recovery drive can remember places."""
+    remembered: list[Remembered] = field(default_factory=list)
     trusted: list[str] = field(default_factory=list)
     """Servers of ssh whose keys were confirmed."""
     fetched_from: str = ""
@@ -718,6 +722,22 @@ class FakeBackend:
         if writable:
             self.found_candidates = (*self.found_candidates, answer / "rescue-library")
         return answer
+
+    def can_remember(self) -> bool:
+        """As it is."""
+        return self.drive_remembers
+
+    def remembered_places(self) -> Sequence[Remembered]:
+        """All of them."""
+        return tuple(self.remembered)
+
+    def remember_place(self, place: Remembered) -> None:
+        """One more."""
+        self.remembered.append(place)
+
+    def forget_place(self, place: Remembered) -> None:
+        """One less."""
+        self.remembered.remove(place)
 
     def host_key(self, address: Address) -> HostKey | None:
         """One for each server, until it was confirmed."""

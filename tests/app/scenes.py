@@ -16,6 +16,7 @@ from imaging.manifest import Image, Machine
 from imaging.notes import Notes, Verification
 from imaging.orderboard import Phase, State
 from imaging.orders import After
+from imaging.places import Remembered
 from imaging.plan import MediaGrowPlan
 from imaging.signatures import Signer, Standing
 from imaging.signatures import State as SignatureState
@@ -273,6 +274,15 @@ def without_disks() -> FakeBackend:
     return FakeBackend(found_disks=())
 
 
+def remembering() -> FakeBackend:
+    """Started from a drive that remembers a share and a bucket."""
+    places = [
+        Remembered(address="//nas/backup", user="anna"),
+        Remembered(address="s3://office/images?endpoint=https://nas:9000"),
+    ]
+    return FakeBackend(drive_remembers=True, remembered=places)
+
+
 def on_a_share() -> FakeBackend:
     """No library but on a Windows share that wants a password."""
     return FakeBackend(found_libraries=(), servers={"//nas/backup": Path("/run/rescue/shares/nas-backup")})
@@ -315,6 +325,14 @@ SCENES = [
     Scene(name="images-encrypted", screen="AskPassphrase", keys="1", backend=encrypted),
     Scene(name="images-closed", screen="ImagesScreen", keys="1 escape", backend=encrypted),
     Scene(name="elsewhere", screen="ElsewhereScreen", keys="1 o"),
+    Scene(name="elsewhere-remembered", screen="ElsewhereScreen", keys="1 o", backend=remembering),
+    Scene(name="elsewhere-remember", screen="AskWhere", keys="1 o down down enter", backend=remembering),
+    Scene(
+        name="elsewhere-keep",
+        screen="AskLogin",
+        keys='1 o down down enter "//nas/new" tab space tab enter',
+        backend=remembering,
+    ),
     Scene(name="elsewhere-share", screen="AskWhere", keys="1 o enter"),
     Scene(name="elsewhere-keys", screen="AskKeys", keys='1 o enter "s3://bucket/images" enter'),
     Scene(name="elsewhere-login", screen="AskLogin", keys='1 o enter "//nas/backup" enter', backend=on_a_share),

@@ -6,6 +6,7 @@ import pytest
 from textual.widgets import Input
 
 from imaging.errors import IoError, RefusedError
+from imaging.places import Remembered
 from rescue.screens.elsewhere import ElsewhereScreen
 from rescue.screens.images import ImagesScreen
 from tests.app.conftest import Person, Sit
@@ -296,3 +297,83 @@ async def test_the_dialogues_explain_themselves_and_fit_a_small_screen(sit_down:
         for words in ("Password", "Domain (may stay empty)", "[ Connect ]", "[ Back ]"):
             assert words in screen
         assert all(field.size.width >= 20 for field in person.app.screen.query(Input))
+
+
+async def test_a_share_is_remembered_on_the_drive_only_where_that_is_ticked(sit_down: Sit) -> None:
+    backend = lost(MOUNTED)
+    backend.drive_remembers = True
+    backend.servers["//nas/backup"] = MOUNTED
+    async with sit_down(backend) as person:
+        await look(person, "enter")
+        assert "[ ] Remember it on this recovery drive" in person.screen
+        await person.type("//nas/backup")
+        await person.press("enter")
+        await person.type("anna")
+        await person.press("enter")
+        await person.type("pa,ss")
+        assert "Keep the password" not in person.screen
+        assert "clean install" in await person.press("enter")
+        assert backend.remembered == []
+
+
+@pytest.mark.parametrize("keep", [False, True])
+async def test_a_remembered_share_is_at_the_top_and_asks_for_what_is_not_kept(sit_down: Sit, keep: bool) -> None:
+    backend = lost(MOUNTED)
+    backend.drive_remembers = True
+    backend.servers["//nas/backup"] = MOUNTED
+    async with sit_down(backend) as person:
+        await look(person, "enter")
+        await person.type("//nas/backup")
+        await person.press("tab", "space")
+        assert "[x] Remember it on this recovery drive" in person.screen
+        await person.press("tab", "enter")
+        await person.type("anna")
+        await person.press("enter")
+        await person.type("pa,ss")
+        if keep:
+            await person.press("tab", "tab", "space")
+            assert "[x] Keep the password there" in person.screen
+            await person.press("tab")
+        assert "clean install" in await person.press("enter")
+        kept = "pa,ss" if keep else ""
+        assert backend.remembered == [Remembered(address="//nas/backup", user="anna", password=kept)]
+        backend.calls.clear()
+        screen = await look(person)
+        assert "> //nas/backup" in screen
+        assert "remembered on this recovery drive, for anna" in screen
+        await person.press("enter")
+        if not keep:
+            assert person.focus == "password"
+            await person.type("pa,ss")
+            await person.press("enter")
+        assert "connect //nas/backup anna  ro" in backend.calls
+
+
+async def test_a_remembered_place_is_forgotten_after_a_question(sit_down: Sit) -> None:
+    backend = lost(MOUNTED)
+    backend.remembered = [Remembered(address="s3://office/images?endpoint=https://nas:9000")]
+    async with sit_down(backend) as person:
+        assert "> s3://office/images" in await look(person)
+        await person.press("d")
+        assert "Forget s3://office/images?" in person.words
+        await person.press("enter")
+        assert len(backend.remembered) == 1
+        await person.press("d", "y")
+        assert backend.remembered == []
+        assert "s3://office/images" not in person.screen
+
+
+async def test_what_cannot_be_remembered_is_told_and_its_images_are_listed_all_the_same(sit_down: Sit) -> None:
+    class Full(OneLibrary):
+        def remember_place(self, place: Remembered) -> None:
+            raise IoError(f"{place.address} cannot be remembered: the disk is full")
+
+    backend = Full(found_libraries=(), hidden=(MOUNTED,))
+    backend.drive_remembers = True
+    backend.servers["nas:/images"] = MOUNTED
+    async with sit_down(backend) as person:
+        await look(person, "enter")
+        await person.type("nas:/images")
+        await person.press("tab", "space", "tab", "enter")
+        assert "the disk is full" in person.words
+        assert "clean install" in await person.press("enter")

@@ -7,6 +7,7 @@ split; older ones have neither `-ptcl` nor a packing in their names.
 
 import os
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,17 +16,20 @@ from itertools import product, takewhile
 from pathlib import Path
 from string import ascii_lowercase
 
+from imaging import mft
 from imaging.clonezillatable import CODE
 from imaging.errors import BadImageError, RefusedError
 from imaging.extents import Extents
 from imaging.partclone import PartcloneImage, Read
 from imaging.regular import open_regular
-from imaging.rising import Pieces, Source
+from imaging.rising import Pieces, Source, beside, fixed
 from imaging.unpacking import Packing, Unpacked, packing_of, unpacked
 
 _NAME = re.compile(r"\.(?P<fs>[A-Za-z0-9_+-]{1,20}?)(?P<new>-ptcl)?-img(?P<rest>(?:\.[a-z0-9]{1,6}){0,2})")
 _PACKINGS: dict[str, Packing | None] = {f".{packing}": packing for packing in Packing} | {".uncomp": None}
 _RAW = "dd"
+_NTFS = "ntfs"
+_NTFS_MARK = b"NTFS    "
 _PIECE = 1 << 20
 _HEAD = 16
 """Bytes that tell which program made an image."""
@@ -126,12 +130,29 @@ def source_of(saved: Saved, size: int) -> Source:
         for magic, program in _OTHERS:
             if head.startswith(magic):
                 raise RefusedError(f"{saved.files[0].name}: images of {program} are not handled", code="not-handled")
-        used = PartcloneImage(_continued(head, stream), saved.files[0].name).used
+        image = PartcloneImage(_continued(head, stream), saved.files[0].name)
+        used = image.used
+        boot = _boot_copy(image, size) if saved.file_system == _NTFS else []
     if used.end > size:
         raise BadImageError(
             f"{saved.files[0].name} reaches up to byte {used.end} of {saved.device}, which has {size}", code=CODE
         )
-    return Source(used=used, pieces=partial(_by_partclone, saved, used))
+    return beside(Source(used=used, pieces=partial(_by_partclone, saved, used)), fixed(boot))
+
+
+def _boot_copy(image: PartcloneImage, size: int) -> list[tuple[int, bytes]]:
+    """The copy of its boot sector that NTFS has behind its last cluster, where partclone leaves it out."""
+    at, data = next(image.pieces(), (0, b""))
+    if at or data[3:11] != _NTFS_MARK:
+        return []
+    try:
+        shape = mft.geometry(data)
+    except (struct.error, ValueError):
+        return []
+    place, boot = shape.sectors * shape.sector, data[: shape.sector]
+    if place + len(boot) > size or image.used.overlaps(place, place + len(boot)):
+        return []
+    return [(place, boot)]
 
 
 def _continued(head: bytes, stream: Unpacked) -> Read:

@@ -1,6 +1,7 @@
 """Clonezilla's folders as disks: whole, in every packing, and refused where anything of them is missing or damaged."""
 
 import random
+import struct
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,6 +202,49 @@ def test_a_volume_that_its_partition_cannot_hold_is_refused(tmp_path: Path) -> N
     for blocks in (255, 257):
         save_volume(saved.path, "sda3", volume(blocks, range(blocks), BLOCK), file_system="dd")
         assert "of sda3, which has" in saved.refused().message
+
+
+def ntfs(clusters: int, sectors: int, sector: int = 512) -> Volume:
+    """A volume with a boot sector that counts so many sectors, and nothing else that is NTFS's."""
+    boot = bytearray(FIRST.blocks[0])
+    boot[3:11] = b"NTFS    "
+    struct.pack_into("<HB", boot, 0x0B, sector, BLOCK // 512)
+    struct.pack_into("<QQ", boot, 0x28, sectors, 4)
+    boot[0x40] = 0xF6
+    return Volume(blocks=[bytes(boot), *FIRST.blocks[1:clusters]], used=[0, 1, 7])
+
+
+def test_ntfs_has_the_copy_of_its_boot_sector_which_partclone_leaves_out(tmp_path: Path) -> None:
+    saved = make(tmp_path, GPT)
+    (saved.path / "sda1.ext4-ptcl-img.zst").unlink()
+    what = ntfs(clusters=511, sectors=4095)
+    save_volume(saved.path, "sda1", what, file_system="ntfs")
+    data = whole(saved.opened())
+    placed(data, MIB, what)
+    assert data[3 * MIB - 512 : 3 * MIB] == what.blocks[0][:512]
+    assert saved.opened().used.overlaps(3 * MIB - 512, 3 * MIB)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        ntfs(clusters=511, sectors=4096),
+        ntfs(clusters=511, sectors=2**63),
+        ntfs(clusters=511, sectors=56),
+        ntfs(clusters=511, sectors=0),
+        ntfs(clusters=511, sectors=4095, sector=0),
+        Volume(blocks=FIRST.blocks[:511], used=[0, 1, 7]),
+        Volume(blocks=FIRST.blocks[:511], used=[]),
+    ],
+    ids=["outside", "far outside", "in use", "none", "no sectors", "no NTFS", "empty"],
+)
+def test_a_boot_sector_that_makes_no_sense_is_copied_nowhere(tmp_path: Path, what: Volume) -> None:
+    saved = make(tmp_path, GPT)
+    (saved.path / "sda1.ext4-ptcl-img.zst").unlink()
+    save_volume(saved.path, "sda1", what, file_system="ntfs")
+    data = whole(saved.opened())
+    placed(data, MIB, what)
+    assert data[3 * MIB - 4096 : 3 * MIB] == bytes(4096)
 
 
 def test_what_is_not_handled_is_refused_with_a_word(tmp_path: Path) -> None:

@@ -7,22 +7,32 @@ disk. Mounts are attached nowhere unless that is asked for, so that they are gon
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 
-from imaging import newmounts, virtual
+from imaging import luks, lvmmap, newmounts, virtual
 from imaging.blockdev import loop_over
+from imaging.blockdev import opened as opened_device
+from imaging.chunk import Buffer
 from imaging.content import Content
 from imaging.disk import Content as FileSystem
 from imaging.disk import Size
 from imaging.errors import BadImageError, IoError, RefusedError, RescueError
+from imaging.extents import Extents
+from imaging.filesystems import probe
+from imaging.fuse import Reply, VirtualFile
 from imaging.library import Library
 from imaging.manifest import Image, ImagedDisk, InnerVolume, Volume
 from imaging.reader import CACHE, DiskReader
 from imaging.run import run
 
+LUKS = "crypto_LUKS"
+_LVM = "LVM2_member"
+UNLOCKED = "-open"
+"""The end of the name under which a volume's plain data stands beside it."""
 _DRIVERS = {"ntfs": "ntfs3"}
 """What the kernel calls a file system, where blkid calls it something else."""
 _FLAGS: dict[str, tuple[str, ...]] = {
@@ -43,9 +53,9 @@ _SETTINGS = {"btrfs": {"rescue": "nologreplay"}}
 _REASONS = {
     "": "nothing known stands on it",
     "swap": "it is swap space, which holds no files",
-    "crypto_LUKS": "it is encrypted",
+    LUKS: "it is encrypted",
     "BitLocker": "it is encrypted",
-    "LVM2_member": "it holds logical volumes, which are shown beside it",
+    _LVM: "it holds logical volumes, which are shown beside it",
     "linux_raid_member": "it is one member of an array",
 }
 
@@ -74,7 +84,11 @@ def volumes(image: Image) -> Sequence[OpenVolume]:
     for disk in image.disks:
         for volume in disk.volumes:
             found.append(_volume(disk, volume))
-            found += [_inner(disk, volume, inner) for inner in volume.inner]
+            end = min(volume.start + volume.size, disk.size)
+            found += [
+                _inner(inner, disk=disk.name, sector=disk.logical_sector, start=volume.start, end=end)
+                for inner in volume.inner
+            ]
     return found
 
 
@@ -113,6 +127,18 @@ def find_volume(image: Image, name: str) -> OpenVolume:
     return chosen[0]
 
 
+def find_locked(image: Image, name: str) -> OpenVolume:
+    """The volume of that name, which LUKS encrypts. Raises BadImageError where the image has none."""
+    locked = {volume.name: volume for volume in volumes(image) if volume.content.kind == LUKS and volume.pieces}
+    if name not in locked:
+        raise BadImageError(
+            f"image {image.id} has no volume {name!r} that LUKS encrypts",
+            code="no-such-volume",
+            hint=f"volumes that LUKS encrypts: {', '.join(locked) or 'none'}",
+        )
+    return locked[name]
+
+
 def _volume(disk: ImagedDisk, volume: Volume) -> OpenVolume:
     inside = 0 < volume.size <= disk.size - volume.start
     return OpenVolume(
@@ -127,23 +153,19 @@ def _volume(disk: ImagedDisk, volume: Volume) -> OpenVolume:
     )
 
 
-def _inner(disk: ImagedDisk, volume: Volume, inner: InnerVolume) -> OpenVolume:
-    pieces = tuple((volume.start + start, volume.start + end) for start, end in inner.pieces)
-    whole = sum(end - start for start, end in pieces) == inner.size
-    inside = all(volume.start <= start < end <= min(volume.start + volume.size, disk.size) for start, end in pieces)
-    problem = (
-        _why_not(inner.content)
-        if whole and inside and pieces
-        else inner.note or "it does not lie in plain pieces on this one disk"
-    )
+def _inner(inner: InnerVolume, *, disk: str, sector: int, start: int, end: int) -> OpenVolume:
+    """A logical volume of the physical one that lies from `start` to `end` on a disk."""
+    pieces = tuple((start + first, start + last) for first, last in inner.pieces)
+    whole = bool(pieces) and sum(last - first for first, last in pieces) == inner.size
+    plain = whole and all(start <= first < last <= end for first, last in pieces)
     return OpenVolume(
         name=inner.name.replace("/", "-"),
-        disk=disk.name,
+        disk=disk,
         size=inner.size,
         content=inner.content,
-        sector=disk.logical_sector,
-        pieces=pieces if not problem else (),
-        problem=problem,
+        sector=sector,
+        pieces=pieces if plain else (),
+        problem=_why_not(inner.content) if plain else inner.note or "it does not lie in plain pieces on this one disk",
     )
 
 
@@ -161,13 +183,13 @@ def _forget(device: str) -> None:
 class _Pieces:
     """A volume in several pieces of a disk, as one file."""
 
-    def __init__(self, reader: DiskReader, pieces: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, reader: VirtualFile, pieces: Sequence[tuple[int, int]]) -> None:
         self._reader, self._pieces = reader, pieces
         *self._firsts, self.size = accumulate((end - start for start, end in pieces), initial=0)
 
-    def read(self, offset: int, size: int) -> Sequence[memoryview]:
+    def read(self, offset: int, size: int) -> Reply:
         """As DiskReader.read."""
-        found: list[memoryview] = []
+        found: list[Buffer] = []
         end = min(self.size, offset + size)
         while offset < end:
             i = bisect_right(self._firsts, offset) - 1
@@ -179,6 +201,19 @@ class _Pieces:
         return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unmapped:
+    """Of a logical volume that is only looked into it does not matter what is used."""
+
+    used: Extents = field(default_factory=Extents)
+    origin: str = ""
+    note: str = ""
+
+
+def _all_used(*_: object) -> _Unmapped:
+    return _Unmapped()
+
+
 class OpenImage:
     """An image whose disks can be read as files; use `open_image`."""
 
@@ -186,7 +221,8 @@ class OpenImage:
         """Take the disks by name, and a descriptor of each and of each volume in pieces."""
         self.image = image
         self.readers = readers
-        self._files, self._stack = files, stack
+        self._files, self._stack = dict(files), stack
+        self._sources: dict[str, VirtualFile] = dict(readers)
         self._mounts: dict[str, int] = {}
 
     def mount(self, volume: OpenVolume) -> int:
@@ -198,9 +234,7 @@ class OpenImage:
         if volume.problem:
             raise RefusedError(f"{volume.name}: {volume.problem}", code="not-a-file-system")
         if volume.name not in self._mounts:
-            alone = len(volume.pieces) == 1
-            file, offset = self._files[volume.disk if alone else volume.name], volume.pieces[0][0] if alone else 0
-            loop = self._stack.enter_context(loop_over(file, offset=offset, size=volume.size, sector=volume.sector))
+            loop = self._stack.enter_context(self._device(volume))
             kind = volume.content.kind
             if kind == "btrfs":
                 # The kernel remembers the device of each file system, and a copy of it bears the same identity.
@@ -211,6 +245,49 @@ class OpenImage:
             self._stack.callback(os.close, mount)
             self._mounts[volume.name] = mount
         return self._mounts[volume.name]
+
+    def _device(self, volume: OpenVolume) -> AbstractContextManager[str]:
+        alone = len(volume.pieces) == 1
+        file, offset = self._files[volume.disk if alone else volume.name], volume.pieces[0][0] if alone else 0
+        return loop_over(file, offset=offset, size=volume.size, sector=volume.sector)
+
+    def unlock(self, volume: OpenVolume, passphrase: str) -> Sequence[OpenVolume]:
+        """Open a volume that LUKS encrypts: what is in it, the file system or the logical volumes, to be mounted.
+
+        Raises RefusedError where it is no such volume, or is encrypted in a way that is not known; with the code
+        "wrong-passphrase" where it does not open. BadImageError where it is damaged, IoError.
+        """
+        if volume.content.kind != LUKS or not volume.pieces:
+            raise RefusedError(f"{volume.name} is not encrypted with LUKS", code="not-encrypted")
+        try:
+            with self._device(volume) as path:
+                where = luks.segment(path)
+                key = luks.volume_key(path, passphrase)
+            plain = luks.Decrypted(_Pieces(self._sources[volume.disk], volume.pieces), where, key)
+            return self._inside(volume, plain)
+        except RescueError as error:
+            error.message = f"{volume.name}: {error.message}"
+            raise
+
+    def _inside(self, volume: OpenVolume, plain: luks.Decrypted) -> Sequence[OpenVolume]:
+        name = f"{volume.name}{UNLOCKED}"
+        self._serve({name: plain})
+        whole = replace(volume, name=name, disk=name, size=plain.size, pieces=((0, plain.size),), problem="")
+        with self._device(whole) as path:
+            content = probe(path)
+            inner: Sequence[InnerVolume] = ()
+            if content.kind == _LVM:
+                with opened_device(path) as fd:
+                    inner = lvmmap.physical_map(path, fd, 0, plain.size, _all_used, _all_used).inner
+        found = [_inner(one, disk=name, sector=volume.sector, start=0, end=plain.size) for one in inner]
+        self._serve({one.name: _Pieces(plain, one.pieces) for one in found if len(one.pieces) > 1})
+        return [replace(whole, content=content, problem=_why_not(content)), *found]
+
+    def _serve(self, files: Mapping[str, VirtualFile]) -> None:
+        """Have more files beside the disks."""
+        if files:
+            self._files |= self._stack.enter_context(virtual.opened(files))
+            self._sources |= files
 
 
 @contextmanager
@@ -226,21 +303,29 @@ def open_image(library: Library, image: Image, *, cache: int = CACHE) -> Iterato
 
 
 @contextmanager
-def mounted_image(library: Library, image: Image, where: Path, *, cache: int = CACHE) -> Iterator[Mapping[str, str]]:
+def mounted_image(
+    library: Library,
+    image: Image,
+    where: Path,
+    *,
+    passphrases: Mapping[str, str] = MappingProxyType({}),
+    cache: int = CACHE,
+) -> Iterator[Sequence[tuple[OpenVolume, str]]]:
     """Show an image in an empty folder: `disks/<name>.img`, and a folder for each file system; needs root.
 
-    Yields, by volume, why one is not there, in words; empty where it is. Raises as `open_image`, and RefusedError where
-    the folder is not empty.
+    `passphrases` open volumes that LUKS encrypts, by their names. Yields each volume, and why it is not there, in
+    words; empty where it is. Raises as `open_image` and `OpenImage.unlock`, and RefusedError where the folder is not
+    empty.
     """
     newmounts.clear(where / "disks")
     _refuse_unless_empty(where)
     with open_image(library, image, cache=cache) as opened, ExitStack() as stack:
+        known = list(volumes(image))
+        for name, words in passphrases.items():
+            known += opened.unlock(find_locked(image, name), words)
         disks = _made(where / "disks", stack)
         stack.enter_context(virtual.mounted({f"{name}.img": r for name, r in opened.readers.items()}, disks))
-        found: dict[str, str] = {}
-        for volume in volumes(image):
-            found[volume.name] = volume.problem or _attached(opened, volume, where / volume.name, stack)
-        yield found
+        yield [(volume, volume.problem or _attached(opened, volume, where / volume.name, stack)) for volume in known]
 
 
 def _attached(opened: OpenImage, volume: OpenVolume, where: Path, stack: ExitStack) -> str:

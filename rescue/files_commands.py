@@ -11,13 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from imaging import levels, tree
+from imaging import keyring, levels, tree
 from imaging.blockdev import real_path
 from imaging.errors import ExitStatus, RefusedError, UsageError
 from imaging.fileplan import plan_files
-from imaging.opened import OpenVolume, find_volume, mounted_image, open_image, volumes
+from imaging.opened import LUKS, UNLOCKED, OpenVolume, find_volume, mounted_image, open_image, volumes
 from imaging.plan import ExportFormat, ExportPlan, ImportPlan
 from imaging.tree import Entry, EntryKind, Found
+from rescue import passphrases
 from rescue.commands import carry_out, library_to_write, print_json, print_lines
 from rescue.contents import content_words
 from rescue.files import when_words
@@ -187,11 +188,12 @@ def mount(options: Namespace) -> int:
     """`rescue mount IMAGE FOLDER`: until Ctrl+C."""
     found = find(options)
     where = real_path(options.folder)
+    words = {name: _passphrase(name, options) for name in options.unlock}
     ended = threading.Event()
     before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with mounted_image(found.library, found.image, where) as problems:
-            _tell_mounted(found, where, problems, json=options.json)
+        with mounted_image(found.library, found.image, where, passphrases=words) as shown:
+            _tell_mounted(found, where, shown, json=options.json)
             ended.wait()
     finally:
         for number, handler in before.items():
@@ -199,17 +201,34 @@ def mount(options: Namespace) -> int:
     return ExitStatus.DONE
 
 
-def _tell_mounted(found: FoundImage, where: Path, problems: Any, *, json: bool) -> None:
+def _passphrase(volume: str, options: Namespace) -> str:
+    """What opens a volume that is encrypted: the first line of the file that was given, else typed."""
+    if options.unlock_file:
+        return keyring.lines_of(options.unlock_file)[0]
+    if not sys.stdin.isatty():
+        raise RefusedError(
+            f"the passphrase of {volume} is needed, and there is no terminal to ask for it",
+            code="passphrase-needed",
+            hint="give a file whose first line it is with --unlock-file",
+        )
+    return passphrases.typed(_("Passphrase of {volume}: ").format(volume=clean(volume)))
+
+
+def _tell_mounted(found: FoundImage, where: Path, shown: Sequence[tuple[OpenVolume, str]], *, json: bool) -> None:
     if json:
+        problems = {volume.name: problem for volume, problem in shown}
         print_json({"image": found.image.id, "folder": str(where), "problems": problems})
     else:
         name = quoted(found.image.label) or found.image.id
         print(_("Image {image} is mounted, read-only, at {folder}:").format(image=name, folder=clean(str(where))))
         rows = [[clean(f"disks/{disk.name}.img"), format_size(disk.size), ""] for disk in found.image.disks]
-        for volume in volumes(found.image):
-            problem = problems[volume.name]
+        for volume, problem in shown:
             words = _("not there: {reason}").format(reason=clean(problem)) if problem else ""
             rows.append([clean(volume.name) + ("" if problem else "/"), format_size(volume.size), words])
         print_lines(columns(rows, right=frozenset({1})))
+        known = {volume.name for volume, _problem in shown}
+        for volume, _problem in shown:
+            if volume.content.kind == LUKS and volume.pieces and f"{volume.name}{UNLOCKED}" not in known:
+                print(_("To look into {volume}, too: --unlock {volume}").format(volume=clean(volume.name)))
         print(_("Ctrl+C unmounts it."))
     sys.stdout.flush()

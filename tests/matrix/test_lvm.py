@@ -190,7 +190,8 @@ def test_a_restored_logical_volume_holds_the_same_files(name: str, trip: Trip, r
 
 def test_logical_volumes_of_an_image_are_mounted_those_in_pieces_too(trip: Trip, room: Path) -> None:
     library = Library.open(trip.captured.library)
-    with opened.mounted_image(library, library.image(trip.captured.image), room) as problems:
+    with opened.mounted_image(library, library.image(trip.captured.image), room) as shown:
+        problems = {volume.name: problem for volume, problem in shown}
         for name in ("data", "big", "grown"):
             assert problems[f"group-{name}"] == ""
             assert fingerprint(room / f"group-{name}") == trip.entries[name]

@@ -82,7 +82,8 @@ def test_a_file_system_extracted_by_casync_holds_the_same_files(trip: RoundTrip,
 @pytest.mark.parametrize("kind", [EXT4, XFS, BTRFS], ids=lambda kind: kind.name)
 def test_the_files_of_a_mounted_image_are_those_of_the_source(trip: RoundTrip, kind: FileSystem, room: Path) -> None:
     library = Library.open(trip.captured.library)
-    with opened.mounted_image(library, library.image(trip.captured.image), room) as problems:
+    with opened.mounted_image(library, library.image(trip.captured.image), room) as shown:
+        problems = {volume.name: problem for volume, problem in shown}
         (name,) = (v.name for v in opened.volumes(library.image(trip.captured.image)) if v.content.kind == kind.name)
         assert problems[name] == ""
         assert fingerprint(room / name) == trip.source.entries[kind.name]

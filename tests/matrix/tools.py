@@ -28,6 +28,7 @@ _PACKAGES = {
     "fusermount3": "fuse3",
     "sfdisk": "fdisk",
     "vgcreate": "lvm2",
+    "cryptsetup": "cryptsetup-bin",
 }
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 

@@ -1,0 +1,197 @@
+"""Writing to targets that are held: each target's table is taken away before its first byte changes, and comes last."""
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from imaging import marks
+from imaging.blockdev import size_of
+from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError, of_system
+from imaging.pipeline import Counter, Reporter
+from imaging.plan import RestorePlan, RestoreTarget
+from imaging.probing import Probing
+from imaging.tabled import Tabled
+from imaging.window import Medium
+
+
+def carry_out(disks: Sequence["Restoring"], *, read_back: bool) -> None:
+    """All disks are held and looked at before the first is written to, and no table comes before all data are there.
+
+    So neither can one disk be refused after another was erased, nor a system that spans disks start from half of them.
+    """
+    for disk in disks:
+        disk.prepare()
+    for disk in disks:
+        disk.write_body()
+    if read_back:
+        for disk in disks:
+            disk.read_back()
+    for disk in disks:
+        disk.write_table(read_back=read_back)
+
+
+def told(error: Exception, disks: Sequence["Restoring"]) -> Exception:
+    """The error with the state of every target; once one was written to, it is not a refusal any more."""
+    state = " ".join(disk.state for disk in disks)
+    if isinstance(error, RefusedError) and any(disk.touched for disk in disks):
+        error = IoError(error.message, code=error.code, hint=error.hint)
+    if isinstance(error, OSError):
+        error = of_system(error)
+    if isinstance(error, RescueError):
+        error.state = state
+        return error
+    unknown = RescueError(f"an error in Rescue itself: {type(error).__name__}: {error}")
+    unknown.state = state
+    return unknown
+
+
+class Restoring(ABC):
+    """One disk onto one target, or one volume into one partition, which is called `name`."""
+
+    def __init__(
+        self,
+        plan: RestorePlan,
+        pair: RestoreTarget,
+        name: str,
+        content: Tabled,
+        report: Reporter,
+        cancel: threading.Event,
+        counts: Counter,
+    ) -> None:
+        self.plan, self.pair, self.name, self.content = plan, pair, name, content
+        self.report, self.cancel, self.counts = report, cancel, counts
+        self.probing = Probing()
+        self.pieces: list[tuple[int, bytes]] = []
+        self.lock = threading.Lock()
+        self.touched = self.table_gone = self.complete = False
+        self.failure: RescueError | None = None
+        self._target: Medium | None = None
+
+    @property
+    def target(self) -> Medium:
+        """The disk or the partition, held since `hold`."""
+        if self._target is None:
+            raise RuntimeError("the target is not open")
+        return self._target
+
+    def hold(self, target: Medium) -> None:
+        """Take what is held exclusively now."""
+        self._target = target
+
+    def prepare(self) -> None:
+        """Refuse what is not the disk that was shown, and find out what its table has to be. Writes nothing."""
+        self._refuse_another_disk(self.target)
+        self.pieces = self.content.table_pieces(self.target.size)
+        self._refuse_too_small(self.target, self.pieces)
+
+    @abstractmethod
+    def write_body(self) -> None:
+        """Write what differs, outside the table; `_begin` comes before the first write."""
+
+    @abstractmethod
+    def read_back(self) -> None:
+        """Read what was written from the medium, and compare it; raises IoError where it is not there."""
+
+    def _refuse_another_disk(self, target: Medium) -> None:
+        """Names of devices can move between the look and the exclusive open: what is open now decides."""
+        if size_of(target.fileno()) != self.pair.target.size:
+            raise RefusedError(f"{target.path} has another size than was shown", code="disk-changed")
+        if not self.pair.create and marks.fingerprint(target.fileno()) != self.pair.target.fingerprint:
+            raise RefusedError(f"{target.path} was written to since the plan was shown", code="disk-changed")
+
+    def _refuse_too_small(self, target: Medium, pieces: Sequence[tuple[int, bytes]]) -> None:
+        """What will be written decides, not what the manifest says of it."""
+        body = self.content.body
+        needed = max([body.end, *(at + len(data) for at, data in pieces)])
+        if needed > target.size:
+            raise RefusedError(
+                f"{target.path} is too small: {needed} bytes are needed, it has {target.size}", code="target-too-small"
+            )
+        if any(body.overlaps(at, at + len(data)) for at, data in pieces):
+            raise BadImageError(
+                f"the data of {self.pair.source.name} lie where the partition table of {target.path} has to be",
+                code="bad-table",
+                hint=f"a disk of exactly {self.pair.source.size} bytes can take this image",
+            )
+
+    def _brought(self, size: int, on_medium: bool) -> None:
+        if on_medium:
+            self.report.advance(size, size)
+
+    def _begin(self) -> None:
+        """Take the table away before the first write. Touches nothing but what `write_table` writes anew."""
+        with self.lock:
+            if self.failure is not None:
+                raise self.failure
+            if self.table_gone:
+                return
+            self.touched = True
+            try:
+                self._take_table_away(self.target)
+            except RescueError as error:
+                self.failure = error
+                raise
+            self.table_gone = True
+
+    def _take_table_away(self, target: Medium) -> None:
+        for at, data in self.content.taken_away(target.size, self.plan.image):
+            target.write(data, at)
+        target.sync()
+
+    def _distrust(self, at: int) -> IoError:
+        return IoError(
+            f"{self.target.path} does not hold what was written at byte {at}",
+            code="read-back-differs",
+            hint="this disk cannot be trusted: replace it",
+        )
+
+    def write_table(self, *, read_back: bool) -> None:
+        """Write the table once all else is on the medium, its first sector last of all."""
+        target = self.target
+        if all(_holds(target, at, data) for at, data in self.pieces):
+            self.complete = True
+            return
+        self.report.step(f"Writing {'both ends' if self.pair.partitions else 'the partition table'} of {self.name}")
+        if self.cancel.is_set():
+            raise CancelledError("stopped because somebody asked")
+        self._begin()
+        target.sync()
+        for at, data in self.pieces[:-1]:
+            target.write(data, at)
+        target.sync()
+        for at, data in self.pieces[-1:]:
+            target.write(data, at)
+        target.sync()
+        self.counts.add("partitions" if self.pair.partitions else "tables")
+        self.complete = True
+        if read_back:
+            target.forget_cached()
+            for at, data in self.pieces:
+                if not _holds(target, at, data):
+                    raise self._distrust(at)
+        target.reread_table()
+
+    @property
+    def state(self) -> str:
+        """What the target is left in, in words."""
+        name = self.name
+        if not self.touched:
+            return f"Nothing was written to {name}."
+        if self.complete:
+            return f"Everything was written to {name}."
+        if not self.table_gone:
+            old = "what was on it" if self.pair.partitions else "its old partition table"
+            return f"Writing to {name} failed at once: {old} may still be there, or be damaged."
+        so = "cannot be mounted" if self.pair.partitions else "does not start a computer"
+        return (
+            f"{name} is only partly restored and {so}. Restore the image again: only what is missing will be written."
+        )
+
+
+def _holds(target: Medium, at: int, data: bytes) -> bool:
+    found = bytearray(len(data))
+    try:
+        target.read(memoryview(found), at)
+    except IoError:
+        return False
+    return found == data

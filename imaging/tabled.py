@@ -1,0 +1,78 @@
+"""What a disk that is restored has for its partition table, on a target of any size, and what stands there until then.
+
+The table is written last: `table_pieces`. Before the first byte of anything else is, `taken_away` takes its place.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from imaging import gpt, unfinished
+from imaging.disk import TableKind
+from imaging.extents import Extents
+from imaging.manifest import ImagedDisk
+from imaging.sfdisk import GUARD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tabled(ABC):
+    """A disk that is to be restored: where its table lies, and `body`, what is used outside of that."""
+
+    disk: ImagedDisk
+    table: Extents
+    body: Extents
+
+    @abstractmethod
+    def bytes_at(self, start: int, end: int) -> bytes:
+        """Plain bytes of the disk; for short ranges."""
+
+    def table_pieces(self, size: int) -> list[tuple[int, bytes]]:
+        """What the partition table must be on a disk of `size` bytes: `(offset, bytes)`, the first sector last.
+
+        On a disk of another size a GPT is made anew, and the end of the disk is zero where nothing else lies.
+        Raises BadImageError where that cannot be done.
+        """
+        if size == self.disk.size:
+            return self._pieces(self.table)
+        sector = self.disk.logical_sector
+        match self.disk.table.kind:
+            case TableKind.GPT:
+                header = self.bytes_at(sector, 2 * sector)
+                found = gpt.parse_header(header)
+                at = found.entries_at * sector
+                entries = self.bytes_at(at, at + found.entries_bytes)
+                pieces = gpt.relocate(self.bytes_at(0, sector), header, entries, size=size, sector=sector)
+            case TableKind.MBR:
+                end = max((p.end for p in self.disk.table.partitions), default=0)
+                pieces = self._pieces(self.table.clipped(0, max(end, 2 * sector)))
+            case TableKind.NONE:
+                pieces = self._pieces(self.table)
+        written = Extents((at, at + len(data)) for at, data in pieces)
+        kept = Extents((part.start, part.end) for part in self.disk.left_out)
+        rest = Extents([(max(0, size - GUARD), size)]).minus(written).minus(self.body).minus(kept)
+        return [*((start, bytes(end - start)) for start, end in rest), *pieces]
+
+    def taken_away(self, size: int, image_id: str) -> list[tuple[int, bytes]]:
+        """What stands in place of the table until all else is there, `(offset, bytes)`: a mark, and zeros.
+
+        Touches nothing but what `table_pieces` has anew for a disk of `size` bytes.
+        """
+        sector = self.disk.logical_sector
+        head = max((end for start, end in self.table if start == 0), default=unfinished.SIZE)
+        away = [(0, unfinished.render(image_id) + bytes(max(0, head - unfinished.SIZE)))]
+        last = size - size % sector - sector
+        if last >= head:
+            away.append((last, bytes(size - last)))
+        anew = Extents((at, at + len(data)) for at, data in self.table_pieces(size))
+        return [(low, data[low - at : high - at]) for at, data in away for low, high in anew.within(at, at + len(data))]
+
+    def _pieces(self, table: Extents) -> list[tuple[int, bytes]]:
+        """The table's bytes as the image has them, from the last to the first; the first sector stands alone."""
+        sector = self.disk.logical_sector
+        pieces: list[tuple[int, bytes]] = []
+        for start, end in reversed(list(table)):
+            first = min(sector, end) if start == 0 else start
+            if end > first:
+                pieces.append((first, self.bytes_at(first, end)))
+            if start == 0:
+                pieces.append((0, self.bytes_at(0, first)))
+        return pieces

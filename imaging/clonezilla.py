@@ -43,6 +43,8 @@ class ClonezillaDisk:
     left_out: frozenset[int]
     """The numbers of the partitions that were not saved."""
     source: Source = field(repr=False)
+    sectors: tuple[tuple[int, bytes], ...] = field(repr=False)
+    """Those that make its partition table."""
 
     def pieces(self) -> Pieces:
         """As ForeignDisk. What lies between one another is unpacked beside each other."""
@@ -157,6 +159,7 @@ class _Folder:
             used=source.used,
             left_out=frozenset(left_out),
             source=source,
+            sectors=table.sectors,
         )
 
     def _volume(self, device: str, size: int) -> Source | None:

@@ -1,6 +1,7 @@
 """Disks that other programs have made images of, as this program reads them: what it imports, and restores from."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -55,3 +56,13 @@ class ForeignImage:
     created: str = ""
     """When, in RFC 3339 in UTC, to the second; empty where that is not known."""
     machine: Machine = field(default_factory=Machine)
+
+
+@contextmanager
+def closed(pieces: Iterator[tuple[int, bytes]]) -> Iterator[Iterator[tuple[int, bytes]]]:
+    """Whoever makes the pieces lets go of what it holds open at the end of the context."""
+    try:
+        yield pieces
+    finally:
+        if isinstance(pieces, Generator):
+            pieces.close()

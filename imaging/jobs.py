@@ -330,19 +330,22 @@ def _refuse_conflict(what: Plan, other: Job) -> None:
 
 
 def _refuse_to_erase_library(what: Plan, other: Job, known: Plan) -> None:
-    """Raise RefusedError where a disk is to be erased that holds the library of a job at work.
+    """Raise RefusedError where a disk is to be erased that holds the library of a job at work, or files that it reads.
 
-    On the live system that library's medium is mounted read-only, and would be let go of between two chunks.
+    On the live system their medium is mounted read-only, and would be let go of between two chunks.
     """
     erased = [Path(os.path.realpath(path)) for path in plan.disks_erased(what)]
     if not erased:
         return
-    for use in plan.libraries_used(known):
-        holding = mounts.disks_beneath_path(Path(os.path.realpath(use.library)))
+    files = plan.files_read(known)
+    for place in (*(use.library for use in plan.libraries_used(known)), *files):
+        holding = mounts.disks_beneath_path(Path(os.path.realpath(place)))
         for path in erased:
             if path.name in holding:
                 raise RefusedError(
-                    f"job {other.id} uses the image library on {path}: {other.title}",
+                    f"job {other.id} reads from {path}: {other.title}"
+                    if place in files
+                    else f"job {other.id} uses the image library on {path}: {other.title}",
                     code="disk-busy",
                     hint="wait for its end, or cancel it",
                 )

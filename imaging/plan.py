@@ -98,8 +98,22 @@ class RestoreTarget(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(name for name, _ in self.named_partitions) or (self.target.name,)
 
 
+class ForeignSource(msgspec.Struct, frozen=True, kw_only=True):
+    """What another program has made, a file or a folder, and of what `kind` it is, in words.
+
+    `mark` differs once anybody has written to it: imaging.foreignlook.
+    """
+
+    path: str
+    kind: str
+    mark: str
+
+
 class RestorePlan(msgspec.Struct, frozen=True, kw_only=True, tag="restore", tag_field="kind"):
-    """Restore disks of an image, or partitions of one, each onto what was confirmed for it."""
+    """Restore disks of an image, or partitions of one, each onto what was confirmed for it.
+
+    With `foreign` there is no library: whole disks are restored straight from that, and `image` is what it is called.
+    """
 
     library: str
     image: str
@@ -112,6 +126,7 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True, tag="restore", tag_
     """Why the image is not to be used, in words, unless a person accepts that; empty where it may be."""
     accept_unsigned: bool = False
     """Whether a person has accepted that."""
+    foreign: ForeignSource | None = None
     version: int = VERSION
 
     @property
@@ -572,6 +587,17 @@ def files_written(plan: Plan) -> tuple[str, ...]:
             return ()
 
 
+def files_read(plan: Plan) -> tuple[str, ...]:
+    """The files and folders that the plan reads, beside libraries and systems."""
+    match plan:
+        case ImportPlan():
+            return (plan.source,)
+        case RestorePlan(foreign=ForeignSource(path=path)):
+            return (path,)
+        case _:
+            return ()
+
+
 def disks_erased(plan: Plan) -> tuple[str, ...]:
     """The paths of the devices of which nothing stays, whatever was on them."""
     match plan:
@@ -597,6 +623,8 @@ def libraries_used(plan: Plan) -> tuple[LibraryUse, ...]:
         case VerifySetPlan():
             read = tuple(LibraryUse(library=plan.library, image=image) for image in plan.images)
             return (*read, LibraryUse(library=plan.repair_from)) if plan.repair_from else read
+        case RestorePlan(foreign=ForeignSource()):
+            return ()
         case RestorePlan() | VerifyPlan() | FilesPlan() | ExportPlan():
             return (LibraryUse(library=plan.library, image=plan.image),)
         case DeletePlan():

@@ -2,16 +2,15 @@
 
 from array import array
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import chain
 
 from imaging import chunk
 from imaging.chunk import CHUNK_SIZE, ID_SIZE
 from imaging.cutting import HEAD, Cut, Cutter, outline
 from imaging.errors import BadImageError
-from imaging.foreign import MOST_BYTES, PIECE, ForeignDisk
+from imaging.foreign import MOST_BYTES, PIECE, ForeignDisk, closed
 from imaging.index import DigestTable, Index, blank
 from imaging.pipeline import threads
 from imaging.storing import Storing
@@ -106,7 +105,7 @@ def store_stream(job: Storing, disk: ForeignDisk) -> Stream:
     Raises BadImageError where they are not a whole disk, IoError where source or library fails, CancelledError.
     """
     stream = Stream(job)
-    with _closed(disk.pieces()) as pieces:
+    with closed(disk.pieces()) as pieces:
         first = _beginning(pieces)
         found = outline(_head(first), disk.sector)
         size = disk.size
@@ -153,13 +152,3 @@ def _head(pieces: list[tuple[int, bytes]]) -> bytes:
         if 0 <= at < HEAD:
             head[at : at + len(data)] = data
     return bytes(head[:HEAD])
-
-
-@contextmanager
-def _closed(pieces: Iterator[tuple[int, bytes]]) -> Iterator[Iterator[tuple[int, bytes]]]:
-    """Whoever makes the pieces lets go of what it holds open."""
-    try:
-        yield pieces
-    finally:
-        if isinstance(pieces, Generator):
-            pieces.close()

@@ -59,6 +59,7 @@ from imaging.plan import (
     DeletePlan,
     ExportPlan,
     FilesPlan,
+    ForeignSource,
     ImportPlan,
     InstallPlan,
     MediaGrowPlan,
@@ -75,6 +76,7 @@ from imaging.plan import (
 from imaging.prune import prune
 from imaging.restore import restore
 from imaging.signatures import State
+from imaging.straight import restore_straight
 from imaging.verify import verify_alone
 from imaging.verifyset import verify_set
 
@@ -196,6 +198,9 @@ def _do(plan: Plan, job: str, report: Reporter, cancel: threading.Event) -> Resu
             return capture(plan, report, cancel, f"rescue {__version__}")
         case ImportPlan():
             return import_image(plan, report, cancel, f"rescue {__version__}")
+        case RestorePlan(foreign=ForeignSource() as source):
+            refuse_if_damaged(report, cancel)
+            return restore_straight(plan, source, report, cancel)
         case RestorePlan():
             refuse_if_damaged(report, cancel)
             return restore(plan, report, cancel)

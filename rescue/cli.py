@@ -258,7 +258,8 @@ def _add_level(command: argparse.ArgumentParser) -> None:
 
 
 def _add_restore(restore: argparse.ArgumentParser) -> None:
-    restore.add_argument("image", metavar="IMAGE")
+    words = _("an image in a library; or the path of what import takes, a file or folder: then no library is needed")
+    restore.add_argument("image", metavar="IMAGE", help=words)
     restore.add_argument(
         "targets",
         metavar="TARGET",

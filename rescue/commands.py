@@ -12,8 +12,6 @@ from msgspec import structs
 
 from imaging import inventory, keyring, levels, planner, vouching
 from imaging import jobs as jobs_
-from imaging.blockdev import real_path
-from imaging.disk import Disk, DiskId, PartitionTable, TableKind
 from imaging.errors import CancelledError, ExitStatus, RefusedError, RescueError, UsageError
 from imaging.jobs import Job
 from imaging.library import DamagedImage, Library, Listing
@@ -22,12 +20,13 @@ from imaging.notes import NOTHING, Notes
 from imaging.partitions import plan_restore_partitions
 from imaging.plan import Plan, RestorePlan
 from imaging.signatures import UNSIGNED, Standing
-from rescue import chosen, follow, outcome, outlook, passphrases, report
+from rescue import chosen, follow, outcome, outlook, passphrases, report, straight
 from rescue.accepting import warn_of_doubt
 from rescue.disks import warn_of_sources, warn_of_targets
 from rescue.finding import Found, each, find, known_libraries, libraries, warn_of, warn_unless_alone
 from rescue.language import _
 from rescue.lookahead import look_ahead, value
+from rescue.targeting import device_of, targets
 from rescue.telling import told
 from rescue.unlocking import unlock
 
@@ -165,19 +164,9 @@ def library_to_write(options: Namespace) -> Path:
     )
 
 
-def device_of(name: str) -> str:
-    """A path; the kernel's bare name of a disk (`sda`) is one, too, where there is no file of that name."""
-    real_path(name)
-    if "/" not in name and not Path(name).exists() and Path("/dev", name).exists():
-        return f"/dev/{name}"
-    return name
-
-
 def restore(options: Namespace) -> int:
     """`rescue restore IMAGE TARGET...`."""
-    found = find(options)
-    plan = _plan_partitions(options, found) if options.partition else _plan_disks(options, found)
-    plan = vouching.refuse_doubtful(vouching.of_restore(plan, accept_unsigned=options.accept_unsigned))
+    plan = _plan_restore(options)
     if options.plan and options.json:
         print_json(plan)
     elif not options.json:
@@ -191,8 +180,16 @@ def restore(options: Namespace) -> int:
     return carry_out(plan, options)
 
 
+def _plan_restore(options: Namespace) -> RestorePlan:
+    found = straight.source_or_image(options)
+    if isinstance(found, Path):
+        return straight.plan(options, found)
+    plan = _plan_partitions(options, found) if options.partition else _plan_disks(options, found)
+    return vouching.refuse_doubtful(vouching.of_restore(plan, accept_unsigned=options.accept_unsigned))
+
+
 def _plan_disks(options: Namespace, found: Found) -> RestorePlan:
-    pairs = _targets(options, found)
+    pairs = targets(options.targets, found.image.disks, [found.library.path])
     create = [name for name, (_, new) in pairs.items() if new]
     if create and len(create) != len(pairs):
         raise UsageError("give either disks that exist or new files, not both", code="usage")
@@ -208,7 +205,7 @@ def _plan_disks(options: Namespace, found: Found) -> RestorePlan:
 def _plan_partitions(options: Namespace, found: Found) -> RestorePlan:
     """Partitions go into partitions of one disk that exists."""
     parts = chosen.of_restore(options.partition)
-    pairs = _targets(options, found)
+    pairs = targets(options.targets, found.image.disks, [found.library.path])
     if len(pairs) != 1:
         raise UsageError("give one disk for the partitions to go to", code="usage")
     ((name, (target, new)),) = pairs.items()
@@ -219,45 +216,6 @@ def _plan_partitions(options: Namespace, found: Found) -> RestorePlan:
     return plan_restore_partitions(
         found.library.path, found.image, name, target, parts, read_back=not options.no_read_back
     )
-
-
-def _targets(options: Namespace, found: Found) -> Mapping[str, tuple[Disk, bool]]:
-    """For each disk of the image that is restored: the target, and whether it is a new file."""
-    names = [disk.name for disk in found.image.disks]
-    pairs: dict[str, tuple[Disk, bool]] = {}
-    for word in options.targets:
-        name, equals, path = word.partition("=")
-        if not (equals and name in names):
-            if len(names) != 1 or len(options.targets) != 1:
-                raise UsageError(
-                    f"this image has {len(names)} disks ({', '.join(names)}): say which goes where, as NAME=TARGET",
-                    code="usage",
-                )
-            name, path = names[0], word
-        if name in pairs:
-            raise UsageError(f"disk {name} was given two targets", code="usage")
-        pairs[name] = _look_at_target(path, found, name)
-    return pairs
-
-
-def _among_devices(folder: Path) -> bool:
-    """Whether a folder is where device nodes live: what is not there is a disk that is missing, not a new file."""
-    return folder.stat().st_dev == Path("/dev").stat().st_dev
-
-
-def _look_at_target(path: str, found: Found, name: str) -> tuple[Disk, bool]:
-    real = real_path(device_of(path))
-    if not real.exists() and real.parent.is_dir() and not _among_devices(real.parent):
-        size = next(disk.size for disk in found.image.disks if disk.name == name)
-        new = Disk(
-            path=str(real),
-            id=DiskId(size=size, model="disk file"),
-            table=PartitionTable(kind=TableKind.NONE),
-            transport="file",
-            regular_file=True,
-        )
-        return new, True
-    return inventory.look(str(real), [found.library.path]), False
 
 
 def confirm(plan: RestorePlan, options: Namespace) -> None:

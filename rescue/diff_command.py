@@ -18,11 +18,12 @@ from imaging.differences import DiskDifference, State, VolumeDifference
 from imaging.disk import Disk
 from imaging.errors import CancelledError, ExitStatus, RescueError
 from imaging.planner import plan_verify
-from rescue.commands import device_of, print_json, print_lines
+from rescue.commands import print_json, print_lines
 from rescue.finding import Found, find
 from rescue.formats import clean, columns, format_size, joined, quoted
 from rescue.language import N_, _
 from rescue.progressline import ProgressLine
+from rescue.targeting import device_of
 
 _STATES = {
     State.SAME: N_("the same"),

@@ -399,6 +399,9 @@ def restore_lines(plan: RestorePlan) -> list[str]:
     """A restore: which image, and for each target what is lost and what comes."""
     lines = [_("Restore {image}").format(image=joined(quoted(plan.label), clean(plan.image), by=", "))]
     lines.append(INDENT + signed_words(plan.standing))
+    if plan.foreign is not None:
+        words = _("straight from {path}, without a library: {kind}")
+        lines.append(INDENT + words.format(path=clean(plan.foreign.path), kind=clean(told(plan.foreign.kind))))
     for pair in plan.targets:
         lines += target_lines(pair)
     if plan.read_back:

@@ -15,9 +15,10 @@ from imaging.partitions import plan_verify
 from imaging.plan import VerifyPlan
 from rescue import chosen
 from rescue.care import verify_set_lines
-from rescue.commands import carry_out, device_of, print_json, print_lines
+from rescue.commands import carry_out, print_json, print_lines
 from rescue.finding import find, library_at, only_library
 from rescue.language import _, ngettext
+from rescue.targeting import device_of
 
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([kKmMgG]?)")
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}

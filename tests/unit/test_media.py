@@ -18,7 +18,7 @@ from imaging.jobs import JobState
 from imaging.library import Library
 from imaging.medium import About, Medium, Part
 from imaging.mediumcheck import Kind
-from imaging.plan import MediaImage, MediaPlan, MediaSystem, VerifyPlan
+from imaging.plan import ForeignSource, ImportPlan, MediaImage, MediaPlan, MediaSystem, Plan, RestorePlan, VerifyPlan
 from imaging.unfinished import MEDIUM
 from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table
 
@@ -288,19 +288,27 @@ def test_no_library_is_made_in_the_memory_of_the_live_system(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize(
-    "known",
-    [VerifyPlan(library="/l", image="x"), VerifyPlan(library="/other", image="x", repair_from="/l")],
-    ids=["checked", "mended from"],
+    ("known", "how"),
+    [
+        (VerifyPlan(library="/l", image="x"), "uses the image library on"),
+        (VerifyPlan(library="/other", image="x", repair_from="/l"), "uses the image library on"),
+        (ImportPlan(library="/other", source="/l"), "reads from"),
+        (
+            RestorePlan(library="", image="l", targets=(), foreign=ForeignSource(path="/l", kind="x", mark="")),
+            "reads from",
+        ),
+    ],
+    ids=["checked", "mended from", "imported", "restored straight from"],
 )
-def test_no_disk_is_erased_whose_library_a_job_reads(
-    known: VerifyPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_no_disk_is_erased_whose_library_or_files_a_job_reads(
+    known: Plan, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reading = SimpleNamespace(id="7", title="Check image x", state=JobState.RUNNING, known_plan=known)
     monkeypatch.setenv("RESCUE_STATE", str(tmp_path))
     monkeypatch.setattr(jobs, "jobs", lambda: [reading])
     monkeypatch.setattr(jobs, "spawn_worker", lambda *_: pytest.fail("it was begun"))
     monkeypatch.setattr(mounts, "disks_beneath_path", lambda path: {"sdb"} if path == Path("/l") else set())
-    with pytest.raises(RefusedError, match="job 7 uses the image library on /dev/sdb") as caught:
+    with pytest.raises(RefusedError, match=f"job 7 {how} /dev/sdb") as caught:
         jobs.submit(mediaplan.plan_media(SYSTEM, a_stick()))
     assert caught.value.code == "disk-busy"
     assert plan.disks_erased(mediaplan.plan_grow(a_stick(table=system_parts()), a_medium())) == ()

@@ -1,0 +1,304 @@
+"""Restore from another program's image of a disk, without a library between.
+
+What the image holds goes by once, rising, and is written where the target differs; the partition table is kept back and
+comes last, as in every restore. Whether the image is whole is known at its end: until then the target is unfinished.
+Of what was written its BLAKE3 is kept, and compared when it is read back.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from blake3 import blake3
+
+from imaging import inventory, marks, media, window
+from imaging.chunk import CHUNK_SIZE, Buffer
+from imaging.cutting import HEAD, Cut, Cutter, Outline
+from imaging.disk import TableKind
+from imaging.errors import BadImageError, CancelledError, IoError, RefusedError
+from imaging.events import READING_BACK, RestoreResult
+from imaging.extents import Extents
+from imaging.foreign import PIECE, ForeignDisk, closed
+from imaging.foreignfiles import open_foreign
+from imaging.foreignlook import mark_of
+from imaging.foreignplan import refuse_doubtful, refuse_unless_target
+from imaging.manifest import ImagedDisk
+from imaging.pipeline import Counter, Reporter, run_all, threads
+from imaging.plan import ForeignSource, RestorePlan, RestoreTarget
+from imaging.restoring import Restoring, carry_out, told
+from imaging.rising import Pieces
+from imaging.tabled import Tabled
+
+_AHEAD = 2
+"""Blocks for each thread that are held in memory until their turn comes."""
+_ZEROS = memoryview(bytes(CHUNK_SIZE))
+
+Ranges = Sequence[tuple[int, int]]
+
+
+def restore_straight(
+    plan: RestorePlan, source: ForeignSource, report: Reporter, cancel: threading.Event
+) -> RestoreResult:
+    """Carry out a restore of which `source` is the plan's.
+
+    Raises RefusedError before anything is written where source or target is not as it was shown; BadImageError,
+    IoError and CancelledError in the middle, each with `state` set to what the targets are left in.
+    """
+    began = time.monotonic()
+    path = Path(source.path)
+    refuse_doubtful(plan)
+    _refuse_if_changed(source)
+    opened = {disk.name: disk for disk in open_foreign(path, cancel).disks}
+    counts = Counter()
+    disks = [_Straight(plan, pair, _disk(opened, pair), source, report, cancel, counts) for pair in plan.targets]
+    try:
+        with media.undisturbed(), ExitStack() as held:
+            _refuse_unless_as_shown(plan, path)
+            for disk in disks:
+                (medium,) = held.enter_context(window.opened(disk.pair))
+                disk.hold(medium)
+            carry_out(disks, read_back=plan.read_back)
+    except Exception as error:
+        ended = told(error, disks)
+        if ended is error:
+            raise
+        raise ended from error
+    return RestoreResult(
+        image=plan.image,
+        compared=counts["compared"],
+        skipped=counts["skipped"],
+        written=counts["written"],
+        written_bytes=counts["written_bytes"],
+        tables=counts["tables"],
+        read_back=plan.read_back,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _disk(opened: dict[str, ForeignDisk], pair: RestoreTarget) -> ForeignDisk:
+    disk = opened.get(pair.source.name)
+    if disk is None or disk.size not in (None, pair.source.size):
+        raise RefusedError(f"{pair.source.name} is not the disk that was shown", code="image-changed")
+    return disk
+
+
+def _refuse_if_changed(source: ForeignSource) -> None:
+    if mark_of(Path(source.path)) != source.mark:
+        raise RefusedError(
+            f"{source.path} was written to since the plan was shown",
+            code="image-changed",
+            hint="make sure that nothing writes to it, and make a new plan",
+        )
+
+
+def _refuse_unless_as_shown(plan: RestorePlan, path: Path) -> None:
+    """Look at every target again; raises RefusedError where one is not the disk that was confirmed, or not free now."""
+    for pair in plan.targets:
+        if pair.create:
+            if Path(pair.target.path).exists():
+                raise RefusedError(f"{pair.target.path} was made since the plan was shown", code="disk-changed")
+            continue
+        now = inventory.look(pair.target.path, [path])
+        marks.refuse_if_changed(pair.target, now)
+        refuse_unless_target(path, pair.source, now)
+        media.detach(now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout(Tabled):
+    """A disk that goes by: what makes its table is kept from it, zeros until it has come."""
+
+    kept: dict[int, bytearray]
+
+    @classmethod
+    def of(cls, disk: ImagedDisk, used: Extents | None, size: int) -> "_Layout":
+        """That of a disk that is to have `size` bytes; on one of another size nothing comes behind the last partition.
+
+        A copy of a table ends the old size, and means nothing any more.
+        """
+        table = Extents(disk.table_extents)
+        end = disk.size
+        if size != disk.size and disk.table.kind is not TableKind.NONE:
+            end = max((part.end for part in disk.table.partitions), default=0)
+        body = Extents([(0, disk.size)]) if used is None else used
+        kept = {start: bytearray(stop - start) for start, stop in table}
+        return cls(disk=disk, table=table, body=body.clipped(0, min(end, disk.size)).minus(table), kept=kept)
+
+    def keep(self, at: int, data: Buffer) -> None:
+        """Take from a piece what belongs to the table."""
+        view = memoryview(data)
+        for start, held in self.kept.items():
+            low, high = max(start, at), min(start + len(held), at + len(view))
+            if low < high:
+                held[low - start : high - start] = view[low - at : high - at]
+
+    def bytes_at(self, start: int, end: int) -> bytes:
+        """As Tabled."""
+        for at, held in self.kept.items():
+            if at <= start <= end <= at + len(held):
+                return bytes(held[start - at : end - at])
+        raise BadImageError(f"{self.disk.name}: bytes {start} to {end} are not in its table", code="bad-table")
+
+
+class _Straight(Restoring):
+    """One disk of a foreign image onto one target."""
+
+    def __init__(
+        self,
+        plan: RestorePlan,
+        pair: RestoreTarget,
+        disk: ForeignDisk,
+        source: ForeignSource,
+        report: Reporter,
+        cancel: threading.Event,
+        counts: Counter,
+    ) -> None:
+        self.layout = _Layout.of(pair.source, disk.used, pair.target.size)
+        super().__init__(plan, pair, pair.names[0], self.layout, report, cancel, counts)
+        self.disk, self.source = disk, source
+        self.written: list[tuple[int, int, bytes]] = []
+        """Blocks that were written: from where, up to where, and what proves them."""
+
+    def prepare(self) -> None:
+        """As Restoring; where the table's entries lie has to be known before they are taken away."""
+        with closing(_checked(self.disk, self.pair.source)) as pieces:
+            for at, data in pieces:
+                if at >= HEAD:
+                    break
+                self.layout.keep(at, data)
+        super().prepare()
+
+    def write_body(self) -> None:
+        """Write what differs, outside the table, up to the end of the image, which proves it."""
+        self.report.step(f"Restoring {self.name}", self.layout.body.total)
+        count = threads()
+        with ThreadPoolExecutor(count) as pool, closing(self._cuts()) as cuts:
+            waiting: deque[Future[None]] = deque()
+            for cut in cuts:
+                self._stop_if_asked()
+                ranges = self.layout.body.within(cut.start, cut.end)
+                if ranges:
+                    waiting.append(pool.submit(self._bring, cut, ranges))
+                if len(waiting) > _AHEAD * count:
+                    waiting.popleft().result()
+            for work in waiting:
+                work.result()
+        self._refuse_if_changed()
+        self.target.sync()
+        self.report.finish_step()
+        self.pieces = self.layout.table_pieces(self.target.size)
+
+    def _stop_if_asked(self) -> None:
+        if self.cancel.is_set():
+            raise CancelledError("stopped because somebody asked")
+
+    def _refuse_if_changed(self) -> None:
+        if mark_of(Path(self.source.path)) != self.source.mark:
+            raise IoError(
+                f"{self.source.path} was written to while it was restored",
+                code="source-changed",
+                hint="make sure that nothing writes to it, and restore it again",
+            )
+
+    def _cuts(self) -> Generator[Cut, None, None]:
+        cutter = Cutter(Outline(), self.pair.source.logical_sector)
+        with closing(_checked(self.disk, self.pair.source)) as pieces:
+            for at, data in pieces:
+                self.layout.keep(at, data)
+                yield from cutter.add(at, data)
+        yield from cutter.end(self.pair.source.size)
+
+    def _bring(self, cut: Cut, ranges: Ranges) -> None:
+        data = _ZEROS[: cut.end - cut.start] if cut.data is None else memoryview(cut.data)
+        size = sum(high - low for low, high in ranges)
+        parts = [data[low - cut.start : high - cut.start] for low, high in ranges]
+        proof = _proof(parts)
+        if not self._differs(parts, ranges, proof):
+            self.counts.add("skipped")
+            self.report.advance(size)
+            return
+        self._begin()
+        for (low, _), part in zip(ranges, parts, strict=True):
+            self.target.write(part, low)
+        with self.lock:
+            self.written.append((cut.start, cut.end, proof))
+        self.counts.add("written")
+        self.counts.add("written_bytes", size)
+        first, last = ranges[0][0], ranges[-1][1]
+        self.target.bring_down(first, last - first, partial(self._brought, size))
+
+    def _differs(self, parts: Sequence[memoryview], ranges: Ranges, proof: bytes) -> bool:
+        first, last = ranges[0][0], ranges[-1][1]
+        if self.target.is_hole(first, last):
+            self.counts.add("compared")
+            return proof != _proof([_ZEROS[: len(part)] for part in parts])
+        if not self.probing.worth_it():
+            return True
+        self.counts.add("compared")
+        try:
+            differs = self._held(ranges) != proof
+        except IoError:
+            # What cannot be read may still be written: disks replace a bad sector when it is.
+            differs = True
+        self.target.forget(first, last - first)
+        self.probing.saw(differs=differs)
+        return differs
+
+    def _held(self, ranges: Ranges) -> bytes:
+        """The proof of what the target holds."""
+        hasher = blake3()
+        for low, high in ranges:
+            found = bytearray(high - low)
+            self.target.read(memoryview(found), low)
+            hasher.update(found)
+        return hasher.digest()
+
+    def read_back(self) -> None:
+        """Read what was written from the medium, and compare its proof; raises IoError where it is not there."""
+        if not self.written:
+            return
+        body = self.layout.body
+        blocks = sorted(self.written)
+        total = sum(high - low for start, end, _ in blocks for low, high in body.within(start, end))
+        self.report.step(f"{READING_BACK} what was written to {self.name}", total)
+        self.target.forget_cached()
+
+        def work(i: int) -> None:
+            start, end, proof = blocks[i]
+            ranges = body.within(start, end)
+            if self._held(ranges) != proof:
+                raise self._distrust(ranges[0][0])
+            self.target.forget(start, end - start)
+            self.report.advance(sum(high - low for low, high in ranges))
+
+        run_all(range(len(blocks)), lambda: work, self.cancel)
+        self.report.finish_step()
+
+
+def _proof(parts: Sequence[memoryview]) -> bytes:
+    hasher = blake3()
+    for part in parts:
+        hasher.update(part)
+    return hasher.digest()
+
+
+def _checked(disk: ForeignDisk, shown: ImagedDisk) -> Pieces:
+    """The pieces of a disk; raises BadImageError where they are not all of the disk that was shown, and no more."""
+    end = held = 0
+    with closed(disk.pieces()) as pieces:
+        for at, data in pieces:
+            inside = disk.used is None or disk.used.within(at, at + len(data)) == [(at, at + len(data))]
+            if not end <= at <= shown.size - len(data) or len(data) > PIECE or not inside:
+                raise BadImageError(
+                    f"{disk.name}: {len(data)} bytes at byte {at} do not belong there", code="bad-stream"
+                )
+            end, held = at + len(data), held + len(data)
+            yield at, data
+    if (disk.size is None and end != shown.size) or (disk.used is not None and held != disk.used.total):
+        raise BadImageError(f"{disk.name} is cut short: it ends at byte {end}", code="bad-stream")

@@ -11,7 +11,7 @@ from pathlib import Path
 from imaging.errors import BadImageError, CancelledError, IoError
 from imaging.library import Library
 from imaging.manifest import Image
-from imaging.naming import indexes_in, indexes_of, key_of, named_between, named_only_by
+from imaging.naming import indexes_in, indexes_of_all, key_of, named_between, named_only_by
 from imaging.notes import NOTHING
 from imaging.orphans import Orphans
 from imaging.plan import DAY, DeletePlan, DoomedImage, PrunePlan
@@ -64,8 +64,7 @@ def freed_by(plan: DeletePlan, cancel: threading.Event) -> Freed:
     chunks = size = shared = 0
     try:
         listing = library.images()
-        names = [image.id for image in listing.images] + [image.id for image in listing.damaged]
-        others = [file for name in names if name != plan.image for file in indexes_of(library, name)]
+        others = indexes_of_all(library, listing, but=(plan.image,))
         doomed = indexes_in(library, plan.image)
         for batch in named_only_by(doomed, others, _stopping(cancel)):
             shared += batch.named - len(batch.alone)

@@ -200,13 +200,13 @@ class Library:
         images, damaged, ignored = [], [], []
         noted: dict[str, Notes] = {}
         unnoted: set[str] = set()
-        for folder in self._folders():
+        for name in self._names():
             try:
-                image = self.captured(folder.name)
+                image = self.captured(name)
             except (BadImageError, IoError) as error:
-                damaged.append(DamagedImage(id=folder.name, problem=error.message))
+                damaged.append(DamagedImage(id=name, problem=error.message))
                 continue
-            noted[image.id], problem = notebook.read(folder, self.seal)
+            noted[image.id], problem = notebook.read(self.path.joinpath("images", name), self.seal)
             images.append(_labelled(image, noted[image.id]))
             if problem:
                 ignored.append(problem)
@@ -220,9 +220,11 @@ class Library:
             unnoted=frozenset(unnoted),
         )
 
-    def _folders(self) -> Sequence[Path]:
+    def _names(self) -> Sequence[str]:
+        """The folders that have a manifest, or of which nobody can tell."""
         try:
-            return [f for f in (self.path / "images").iterdir() if _may_be_there(f / "manifest.json")]
+            with os.scandir(self.path / "images") as found:
+                return [entry.name for entry in found if _may_be_there(f"{entry.path}/manifest.json")]
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -245,7 +247,7 @@ class Library:
 
     def manifest(self, image_id: str) -> bytes:
         """An image's manifest, byte for byte; raises BadImageError where there is no such image, IoError."""
-        name = self.path / "images" / image_id / "manifest.json"
+        name = self._manifest(image_id)
         if self.mirror is not None and not name.exists():
             self.mirror.pull_image(image_id)
         if not _ID.fullmatch(image_id) or not _is_there(name):
@@ -256,9 +258,12 @@ class Library:
             )
         return self.read(name, _MOST_JSON)
 
+    def _manifest(self, image_id: str) -> Path:
+        return self.path.joinpath("images", image_id, "manifest.json")
+
     def _decoded(self, image_id: str, data: bytes) -> Image:
-        name = self.path / "images" / image_id / "manifest.json"
-        image = manifest.decode(data, str(name))
+        name = str(self._manifest(image_id))
+        image = manifest.decode(data, name)
         if image.id != image_id:
             raise BadImageError(f"{name}: the manifest is of another image, {image.id!r}", code="bad-manifest")
         return image
@@ -315,7 +320,7 @@ class Library:
     def read(self, name: Path, most: int) -> bytes:
         """What a file of an image holds, at most so many bytes. Raises BadImageError, IoError."""
         data = _read(name, most if self.seal is None else most + FILE_OVERHEAD)
-        return opened(self.seal, self._place(name), data)
+        return data if self.seal is None else opened(self.seal, self._place(name), data)
 
     def _place(self, name: Path) -> str:
         return name.relative_to(self.path).as_posix()
@@ -423,10 +428,10 @@ def _has_one(path: Path, mirror: Mirror | None) -> bool:
     return mirror.pull("library.json") if mirror is not None else _is_there(path / "library.json")
 
 
-def _is_there(path: Path) -> bool:
+def _is_there(path: Path | str) -> bool:
     """Whether a file exists; raises IoError where that cannot be known, which is not the same as no."""
     try:
-        path.stat()
+        Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
@@ -434,7 +439,7 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _may_be_there(path: Path) -> bool:
+def _may_be_there(path: Path | str) -> bool:
     """Whether a file exists, or nobody can tell."""
     try:
         return _is_there(path)

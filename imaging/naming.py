@@ -9,7 +9,7 @@ those are both kept. Memory depends on neither how many images there are nor on 
 import os
 import sys
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +20,8 @@ from blake3 import blake3
 from imaging.chunk import ID_SIZE
 from imaging.errors import BadImageError, IoError
 from imaging.index import HEAD_SIZE, ITEM_SIZE, TAIL_SIZE, refuse_unless_framed
-from imaging.library import Library, most_bytes
+from imaging.library import Library, Listing, most_bytes
+from imaging.manifest import Image
 from imaging.regular import open_regular
 from imaging.sealing import FILE_OVERHEAD
 from imaging.stores import FOLDERS
@@ -93,6 +94,20 @@ def indexes_of(library: Library, image_id: str) -> list[IndexFile]:
                 f"what image {image_id} uses cannot be known: it is damaged ({error.message})", code="bad-manifest"
             ) from error
         return found
+    return _indexes_by(library, image)
+
+
+def indexes_of_all(library: Library, listing: Listing, but: Collection[str] = ()) -> list[IndexFile]:
+    """The indexes of all images that are listed, but for some; raises BadImageError where what one names is not known.
+
+    What was read of an image for the list is not read again.
+    """
+    found = [file for image in listing.images if image.id not in but for file in _indexes_by(library, image)]
+    names = (image.id for image in listing.damaged if image.id not in but)
+    return found + [file for name in names for file in indexes_of(library, name)]
+
+
+def _indexes_by(library: Library, image: Image) -> list[IndexFile]:
     return [
         IndexFile(
             path=library.file(image.id, disk.name, "caibx"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from imaging.library import Library
-from imaging.naming import Advance, indexes_of, key_of, named_between, parts_of
+from imaging.naming import Advance, indexes_of_all, key_of, named_between, parts_of
 from imaging.stores import ChunkStore, Listed
 
 
@@ -24,9 +24,7 @@ class Orphans:
 
         Raises IoError, and BadImageError where what an image names cannot be known: nothing is an orphan then.
         """
-        listing = library.images()
-        names = [image.id for image in listing.images] + [image.id for image in listing.damaged]
-        self._kept = [file for name in names if name not in doomed for file in indexes_of(library, name)]
+        self._kept = indexes_of_all(library, library.images(), but=frozenset(doomed))
         self._store: ChunkStore = library.store()
         self._since = since
 

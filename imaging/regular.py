@@ -8,7 +8,7 @@ from pathlib import Path
 from imaging.errors import BadImageError
 
 
-def open_regular(name: Path, most: int, code: str = "bad-image-file") -> int:
+def open_regular(name: Path | str, most: int, code: str = "bad-image-file") -> int:
     """Open a file of a library for reading: a library can come from anyone, with links and pipes for files.
 
     Raises OSError, and BadImageError with `code` where it is not a regular file or longer than `most` bytes.
@@ -28,7 +28,14 @@ def open_regular(name: Path, most: int, code: str = "bad-image-file") -> int:
     raise BadImageError(f"{name} has {status.st_size} bytes, more than the {most} it can need", code=code)
 
 
-def read_regular(name: Path, most: int, code: str = "bad-image-file") -> bytes:
+def read_regular(name: Path | str, most: int, code: str = "bad-image-file") -> bytes:
     """A file of a library, of `most` bytes at most; raises as `open_regular` does."""
-    with os.fdopen(open_regular(name, most, code), "rb") as file:
-        return file.read(most)
+    fd, parts = open_regular(name, most, code), []
+    try:
+        # A byte more than there is: an end that was not reached shows itself, and the last look finds nothing.
+        while most > 0 and (part := os.read(fd, min(most, os.fstat(fd).st_size + 1))):
+            parts.append(part)
+            most -= len(part)
+    finally:
+        os.close(fd)
+    return b"".join(parts)

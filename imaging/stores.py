@@ -234,7 +234,7 @@ class LocalStore:
             for path in self._root.glob(f"*/*{_SUFFIX}"):
                 with suppress(FileNotFoundError):
                     if path.stat().st_mtime >= when:
-                        found.append(_id_of(path))
+                        found.append(_id_of(path.name))
         except OSError as error:
             raise IoError(f"{self._root} cannot be read: {error.strerror}", code="read-failed") from error
         return [chunk for chunk in found if chunk]
@@ -296,7 +296,7 @@ class LocalStore:
             for folder in self._folders(first, end):
                 with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as files:
                     for file in files:
-                        chunk = _id_of(Path(file.name)) if file.name.endswith(_SUFFIX) else b""
+                        chunk = _id_of(file.name) if file.name.endswith(_SUFFIX) else b""
                         if len(chunk) == ID_SIZE and file.is_file(follow_symlinks=False):
                             status = file.stat(follow_symlinks=False)
                             yield Listed(id=chunk, size=status.st_size, stored=status.st_mtime)
@@ -322,7 +322,7 @@ class LocalStore:
                     continue
                 with suppress(FileNotFoundError), os.scandir(folder) as files:
                     for file in files:
-                        chunk = _id_of(Path(file.name)) if file.name.endswith(_SUFFIX) else b""
+                        chunk = _id_of(file.name) if file.name.endswith(_SUFFIX) else b""
                         if len(chunk) != ID_SIZE or chunk.hex()[:4] != folder.name:
                             yield f"{folder.name}/{file.name}", file.stat(follow_symlinks=False).st_size
 
@@ -413,10 +413,10 @@ def _sync_all(folder: Path) -> None:
         os.close(fd)
 
 
-def _id_of(path: Path) -> bytes:
+def _id_of(name: str) -> bytes:
     """The id that a file's name states; empty where it states none."""
     try:
-        return bytes.fromhex(path.stem)
+        return bytes.fromhex(name.removesuffix(_SUFFIX))
     except ValueError:
         return b""
 

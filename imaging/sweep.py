@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError
-from imaging.library import Library
-from imaging.naming import Batch, IndexFile, bytes_to_read, indexes_in, indexes_of, named_only_by
+from imaging.library import Library, Listing
+from imaging.naming import Batch, IndexFile, bytes_to_read, indexes_in, indexes_of_all, named_only_by
 from imaging.pipeline import Reporter
 from imaging.stores import ChunkStore
 from imaging.withdrawn import bury, clear_empty, refuse_pinned, withdrawn
@@ -51,6 +51,10 @@ def refuse_if_changed(library: Library, image: str, shown: str) -> None:
     refuse_pinned(library, image)
 
 
+def _ids(listing: Listing) -> list[str]:
+    return sorted([image.id for image in listing.images] + [image.id for image in listing.damaged])
+
+
 class Sweep:
     """Free the room of all images that were taken from the list."""
 
@@ -72,8 +76,8 @@ class Sweep:
         """
         doomed = withdrawn(self._library)
         try:
-            listed = self.listed()
-            others = [file for name in listed for file in indexes_of(self._library, name)]
+            listing = self._library.images()
+            others, listed = indexes_of_all(self._library, listing), _ids(listing)
             self._remove(self._whole(doomed), others, listed)
         except BadImageError as error:
             self.swept.unfreed = error.message
@@ -90,8 +94,7 @@ class Sweep:
 
     def listed(self) -> list[str]:
         """The ids of all images that are listed, damaged ones, too."""
-        listing = self._library.images()
-        return sorted([image.id for image in listing.images] + [image.id for image in listing.damaged])
+        return _ids(self._library.images())
 
     def refuse_if_others_came(self, listed: Sequence[str]) -> None:
         """Raise RefusedError unless the library is as it was: an image that came meanwhile may name what is to go."""

@@ -1,6 +1,7 @@
 """The command line: `rescue` alone opens the menu, `rescue COMMAND` does one thing; statuses are documented."""
 
 import argparse
+import gc
 import gettext
 import os
 import sys
@@ -49,6 +50,10 @@ exit statuses:
 Where --library is not given, the library is that of $RESCUE_LIBRARY; where that is not set, too, all libraries on the
 media that are attached are looked at.
 """)
+
+_OBJECTS_AT_ONCE = 50_000
+"""How many objects come before Python looks for those that nothing leads to: with its own 700, that look took a third
+of the time of a list of 10,000 images, and found nothing."""
 
 _WORDS_OF_ARGPARSE = (
     N_("usage: "),
@@ -370,6 +375,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
+    gc.set_threshold(_OBJECTS_AT_ONCE)
     try:
         _refuse_unless_utf8(words)
         passphrases.prepare(options)

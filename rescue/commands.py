@@ -3,7 +3,7 @@
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,21 @@ from rescue.unlocking import unlock
 
 def print_json(value: Any) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def print_json_lists(lists: Mapping[str, Iterable[Any]]) -> None:
+    """What `print_json` prints of lists by their names, one value after the other: thousands are never held at once."""
+    out, before = sys.stdout, "{"
+    for name, values in lists.items():
+        out.write(f'{before}\n  "{name}": [')
+        between = "\n"
+        for one in values:
+            words = msgspec.json.format(msgspec.json.encode(one), indent=2).decode().replace("\n", "\n    ")
+            out.write(f"{between}    {words}")
+            between = ",\n"
+        out.write("]" if between == "\n" else "\n  ]")
+        before = ","
+    out.write("\n}\n")
 
 
 def _print_event(kind: str, fields: Mapping[str, Any]) -> None:
@@ -82,10 +97,10 @@ def images(options: Namespace) -> int:
             warning = _("warning: notes are ignored: {problem}").format(problem=report.clean(told(words)))
             print(f"rescue: {warning}", file=sys.stderr)
     if options.json:
-        print_json(
+        print_json_lists(
             {
-                "images": [_image_value(*one) for one in good],
-                "damaged": [{"library": path, **msgspec.to_builtins(image)} for path, image in damaged],
+                "images": (_image_value(*one) for one in good),
+                "damaged": ({"library": path, **msgspec.to_builtins(image)} for path, image in damaged),
             }
         )
     else:

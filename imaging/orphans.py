@@ -40,9 +40,8 @@ class Orphans:
         their names both stay where one is named. Raises BadImageError, IoError.
         """
         named = named_between(self._kept, first, end, advance)
-        for chunk in self._store.listed(first, end):
-            if key_of(chunk.id) not in named:
-                yield Orphan(chunk=chunk, young=chunk.stored > self._since)
+        for chunk in self._store.listed(first, end, lambda name: key_of(name) in named):
+            yield Orphan(chunk=chunk, young=chunk.stored > self._since)
 
     def parts(self) -> list[tuple[int, int]]:
         """The parts of the store that are looked at in one go: names are evenly spread over its folders."""

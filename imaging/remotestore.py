@@ -11,7 +11,7 @@ from pathlib import Path
 from imaging.chunk import ID_SIZE, MAX_CHUNK_SIZE, Buffer, is_whole
 from imaging.errors import BadImageError, IoError, RefusedError, RescueError
 from imaging.objects import MAY_NOT_REPLACE, Objects
-from imaging.stores import FOLDERS, FRAME_SLACK, Listed, LocalStore, Whole
+from imaging.stores import FOLDERS, FRAME_SLACK, Listed, LocalStore, Passed, Whole, none_of
 
 _AT_ONCE = 16
 """Requests under way at once."""
@@ -173,13 +173,13 @@ class RemoteStore:
         first, second = frames
         return None if first is None or first != second or self._whole(first, chunk) else first
 
-    def listed(self, first: int, end: int) -> Iterator[Listed]:
+    def listed(self, first: int, end: int, but: Passed = none_of) -> Iterator[Listed]:
         """The chunks that are there whose names begin with `first` to `end` - 1 (two bytes, as numbers). IoError."""
         for one in self._objects.list("chunks", after=f"chunks/{first:04x}" if first else ""):
             path = one.path.removeprefix("chunks/")
             if end < FOLDERS and path.partition("/")[0] >= f"{end:04x}":
                 return
-            if chunk := _id_of(path):
+            if (chunk := _id_of(path)) and not but(chunk):
                 yield Listed(id=chunk, size=one.size, stored=one.modified)
 
     def strays(self) -> Iterator[tuple[str, int]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from imaging.chunk import Buffer
 from imaging.sealing import OVERHEAD, Seal
-from imaging.stores import ChunkStore, Listed
+from imaging.stores import ChunkStore, Listed, Passed, none_of
 
 
 class SealedStore:
@@ -69,9 +69,9 @@ class SealedStore:
         """Remove what does not hold what its name says; whether it was removed. Raises IoError."""
         return self._store.drop_unless_whole(name)
 
-    def listed(self, first: int, end: int) -> Iterator[Listed]:
+    def listed(self, first: int, end: int, but: Passed = none_of) -> Iterator[Listed]:
         """What is there, by name. Raises IoError."""
-        return self._store.listed(first, end)
+        return self._store.listed(first, end, but)
 
     def strays(self) -> Iterator[tuple[str, int]]:
         """What is no chunk. Raises IoError."""

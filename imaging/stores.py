@@ -33,6 +33,15 @@ Whole = Callable[[Buffer, bytes], bool]
 """Whether what lies in a store under a name is the chunk of that name."""
 
 
+Passed = Callable[[bytes], bool]
+"""Whether a chunk of that name is of no interest."""
+
+
+def none_of(_: bytes) -> bool:
+    """Every chunk is of interest."""
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
     """A chunk as it lies in a store: its id, its compressed bytes, and when it was stored (seconds since the epoch)."""
@@ -90,8 +99,11 @@ class ChunkStore(Protocol):
     def set_aside(self, chunk: bytes) -> bool:
         """Rename a chunk that does not hold what its name says to one ending in `.bad`; whether it was. IoError."""
 
-    def listed(self, first: int, end: int) -> Iterator["Listed"]:
-        """The chunks that are there whose names begin with `first` to `end` - 1 (two bytes, as numbers). IoError."""
+    def listed(self, first: int, end: int, but: Passed = none_of) -> Iterator[Listed]:
+        """The chunks that are there whose names begin with `first` to `end` - 1 (two bytes, as numbers). IoError.
+
+        Those whose name `but` holds of are passed over without a look at their sizes, which is most of the work.
+        """
 
     def strays(self) -> Iterator[tuple[str, int]]:
         """What lies in the store and is no chunk: its path there, and its bytes. Raises IoError."""
@@ -287,7 +299,7 @@ class LocalStore:
             path.rename(path.with_name(path.name + _BAD))
         return True
 
-    def listed(self, first: int, end: int) -> Iterator[Listed]:
+    def listed(self, first: int, end: int, but: Passed = none_of) -> Iterator[Listed]:
         """The chunks that are there whose names begin with `first` to `end` - 1 (two bytes, as numbers).
 
         What is no chunk's file is passed over, and so is what a link leads to. Raises IoError.
@@ -297,7 +309,7 @@ class LocalStore:
                 with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as files:
                     for file in files:
                         chunk = _id_of(file.name) if file.name.endswith(_SUFFIX) else b""
-                        if len(chunk) == ID_SIZE and file.is_file(follow_symlinks=False):
+                        if len(chunk) == ID_SIZE and not but(chunk) and file.is_file(follow_symlinks=False):
                             status = file.stat(follow_symlinks=False)
                             yield Listed(id=chunk, size=status.st_size, stored=status.st_mtime)
         except OSError as error:

@@ -182,12 +182,12 @@ def test_an_image_that_came_meanwhile_stops_the_removing(
     orphan = leave_orphan(first.library, b"named by what comes")
     listed = stores.LocalStore.listed
 
-    def comes(self: stores.LocalStore, low: int, high: int) -> object:
+    def comes(self: stores.LocalStore, low: int, high: int, but: stores.Passed) -> object:
         manifest = first.manifest.read_bytes().replace(first.image_id.encode(), b"20260101-000000-c0ffee00")
         folder = first.manifest.parent.with_name("20260101-000000-c0ffee00")
         folder.mkdir(exist_ok=True)
         (folder / "manifest.json").write_bytes(manifest)
-        return listed(self, low, high)
+        return listed(self, low, high, but)
 
     monkeypatch.setattr(stores.LocalStore, "listed", comes)
     done = carry_out_here(planned(first.library), tmp_path / "job")

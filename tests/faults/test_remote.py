@@ -330,6 +330,7 @@ def test_every_store_does_the_same(where: str, bucket: S3Store, tmp_path: Path) 
     low, high = 0x4000, 0xC000
     inside = sorted(name for name in names if low <= int.from_bytes(name[:2], "big") < high)
     assert sorted(one.id for one in store.listed(low, high)) == inside
+    assert sorted(one.id for one in store.listed(low, high, lambda name: name == inside[0])) == inside[1:]
     assert set(store.named_since(0)) == set(names)
     assert store.named_since(time.time() + 3600) == []
     assert not store.drop_unless_whole(names[0])

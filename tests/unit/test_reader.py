@@ -14,7 +14,7 @@ from imaging.extents import Extents
 from imaging.index import DigestTable, blank
 from imaging.manifest import ImagedDisk
 from imaging.reader import DiskReader
-from imaging.stores import Listed
+from imaging.stores import Listed, Passed, none_of
 
 CHUNK = 1 << 16
 SIZE = 20 * CHUNK + 777
@@ -75,9 +75,9 @@ class MemoryStore:
     def drop_unless_whole(self, chunk: bytes) -> bool:  # noqa: ARG002
         return False
 
-    def listed(self, first: int, end: int) -> Iterator[Listed]:
+    def listed(self, first: int, end: int, but: Passed = none_of) -> Iterator[Listed]:
         for name, frame in self.frames.items():
-            if first <= int.from_bytes(name[:2], "big") < end:
+            if first <= int.from_bytes(name[:2], "big") < end and not but(name):
                 yield Listed(id=name, size=len(frame), stored=0.0)
 
     def stamp(self, name: bytes) -> tuple[int, bytes] | None:

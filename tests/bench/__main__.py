@@ -2,10 +2,12 @@
 
     sudo .venv/bin/python -m tests.bench [--rounds N] [--only ROW,ROW] [--used GIB] [--tree DIR] [--work DIR]
     sudo .venv/bin/python -m tests.bench --large [--used GIB] [--tree DIR] [--work DIR]
+    sudo .venv/bin/python -m tests.bench --library [--images N] [--chunks N] [--rounds N] [--work DIR]
 
 Everything lies on a tmpfs, so that what is measured is the program and not a disk. The peers' figures are of whole
 processes; ours are given both ways: the whole command, and the job alone as it reports itself. --large captures and
-restores a sparse disk file of 8 TiB instead, and tells where the time goes. The output is Markdown.
+restores a sparse disk file of 8 TiB instead, and tells where the time goes; --library lists and plans in a library of
+many images. The output is Markdown.
 """
 
 import argparse
@@ -15,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import large, machine, ours, source
+from tests.bench import large, machine, many, ours, source
 from tests.bench.rounds import Bench
 from tests.bench.table import ROWS, Row, chosen
 
@@ -40,7 +42,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
         metavar="TYPE",
         help="mke2fs's usage type of the disk of 8 TiB (%(default)s); big is its own choice for that size",
     )
+    parser.add_argument("--library", action="store_true", help="a library of many images instead of the table")
+    parser.add_argument("--images", type=int, default=10_000, metavar="N", help="in that library (%(default)s)")
+    parser.add_argument(
+        "--chunks", type=int, default=10_000_000, metavar="N", help="in that library (%(default)s: 4 GiB of memory)"
+    )
     options = parser.parse_args(argv)
+    if not 10 * options.images <= options.chunks or options.images < 2:
+        parser.error("there must be at least two images, and ten chunks for each")
     if options.rounds < 1 or options.used <= 0:
         parser.error("there must be a round to measure and something to measure it with")
     return options
@@ -78,13 +87,16 @@ def main(argv: list[str]) -> int:
         os.environ["RESCUE_STATE"] = f"{folder}/state"
         work, used = Path(folder), int(options.used * _GIB)
         try:
-            if options.large:
+            if options.library:
+                found = many.measure(work, options.images, options.chunks, options.rounds)
+            elif options.large:
                 found = large.measure(work, options.tree, used, options.usage)
             else:
                 found = table(work, used, options)
         finally:
             ours.stop_all()
-        print(f"{machine.describe(options.work)}; files from {options.tree}.\n\n{found}")
+        filled = "" if options.library else f"; files from {options.tree}"
+        print(f"{machine.describe(options.work)}{filled}.\n\n{found}")
     return 0
 
 

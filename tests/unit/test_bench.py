@@ -1,7 +1,14 @@
 """The pure parts of the benchmark: what is judged by which figure, what is changed, where a job's time goes."""
 
+import threading
+from pathlib import Path
+
 import pytest
 
+from imaging.chunk import CHUNK_SIZE
+from imaging.library import Library
+from imaging.structure import check
+from tests.bench import many
 from tests.bench.large import phases
 from tests.bench.source import choose
 from tests.bench.table import ROWS, Extra, Timing, chosen, is_met, ratios, render
@@ -89,3 +96,29 @@ def test_a_job_is_cut_into_what_moves_data_and_what_does_not() -> None:
         ("Finishing the image", 0.25, False),
         ("ending", 0.25, False),
     ]
+
+
+def test_a_library_of_many_images_is_a_whole_one(tmp_path: Path) -> None:
+    ids = many.build(tmp_path / "library", images=3, chunks=30)
+    library = Library.open(tmp_path / "library")
+    listing = library.images()
+    assert [image.id for image in listing.images] == ids[::-1]
+    assert {image.size for image in listing.images} == {10 * CHUNK_SIZE}
+    found = check(library, lambda *_: None, threading.Event())
+    assert found.whole
+    assert (found.images, found.named, found.stock and found.stock.chunks) == (3, 30, 30)
+
+
+def test_the_table_of_many_images_judges_by_the_median() -> None:
+    rows = [many.Command(name="list", words=(), most=2.0), many.Command(name="count", words=())]
+    taken = {
+        "list": many.Taken(seconds=[1.9, 9.0, 1.0], processor=[1.0], memory=10 << 20),
+        "count": many.Taken(seconds=[7.0], processor=[6.0], memory=20 << 20),
+    }
+    lines = many.render(rows, taken).splitlines()
+    assert lines[2:] == [
+        "| list | 1.90 s | 1.00 s | 10 MiB | under 2 s | yes |",
+        "| count | 7.00 s | 6.00 s | 20 MiB |  |  |",
+    ]
+    taken["list"].seconds = [2.0]
+    assert "| **no** |" in many.render(rows, taken)

@@ -29,7 +29,8 @@ def copy_images(plan: CopyImagesPlan, report: Reporter, cancel: threading.Event)
     if missing:
         raise BadImageError(f"there is no image {missing[0]!r} in {plan.library}", code="no-such-image")
     target = Library.open_or_create(target_path)
-    if target.info.id == source.info.id:
+    # An image in a single file bears the id of the library that it came from, and may go back there.
+    if target.info.id == source.info.id and not source.single:
         raise RefusedError(f"{plan.library} and {plan.target} are one library", code="same-library")
     if not plan.unseal:
         refuse_to_unseal(source, target)

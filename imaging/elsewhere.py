@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from imaging import media
+from imaging import media, pack
 from imaging.disk import Content, Disk, Role
 from imaging.errors import BadImageError, RefusedError
 
@@ -24,6 +24,7 @@ _CLOSED = {
     "linux_raid_member": "it is a part of a RAID",
     "zfs_member": "it is a part of a ZFS pool",
 }
+_PACKS = (pack.SUFFIX, f"{pack.SUFFIX}.001")
 _OPEN_IT = "open and mount it in the shell, then name its folder"
 
 
@@ -108,8 +109,9 @@ def libraries_on(place: Attached) -> tuple[Path, ...]:
 
 
 def libraries_in(folder: Path, name: str = "") -> tuple[Path, ...]:
-    """The libraries in a folder: itself, or those somewhere below it. Takes up to some seconds.
+    """The libraries in a folder: itself, or those somewhere below it, and images in single files.
 
+    Takes up to some seconds.
     Raises BadImageError where there are none; `name` is what to call the folder then.
     """
     found = tuple(_search(folder))
@@ -135,15 +137,24 @@ def _search(folder: Path) -> Iterator[Path]:
             if is_library(path):
                 yield path
             else:
+                yield from _packs(path)
                 below += _folders(path)
         level = below
 
 
 def is_library(path: Path) -> bool:
-    """Whether a folder looks like a library; not, where nobody can tell."""
+    """Whether a folder, or a file, looks like a library; not, where nobody can tell."""
     with suppress(OSError):
-        return (path / "library.json").is_file()
+        return (path / "library.json").is_file() or pack.is_pack(path)
     return False
+
+
+def _packs(path: Path) -> list[Path]:
+    """The images in single files in a folder, those in pieces by their first one."""
+    with suppress(OSError), os.scandir(path) as entries:
+        named = sorted(entry.path for entry in entries if entry.name.endswith(_PACKS))
+        return [found for found in map(Path, named) if not found.name.startswith(".") and pack.is_pack(found)]
+    return []
 
 
 def _folders(path: Path) -> list[Path]:

@@ -223,13 +223,17 @@ class PruneResult(msgspec.Struct, frozen=True, kw_only=True, tag="prune"):
 
 
 class ExportResult(msgspec.Struct, frozen=True, kw_only=True, tag="export"):
-    """What an export wrote: `file`, of which `size` bytes are taken on its medium, and the disk's size in it."""
+    """What an export wrote: `file`, of which `size` bytes are taken on its medium, and the disk's size in it.
+
+    Of an image in pieces, `file` is the first.
+    """
 
     image: str
     file: str
     disk_size: int
     size: int
     seconds: float
+    pieces: int = 1
 
 
 class CopyImagesResult(msgspec.Struct, frozen=True, kw_only=True, tag="copy-images"):

@@ -1,17 +1,17 @@
 """Write a disk of an image as one file that other programs read: raw, seekable zstd, or a virtual machine's disk.
 
+The image itself as a single file is imaging.packing's.
+
 The file appears under its name only when it is whole, and replaces none that is there.
 Source of the seekable format: contrib/seekable_format/zstd_seekable_compression_format.md of zstd, version 0.1.1.
 """
 
-import glob
 import os
 import struct
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from imaging import virtual
@@ -19,11 +19,13 @@ from imaging.access import make_writable
 from imaging.blockdev import loop_over
 from imaging.chunk import Buffer, compress
 from imaging.content import Content
-from imaging.durable import create, give_name, sync_folder, write_all, written
-from imaging.errors import BadImageError, CancelledError, IoError, RefusedError
+from imaging.durable import write_all, written
+from imaging.errors import BadImageError, IoError, RefusedError
 from imaging.events import ExportResult
 from imaging.library import Library
 from imaging.manifest import Image, ImagedDisk
+from imaging.outfile import InOrder, appearing
+from imaging.packing import pack_image
 from imaging.pipeline import Reporter, busy_chunks, run_all
 from imaging.plan import ExportFormat, ExportPlan
 from imaging.reader import DiskReader
@@ -32,10 +34,6 @@ from imaging.run import run_cancellable
 _SKIPPABLE, _SEEKABLE = 0x184D2A5E, 0x8F92EAB1
 _ENTRY, _HEAD, _FOOT = struct.Struct("<II"), struct.Struct("<II"), struct.Struct("<IBI")
 _MOST_FRAMES = (1 << 32) // _ENTRY.size - 2
-_DEAD_AFTER = 24 * 3600.0
-"""Seconds after which nobody writes to an unfinished file any more."""
-_WAIT = 0.5
-"""Seconds between two looks whether the one whose turn it is has failed."""
 _ZERO_LEVEL = 3
 _QEMU: dict[ExportFormat, tuple[str, ...]] = {
     ExportFormat.QCOW2: ("-O", "qcow2"),
@@ -51,6 +49,8 @@ def export(plan: ExportPlan, report: Reporter, cancel: threading.Event) -> Expor
     Raises BadImageError where image or chunks cannot be used, RefusedError where the file is there already, IoError,
     CancelledError: nothing is left then.
     """
+    if plan.format is ExportFormat.RESCUE:
+        return pack_image(plan, report, cancel)
     began = time.monotonic()
     target = Path(plan.target)
     make_writable(target.parent)
@@ -58,7 +58,7 @@ def export(plan: ExportPlan, report: Reporter, cancel: threading.Event) -> Expor
     image = library.image(plan.image)
     disk = disk_of(image, plan.disk)
     content = Content.load(library, image, disk)
-    with _appearing(target) as temporary:
+    with appearing(target) as temporary:
         match plan.format:
             case ExportFormat.RAW:
                 _write_raw(content, temporary, report, cancel)
@@ -81,53 +81,6 @@ def disk_of(image: Image, name: str) -> ImagedDisk:
         what = f"no disk {name!r}" if name else "several disks"
         raise BadImageError(f"image {image.id} has {what}", code="no-such-disk", hint=f"its disks are: {names}")
     return found[0]
-
-
-@contextmanager
-def _appearing(target: Path) -> Iterator[Path]:
-    """A file beside the target that becomes it at the end; what is there is never replaced."""
-    if os.path.lexists(target):
-        raise _is_there(target)
-    # A name that no other export has: one to the same file, of another job or another machine, may be at work.
-    temporary = target.with_name(f".{target.name}.{_boot()}-{os.getpid()}.part")
-    with written(target):
-        _sweep(target)
-        os.close(create(temporary))
-    try:
-        yield temporary
-        with written(target):
-            fd = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            try:
-                give_name(temporary, target)
-            except FileExistsError as error:
-                raise _is_there(target) from error
-            sync_folder(target.parent)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _boot() -> str:
-    """What this start of the machine is called in names of files."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
-
-
-def _sweep(target: Path) -> None:
-    """Remove what exports to the same file have left when they were killed; those of others once they are old."""
-    for left in target.parent.glob(f".{glob.escape(target.name)}.*-*.part"):
-        boot, _, process = left.name.removesuffix(".part").rpartition(".")[2].partition("-")
-        ours = boot == _boot() and process.isdecimal()
-        dead = not Path(f"/proc/{process}").exists() if ours else time.time() - left.stat().st_mtime > _DEAD_AFTER
-        if dead or process == str(os.getpid()):
-            left.unlink(missing_ok=True)
-
-
-def _is_there(target: Path) -> RefusedError:
-    return RefusedError(f"{target} is there already", code="exists", hint="give another name")
 
 
 def _busy(content: Content) -> Sequence[int]:
@@ -161,35 +114,6 @@ def _put(fd: int, data: bytes, at: int) -> None:
         left, at = left[count:], at + count
 
 
-class _InOrder:
-    """Threads that finish their parts in any order and append them in one."""
-
-    def __init__(self, cancel: threading.Event) -> None:
-        self._next, self._cancel = 0, cancel
-        self._error: BaseException | None = None
-        self._turn = threading.Condition()
-
-    @contextmanager
-    def turn(self, number: int) -> Iterator[None]:
-        """Wait until all before are done; raises the error of one that failed, CancelledError."""
-        with self._turn:
-            while self._next != number:
-                if self._error is not None:
-                    raise self._error
-                if self._cancel.is_set():
-                    raise CancelledError("stopped because somebody asked")
-                self._turn.wait(_WAIT)
-            yield
-            self._next += 1
-            self._turn.notify_all()
-
-    def fail(self, error: BaseException) -> None:
-        """Nobody waits any longer, and all say why: whichever of them is heard first."""
-        with self._turn:
-            self._error = self._error or error
-            self._turn.notify_all()
-
-
 def _write_zstd(content: Content, target: Path, report: Reporter, cancel: threading.Event) -> None:
     """The chunks' own frames one after the other: nothing is compressed anew, and each was proved before."""
     index = content.index
@@ -197,7 +121,7 @@ def _write_zstd(content: Content, target: Path, report: Reporter, cancel: thread
         raise RefusedError(f"{content.disk.name} has too many chunks for a seek table", code="too-large")
     busy = set(_busy(content))
     table = array("I")
-    order = _InOrder(cancel)
+    order = InOrder(cancel)
     zeros: dict[int, bytes] = {}
     report.step(f"Writing {content.disk.name}", index.size)
     with written(target), target.open("r+b", buffering=0) as out:

@@ -24,6 +24,7 @@ from imaging.disk import DiskId
 from imaging.durable import write_file, written
 from imaging.errors import ExitStatus, IoError, RefusedError, RescueError, UsageError, WorkerDiedError
 from imaging.events import AnyEvent, Finished, decode
+from imaging.pack import is_pack, library_json
 from imaging.plan import (
     CapturePlan,
     DeletePlan,
@@ -378,6 +379,8 @@ def _same_library(a: str, b: str) -> bool:
     """Whether two paths lead to one library: a share can be mounted twice, a folder be seen at two places."""
     if os.path.realpath(a) == os.path.realpath(b):
         return True
+    if is_pack(Path(a)) or is_pack(Path(b)):
+        return False  # it bears the id of the library that it came from
     identity = _library_id(a)
     return bool(identity) and identity == _library_id(b)
 
@@ -385,7 +388,8 @@ def _same_library(a: str, b: str) -> bool:
 def _library_id(path: str) -> str:
     """What library.json calls the library; empty where there is none yet, or where it cannot be read."""
     with suppress(OSError, RescueError, ValueError, RecursionError):
-        document = json.loads(read_regular(Path(path) / "library.json", _MOST_LIBRARY))
+        single, name = is_pack(Path(path)), Path(path) / "library.json"
+        document = json.loads(library_json(Path(path)) if single else read_regular(name, _MOST_LIBRARY))
         if isinstance(document, dict) and isinstance(document.get("id"), str):
             return str(document["id"])
     return ""

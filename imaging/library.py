@@ -24,6 +24,8 @@ from imaging.libraryinfo import FORMAT, LibraryInfo
 from imaging.manifest import Image, ImagedDisk
 from imaging.notes import NAME as NOTES
 from imaging.notes import Notes
+from imaging.pack import Pack
+from imaging.packstore import PackStore
 from imaging.regular import read_regular
 from imaging.remote import Mirror
 from imaging.remotestore import RemoteStore, cache_here
@@ -92,13 +94,25 @@ class Library:
         """Where the library is not in this folder but at an address."""
 
     @property
+    def root(self) -> Path:
+        """The folder in which its files are read: its own, or that which stands for it here."""
+        return self.path if self.mirror is None else self.mirror.folder
+
+    @property
+    def single(self) -> bool:
+        """Whether it is an image in a single file."""
+        return self.mirror is not None and isinstance(self.mirror.objects, Pack)
+
+    @property
     def where(self) -> str:
         """Its folder, or its address."""
         return str(self.path) if self.mirror is None else self.mirror.objects.address.url
 
     @classmethod
     def open(cls, path: Path) -> "Library":
-        """Open the library in the folder `path`; raises BadImageError where there is none or it is too new.
+        """Open the library in the folder `path`, or the image in that file.
+
+        Raises BadImageError where there is none or it is too new.
 
         Raises RefusedError with code "passphrase-needed" or "wrong-passphrase" where it is encrypted: see
         imaging.keyring.
@@ -110,8 +124,8 @@ class Library:
     @classmethod
     def look(cls, path: Path, mirror: Mirror | None = None) -> LibraryInfo:
         """What `library.json` says, which needs no passphrase; raises as `open` does."""
-        name = path / "library.json"
         mirror = mirror or remote.mirror_of(path)
+        name = (path if mirror is None else mirror.folder) / "library.json"
         if mirror is not None:
             mirror.pull("library.json")
         try:
@@ -206,7 +220,7 @@ class Library:
             except (BadImageError, IoError) as error:
                 damaged.append(DamagedImage(id=name, problem=error.message))
                 continue
-            noted[image.id], problem = notebook.read(self.path.joinpath("images", name), self.seal)
+            noted[image.id], problem = notebook.read(self.root.joinpath("images", name), self.seal)
             images.append(_labelled(image, noted[image.id]))
             if problem:
                 ignored.append(problem)
@@ -223,7 +237,7 @@ class Library:
     def _names(self) -> Sequence[str]:
         """The folders that have a manifest, or of which nobody can tell."""
         try:
-            with os.scandir(self.path / "images") as found:
+            with os.scandir(self.root / "images") as found:
                 return [entry.name for entry in found if _may_be_there(f"{entry.path}/manifest.json")]
         except FileNotFoundError:
             return []
@@ -259,7 +273,7 @@ class Library:
         return self.read(name, _MOST_JSON)
 
     def _manifest(self, image_id: str) -> Path:
-        return self.path.joinpath("images", image_id, "manifest.json")
+        return self.root.joinpath("images", image_id, "manifest.json")
 
     def _decoded(self, image_id: str, data: bytes) -> Image:
         name = str(self._manifest(image_id))
@@ -270,16 +284,16 @@ class Library:
 
     def notes(self, image_id: str) -> Notes:
         """What is noted of an image; nothing where the file is missing or cannot be used."""
-        return notebook.read(self.path / "images" / image_id, self.seal)[0]
+        return notebook.read(self.root / "images" / image_id, self.seal)[0]
 
     def why_unnoted(self, image_id: str) -> str:
         """Why what is noted of an image cannot be used, in words; empty where it can."""
-        return notebook.read(self.path / "images" / image_id, self.seal)[1]
+        return notebook.read(self.root / "images" / image_id, self.seal)[1]
 
     def annotate(self, image_id: str, change: Callable[[Notes], Notes]) -> Notes:
         """Change what is noted of an image, as notebook.change does; BadImageError where there is no such image."""
         self.captured(image_id)
-        folder = self.path / "images" / image_id
+        folder = self.root / "images" / image_id
         remote.refuse_unless_writable(self.mirror)
         if self.mirror is not None:
             self.mirror.pull_image(image_id)
@@ -312,7 +326,7 @@ class Library:
 
     def file(self, image_id: str, disk: str, suffix: str) -> Path:
         """Where the index ("caibx"), used map ("used") or digest table ("blake3") of an image's disk lies."""
-        path = self.path / "images" / image_id / f"{disk}.{suffix}"
+        path = self.root / "images" / image_id / f"{disk}.{suffix}"
         if self.mirror is not None:
             self.mirror.ensure(path)
         return path
@@ -323,20 +337,23 @@ class Library:
         return data if self.seal is None else opened(self.seal, self._place(name), data)
 
     def _place(self, name: Path) -> str:
-        return name.relative_to(self.path).as_posix()
+        return name.relative_to(self.root).as_posix()
 
     def folder(self, image_id: str) -> Path:
         """An image's folder, with all that is in it. Raises IoError."""
         if self.mirror is not None:
             self.mirror.pull_folder(image_id)
-        return self.path / "images" / image_id
+        return self.root / "images" / image_id
 
     def store(self, distrust_since: float | None = None, *, from_medium: bool = False) -> ChunkStore:
         """Where the chunks lie; with `from_medium` none is taken from memory or from a cache."""
         whole = is_whole if self.seal is None else self.seal.is_whole
         store: ChunkStore
-        if self.mirror is not None:
-            store = RemoteStore(self.mirror.objects, None if from_medium else cache_here(whole), whole)
+        objects = self.mirror.objects if self.mirror is not None else None
+        if isinstance(objects, Pack):
+            store = PackStore(objects, from_medium=from_medium)
+        elif objects is not None:
+            store = RemoteStore(objects, None if from_medium else cache_here(whole), whole)
         else:
             store = LocalStore(self.path / "chunks", distrust_since, from_medium=from_medium, whole=whole)
         return store if self.seal is None else SealedStore(store, self.seal)
@@ -357,7 +374,7 @@ class Library:
 
     def write_beside(self, image_id: str, disk: str, suffix: str, data: bytes | bytearray) -> None:
         """Write one of the files that stand beside the manifest. Raises IoError."""
-        self.write(self.path / "images" / image_id / f"{disk}.{suffix}", data)
+        self.write(self.root / "images" / image_id / f"{disk}.{suffix}", data)
 
     def write(self, name: Path, data: bytes | bytearray) -> None:
         """Write a file of an image, in place of an earlier one. Raises IoError."""
@@ -367,7 +384,7 @@ class Library:
 
     def commit(self, image_id: str, data: bytes) -> None:
         """Write the manifest, of these bytes: from here on, the image exists."""
-        folder = self.path / "images" / image_id
+        folder = self.root / "images" / image_id
         try:
             write_file(folder / "manifest.json", sealed(self.seal, self._place(folder / "manifest.json"), data))
             with written(folder):
@@ -392,7 +409,7 @@ class Library:
 
         Nor is one that a link leads to: it may be anybody's, and what names it came with the library.
         """
-        folder = self.path / "images" / image_id
+        folder = self.root / "images" / image_id
         if folder.parent.is_symlink():
             return
         if _ID.fullmatch(image_id) and not any(_may_be_there(folder / f) for f in ("manifest.json", WITHDRAWN)):
@@ -409,7 +426,7 @@ class Library:
 
     def begin(self, image_id: str) -> bool:
         """Make the folder of a new image; False where another capture has taken the id. Raises IoError."""
-        folder = self.path / "images" / image_id
+        folder = self.root / "images" / image_id
         with written(folder):
             folder.parent.mkdir(mode=0o700, exist_ok=True)
             try:

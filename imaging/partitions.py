@@ -9,6 +9,7 @@ from imaging import gpt, planner
 from imaging.disk import Disk, Partition, PartitionRole, TableKind
 from imaging.errors import BadImageError, RefusedError, UsageError
 from imaging.manifest import Image, ImagedDisk, Volume
+from imaging.packformat import lies_in
 from imaging.plan import PartitionTarget, RestorePlan, RestoreTarget, VerifyPlan
 from imaging.planner import exact, refuse_target, why_not_in_use, why_protected
 
@@ -110,7 +111,7 @@ def plan_restore_partitions(
         raise UsageError("no partition was given to restore", code="no-such-partition")
     if len(set(chosen.values())) != len(chosen):
         raise UsageError("two partitions cannot be restored into one", code="same-partition-twice")
-    if target.regular_file and Path(target.path).is_relative_to(library):
+    if target.regular_file and lies_in(Path(target.path), library):
         refuse_target(target.name, target, "it lies in the image library")
     volumes = {number: volume_of(source, number) for number in chosen}
     why = why_not_disk(target, source)

@@ -252,10 +252,20 @@ class ExportFormat(StrEnum):
     VMDK = "vmdk"
     VHDX = "vhdx"
     VDI = "vdi"
+    RESCUE = "rescue"
+    """The image itself, with all of its disks, as a single file: see imaging.packformat."""
+
+
+LEAST_PIECE = 1 << 20
+"""Bytes that a piece of an image has at least."""
 
 
 class ExportPlan(msgspec.Struct, frozen=True, kw_only=True, tag="export", tag_field="kind"):
-    """Write one disk of an image (the only one, for no name) as the file `target`, which must not be there."""
+    """Write one disk of an image (the only one, for no name) as the file `target`, which must not be there.
+
+    As a single file the whole image is written, in pieces of `piece_size` bytes at most where that is not 0, or where
+    the file system holds no larger files: `target`.001, and so on.
+    """
 
     library: str
     image: str
@@ -263,6 +273,7 @@ class ExportPlan(msgspec.Struct, frozen=True, kw_only=True, tag="export", tag_fi
     format: ExportFormat
     disk: str = ""
     label: str = ""
+    piece_size: int = 0
     version: int = VERSION
 
     @property

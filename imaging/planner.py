@@ -10,6 +10,7 @@ from imaging.disk import Disk, PartitionRole, Role, TableKind, format_size
 from imaging.errors import RefusedError, UsageError
 from imaging.extents import Extents
 from imaging.manifest import Image, ImagedDisk
+from imaging.packformat import lies_in
 from imaging.plan import (
     CapturePlan,
     CopyImagesPlan,
@@ -144,7 +145,7 @@ def why_not_source(disk: Disk, library: Path | None = None, only: Sequence[int] 
             return f"partition {part.number} is only partly restored (from {part.unfinished}): restore it first"
     if not disk.size:
         return "it has no medium, or no size"
-    if library is not None and disk.regular_file and Path(disk.path).is_relative_to(library):
+    if library is not None and disk.regular_file and lies_in(Path(disk.path), library):
         return "it lies in the image library"
     for role in disk.roles:
         if role is Role.LIBRARY and not disk.regular_file:
@@ -223,7 +224,7 @@ def plan_restore(
     pairs = []
     for name, target in targets.items():
         why = "" if create else why_not_target(target, sources[name])
-        if not why and target.regular_file and Path(target.path).is_relative_to(library):
+        if not why and target.regular_file and lies_in(Path(target.path), library):
             why = "it lies in the image library"
         if why:
             refuse_target(target.name, target, why)

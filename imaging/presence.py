@@ -114,7 +114,7 @@ def clear_ended(library: Library) -> None:
     """Remove the marks that are of the past, and what those have left that never became an image; and files that were
     made to see if they can be removed."""
     if library.mirror is None:
-        for tried in (library.path / "writers").glob(f".*{TRIED}"):
+        for tried in (library.root / "writers").glob(f".*{TRIED}"):
             with written(tried):
                 tried.unlink(missing_ok=True)
     for ended in marks(library, _ENDED):
@@ -197,7 +197,7 @@ def touched_lately(status: os.stat_result) -> bool:
 
 
 def marks(library: Library, suffix: str) -> list[Path]:
-    folder = library.path / "writers"
+    folder = library.root / "writers"
     if library.mirror is not None:
         library.mirror.refresh_marks()
     with reading(folder):

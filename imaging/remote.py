@@ -1,4 +1,4 @@
-"""A library in object storage or on a web server, seen through a folder of this system: its mirror.
+"""A library in object storage, on a web server or in a single file, seen through a folder of this system: its mirror.
 
 Manifests and notes lie in the mirror; indexes, used maps and digest tables come when they are needed; chunks never do
 (imaging.remotestore reads them where they are). What is written to the mirror of a bucket is written there as well, the
@@ -23,6 +23,7 @@ from imaging.credentials import Keys
 from imaging.durable import write_file, written
 from imaging.errors import BadImageError, IoError, RefusedError
 from imaging.objects import Listed, Objects, set_rate
+from imaging.pack import Pack, is_pack
 from imaging.regular import read_regular
 from imaging.signatures import NAME as SIGNATURES
 from imaging.state import state_folder
@@ -50,7 +51,7 @@ _MOST_FILE = 1 << 30
 class Mirror:
     """The folder of a remote library, and the way there."""
 
-    def __init__(self, folder: Path, objects: Objects) -> None:
+    def __init__(self, folder: Path, objects: Objects | Pack) -> None:
         """Use `mirror_of`."""
         self.folder = folder
         self.objects = objects
@@ -59,6 +60,17 @@ class Mirror:
     def read_only(self) -> bool:
         """Whether nothing can be written to the library."""
         return self.objects.address.read_only
+
+    @property
+    def _written(self) -> Objects:
+        """Where files can be written. Raises RefusedError."""
+        if isinstance(self.objects, Pack):
+            raise self.objects.refused()
+        return self.objects
+
+    def refuse_unless_removable(self) -> None:
+        """Raise RefusedError where nothing can be removed: of a name that nobody has nothing is lost. IoError."""
+        self._written.delete(f"writers/{secrets.token_hex(8)}.none")
 
     def refuse_to_create(self) -> None:
         """Raise RefusedError unless a library can be made: the place is empty, and can be written to. IoError."""
@@ -113,7 +125,7 @@ class Mirror:
 
     def push(self, path: Path, *, new: bool = False) -> bool:
         """Write a file of the mirror to the library; with `new`, only where there is none: whether it was. IoError."""
-        return self.objects.put(self._name(path), read_regular(path, _MOST_FILE), new=new)
+        return self._written.put(self._name(path), read_regular(path, _MOST_FILE), new=new)
 
     def is_there(self, path: Path) -> bool:
         """Whether the library has a file, whatever the mirror has. Raises IoError."""
@@ -125,14 +137,14 @@ class Mirror:
 
     def remove(self, path: Path) -> None:
         """Remove a file of the library. Raises IoError."""
-        self.objects.delete(self._name(path))
+        self._written.delete(self._name(path))
 
     def remove_all(self, folder: Path, last: Path | None = None) -> None:
         """Remove all files of the library below a folder, `last` after all others. Raises IoError."""
         end = self._name(last) if last is not None else ""
-        self._each(self.objects.delete, [one.path for one in self.objects.list(self._name(folder)) if one.path != end])
+        self._each(self._written.delete, [one.path for one in self.objects.list(self._name(folder)) if one.path != end])
         if end:
-            self.objects.delete(end)
+            self._written.delete(end)
 
     def refresh_images(self) -> None:
         """Make the mirror list the images that the library has now. Raises IoError."""
@@ -267,11 +279,24 @@ def address_of(folder: Path) -> ObjectAddress | None:
 
 
 def mirror_of(folder: Path) -> Mirror | None:
-    """The mirror in a folder; None where it is an ordinary folder. Raises RefusedError, BadImageError, IoError."""
+    """The mirror in a folder, or that of an image in a single file; None where it is an ordinary folder.
+
+    Raises RefusedError, BadImageError, IoError.
+    """
+    if is_pack(folder):
+        return _mirror_of_pack(Pack(folder))
     address = address_of(folder)
     if address is None:
         return None
     return Mirror(folder, _objects(address, credentials.kept(address)))
+
+
+def _mirror_of_pack(pack: Pack) -> Mirror:
+    """A folder of its own for each file, and another once that was changed."""
+    folder = state_folder() / "single" / pack.stamp / _MIRROR
+    with written(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Mirror(folder, pack)
 
 
 def _objects(address: ObjectAddress, keys: Keys) -> Objects:
@@ -305,7 +330,9 @@ def reach(address: ObjectAddress, keys: Keys | None = None, *, writable: bool = 
 
 
 def is_read_only(folder: Path) -> bool:
-    """Whether a library lies where nothing can be written: on a web server."""
+    """Whether a library lies where nothing can be written: on a web server, or in a single file."""
+    if is_pack(folder):
+        return True
     address = address_of(folder) if folder.name == _MIRROR else None
     return address is not None and address.read_only
 
@@ -317,9 +344,9 @@ def name_of(folder: Path) -> str:
 
 
 def refuse_unless_removable(mirror: Mirror | None) -> None:
-    """Raise RefusedError where nothing can be removed from the library: of a name that nobody has nothing is lost."""
+    """Raise RefusedError where nothing can be removed from the library."""
     if mirror is not None:
-        mirror.objects.delete(f"writers/{secrets.token_hex(8)}.none")
+        mirror.refuse_unless_removable()
 
 
 def refuse_unless_writable(mirror: Mirror | None) -> None:

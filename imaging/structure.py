@@ -79,7 +79,7 @@ class Examined:
 
 def stock(library: Library, cancel: threading.Event) -> Stock | None:
     """How many chunks there are; None where a web server does not tell. Takes seconds, or until `cancel`. IoError."""
-    if library.mirror is not None and library.mirror.read_only:
+    if library.mirror is not None and library.mirror.read_only and not library.single:
         return None
     count = size = 0
     for one in library.store().listed(0, FOLDERS):
@@ -162,7 +162,7 @@ class _Check:
     def _files_are_whole(self, image: Image, disk: ImagedDisk) -> bool:
         if self._mirror is not None:
             for suffix in _SUFFIXES:
-                self._mirror.renew(self._library.path / "images" / image.id / f"{disk.name}.{suffix}")
+                self._mirror.renew(self._library.root / "images" / image.id / f"{disk.name}.{suffix}")
         try:
             self._library.files(image, disk)
         except (BadImageError, IoError) as error:
@@ -272,7 +272,7 @@ class _Check:
     def _marks(self) -> Sequence[Path]:
         if self._mirror is not None:
             self._mirror.refresh_marks()
-        folder = self._library.path / "writers"
+        folder = self._library.root / "writers"
         with reading(folder):
             return list(folder.glob("*.json"))
 
@@ -286,7 +286,7 @@ class _Check:
                     found.setdefault(name, set()).update(rest)
             return found
         with reading(self._library.path), suppress(FileNotFoundError):
-            for folder in (self._library.path / "images").iterdir():
+            for folder in (self._library.root / "images").iterdir():
                 if folder.is_dir() and not folder.is_symlink():
                     found[folder.name] = {file.name for file in folder.iterdir()}
         return found

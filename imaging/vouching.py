@@ -157,4 +157,4 @@ def _read(library: Library, image_id: str, *, anew: bool) -> bytes | None:
 
 
 def _path(library: Library, image_id: str) -> Path:
-    return library.path.joinpath("images", image_id, NAME)
+    return library.root.joinpath("images", image_id, NAME)

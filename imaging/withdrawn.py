@@ -27,7 +27,7 @@ def refuse_pinned(library: Library, image_id: str) -> None:
 
 def withdraw(library: Library, image_id: str) -> None:
     """Take an image from the list: from here on, it does not exist. Raises RefusedError, IoError."""
-    folder = library.path / "images" / image_id
+    folder = library.root / "images" / image_id
     if folder.is_symlink() or folder.parent.is_symlink():
         raise RefusedError(f"{folder} is a link, not an image's folder", code="refused")
     remote.refuse_unless_writable(library.mirror)
@@ -49,7 +49,7 @@ def leave_behind(library: Library, name: str, index: Index) -> None:
     while not library.begin(image_id := library.new_id()):
         pass
     library.write_beside(image_id, name, "caibx", index.encoded)
-    mark = library.path / "images" / image_id / WITHDRAWN
+    mark = library.root / "images" / image_id / WITHDRAWN
     write_file(mark, b"")
     if library.mirror is not None:
         library.mirror.push(mark)
@@ -57,7 +57,7 @@ def leave_behind(library: Library, name: str, index: Index) -> None:
 
 def withdrawn(library: Library) -> list[Path]:
     """The folders of such images. Raises IoError."""
-    root = library.path / "images"
+    root = library.root / "images"
     if root.is_symlink():
         return []
     with reading(root):
@@ -82,7 +82,7 @@ def bury(library: Library, folder: Path) -> None:
 
 def clear_empty(library: Library) -> None:
     """Remove folders that a removal which was cut off has left with nothing in them, while no capture is at work."""
-    root = library.path / "images"
+    root = library.root / "images"
     if root.is_symlink():
         return  # what is elsewhere is no concern of this library
     with suppress(OSError):

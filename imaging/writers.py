@@ -41,9 +41,9 @@ class Writer:
         Raises RefusedError while images are being deleted from the library, or somebody stores this very one, IoError.
         """
         self._library = library
+        remote.refuse_unless_writable(library.mirror)
         self._path = library.path / "writers" / f"{image_id}{presence.SUFFIX}"
         self._clock = SharedClock()
-        remote.refuse_unless_writable(library.mirror)
         presence.make_folder(self._path)
         # Before there is a mark that would make it stop, and once more after that.
         presence.refuse_beside_deletion(library, self._clock)

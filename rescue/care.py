@@ -205,6 +205,9 @@ def export_lines(plan: ExportPlan) -> list[str]:
     name = joined(quoted(plan.label), clean(plan.image), by=", ")
     disk = _("disk {name}").format(name=clean(plan.disk)) if plan.disk else ""
     words = _("a new file {path} ({format})").format(path=clean(plan.target), format=plan.format.value)
+    if plan.piece_size:
+        size = format_size(plan.piece_size)
+        words = joined(words, _("in pieces of {size} where it is larger").format(size=size), by=", ")
     return [
         _("EXPORTED: image {name}").format(name=joined(name, disk, by=", ")),
         _("WRITTEN: {what}").format(what=words),
@@ -223,8 +226,10 @@ def import_lines(plan: ImportPlan) -> list[str]:
 def export_figures(result: ExportResult) -> list[str]:
     """An export's figures."""
     words = _("A disk of {disk}, which takes {size} there")
-    size = words.format(disk=format_size(result.disk_size), size=format_size(result.size))
-    return [size, _("Time: {time}").format(time=format_duration(result.seconds))]
+    lines = [words.format(disk=format_size(result.disk_size), size=format_size(result.size))]
+    if result.pieces > 1:
+        lines.append(_("Pieces: {count}").format(count=format_count(result.pieces)))
+    return [*lines, _("Time: {time}").format(time=format_duration(result.seconds))]
 
 
 def copy_images_lines(plan: CopyImagesPlan) -> list[str]:

@@ -86,7 +86,10 @@ def build_parser() -> argparse.ArgumentParser:
     secret = argparse.ArgumentParser(add_help=False)
     passphrases.add_options(secret)
     library = argparse.ArgumentParser(add_help=False, parents=[secret])
-    words = _("the folder that holds the images, or an address: s3://bucket/folder, gs://, az://, https://")
+    words = _(
+        "the folder that holds the images, an image in a single file, or an address: s3://bucket/folder, gs://, az://, "
+        "https://"
+    )
     library.add_argument("--library", metavar="DIR", help=words)
     json = argparse.ArgumentParser(add_help=False)
     json.add_argument("--json", action="store_true", help=_("print JSON, for scripts"))
@@ -170,15 +173,20 @@ def build_parser() -> argparse.ArgumentParser:
     words = _("a file whose first line is that passphrase")
     mount.add_argument("--unlock-file", metavar="FILE", help=words)
     mount.set_defaults(run=files_commands.mount)
-    words = _("write a disk of an image as a file for other programs")
+    words = _("write a disk of an image as a file for other programs, or the image itself as a single file")
     export = found.add_parser("export", parents=[json, library], help=words)
     export.add_argument("image", metavar="IMAGE")
     export.add_argument("file", metavar="FILE", help=_("the file to write, which must not be there"))
-    words = _("raw, raw.zst (seekable; zstd -d makes raw of it), qcow2, vmdk, vhdx or vdi (default: by FILE's name)")
+    words = _(
+        "raw, raw.zst (seekable; zstd -d makes raw of it), qcow2, vmdk, vhdx or vdi, or rescue: the image with all of "
+        "its disks, which any command takes as a library (default: by FILE's name)"
+    )
     export.add_argument("--as", dest="format", choices=[kind.value for kind in ExportFormat], help=words)
     export.add_argument("--disk", default="", metavar="NAME", help=_("which disk, of an image of several"))
+    words = _("with --as rescue: pieces of so many bytes at most, such as 2G (default: what FAT holds, on FAT)")
+    export.add_argument("--piece-size", metavar="SIZE", help=words)
     export.set_defaults(run=files_commands.export)
-    words = _("make an image of a disk file of another program")
+    words = _("make an image of a disk file of another program, or take one from a single file into the library")
     imports = found.add_parser("import", parents=[json, library], help=words)
     words = _(
         "a raw disk, maybe compressed (gz, xz, zst, bz2, lz4, lzip, lzop), a virtual machine's (qcow2, vmdk, vdi, vhd, "
@@ -190,7 +198,7 @@ def build_parser() -> argparse.ArgumentParser:
     imports.set_defaults(run=files_commands.import_)
     words = _("copy images to another library: only what is missing there")
     copies = found.add_parser("copy-images", parents=[json, secret], help=words)
-    copies.add_argument("source", metavar="FROM", help=_("the library that has them"))
+    copies.add_argument("source", metavar="FROM", help=_("the library that has them, or an image in a single file"))
     copies.add_argument(
         "target", metavar="TO", help=_("the library that is to have them; it is made where there is none")
     )

@@ -11,12 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from imaging import keyring, levels, tree
+from imaging import keyring, levels, pack, tree
 from imaging.blockdev import real_path
 from imaging.errors import ExitStatus, RefusedError, UsageError
 from imaging.fileplan import plan_files
 from imaging.opened import LUKS, UNLOCKED, OpenVolume, find_volume, mounted_image, open_image, volumes
-from imaging.plan import ExportFormat, ExportPlan, ImportPlan
+from imaging.plan import LEAST_PIECE, CopyImagesPlan, ExportFormat, ExportPlan, ImportPlan
 from imaging.tree import Entry, EntryKind, Found
 from rescue import passphrases
 from rescue.commands import carry_out, library_to_write, print_json, print_lines
@@ -24,7 +24,7 @@ from rescue.contents import content_words
 from rescue.files import when_words
 from rescue.finding import Found as FoundImage
 from rescue.finding import find
-from rescue.formats import clean, columns, format_size, quoted
+from rescue.formats import clean, columns, format_size, parse_size, quoted
 from rescue.language import _
 
 _MOST_FOUND = 10_000
@@ -148,22 +148,36 @@ def _source(words: str) -> tuple[str, str, str]:
 
 
 def export(options: Namespace) -> int:
-    """`rescue export IMAGE FILE`: a job that writes a disk as one file."""
+    """`rescue export IMAGE FILE`: a job that writes a disk, or the image itself, as one file."""
     found = find(options)
     target = real_path(options.file)
+    kind = ExportFormat(options.format) if options.format else _format_by(target)
+    piece = parse_size(options.piece_size, "--piece-size")
+    if kind is ExportFormat.RESCUE and options.disk:
+        raise UsageError("an image in a single file has all of its disks: leave --disk out", code="usage")
+    if kind is not ExportFormat.RESCUE and piece is not None:
+        raise UsageError("--piece-size is for --as rescue", code="usage")
+    if piece is not None and piece < LEAST_PIECE:
+        raise UsageError(f"--piece-size {options.piece_size}: a piece has at least 1M", code="usage")
     plan = ExportPlan(
         library=str(found.library.path),
         image=found.image.id,
         target=str(target),
-        format=ExportFormat(options.format) if options.format else _format_by(target),
+        format=kind,
         disk=options.disk,
         label=found.image.label,
+        piece_size=piece or 0,
     )
     return carry_out(plan, options)
 
 
 def import_(options: Namespace) -> int:
-    """`rescue import FILE`: a job that makes an image of another program's."""
+    """`rescue import FILE`: a job that makes an image of another program's, or takes one from a single file."""
+    single = pack.first_piece(real_path(options.source))
+    if pack.is_pack(single):
+        if options.label:
+            raise UsageError("an image in a single file has its label: leave --label out", code="usage")
+        return carry_out(CopyImagesPlan(library=str(single), target=str(library_to_write(options))), options)
     plan = ImportPlan(
         library=str(library_to_write(options)),
         source=str(real_path(options.source)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from imaging import address, remote
+from imaging import address, pack, remote
 from imaging.blockdev import real_path
 from imaging.errors import BadImageError, RescueError, UsageError
 from imaging.library import Library, discover
@@ -25,8 +25,8 @@ def known_libraries(options: Namespace) -> list[Path]:
 
 
 def library_at(words: str) -> Path:
-    """The folder of a library, or the one that stands for it where it is given by its address. Raises UsageError."""
-    return remote.folder_for(words) if address.is_address(words) else real_path(words)
+    """The folder of a library, the file of an image, or what stands for a library at an address. Raises UsageError."""
+    return remote.folder_for(words) if address.is_address(words) else pack.first_piece(real_path(words))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """`rescue media install-partition` and `remove-partition`: the recovery system on the computer's own disk."""
 
 import argparse
-import re
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -9,18 +8,16 @@ from pathlib import Path
 
 from imaging import mediavouching, ownlook, ownplan, planner
 from imaging.blockdev import real_path
-from imaging.errors import ExitStatus, RefusedError, UsageError
+from imaging.errors import ExitStatus, RefusedError
 from imaging.plan import InstallPlan, RemovePlan
 from rescue import report
 from rescue.accepting import add_accept, warn_of_doubt
 from rescue.commands import ask, carry_out, print_json, print_lines
 from rescue.disks import warn_of_targets
+from rescue.formats import parse_size
 from rescue.language import _
 from rescue.media_images import chosen_images
 from rescue.own_disk import closed_lines
-
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE = re.compile(r"(\d{1,12})([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 
 
 def add_own_disk(
@@ -69,15 +66,6 @@ def _add_confirmation(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _size(words: str | None, option: str) -> int | None:
-    if words is None:
-        return None
-    match = _SIZE.fullmatch(words)
-    if match is None or not int(match[1]):
-        raise UsageError(f"{option} {words}: a size such as 512M or 4G is needed", code="usage")
-    return int(match[1]) * _UNITS[match[2].upper()]
-
-
 def _device(name: str) -> str:
     real_path(name)
     if "/" not in name and not Path(name).exists() and Path("/dev", name).exists():
@@ -87,7 +75,7 @@ def _device(name: str) -> str:
 
 def install_partition(options: Namespace) -> int:
     """`rescue media install-partition DISK`."""
-    size, images = _size(options.size, "--size"), _size(options.images_size, "--images-size") or 0
+    size, images = parse_size(options.size, "--size"), parse_size(options.images_size, "--images-size") or 0
     weight, factory = chosen_images(options)
     plan, boot = ownlook.plan_install(
         _device(options.disk),

@@ -1,0 +1,354 @@
+"""An image in a single file, or in pieces of one, read in place; see imaging.packformat.
+
+It stands for a library that can only be read. Whatever its index says, nothing outside of it is read: each member's
+header is compared before its data is believed.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from blake3 import blake3
+
+from imaging import packformat
+from imaging.behind import announce, forget
+from imaging.chunk import ID_SIZE
+from imaging.durable import reading
+from imaging.errors import BadImageError, IoError, RefusedError
+from imaging.objects import Listed
+from imaging.packformat import BLOCK, END, MARKED, RECORD_SIZE
+from imaging.regular import open_regular
+
+SUFFIX = ".rescue"
+_MEMBER = re.compile(r"library\.json|images/[A-Za-z0-9][A-Za-z0-9._-]{0,99}/[^/\0]{1,255}")
+_AT_ONCE = 4096
+"""Records that are read at once."""
+_KEPT = 64
+"""How many times as many are kept in memory."""
+_LARGEST = 1 << 62
+_MOST_JSON = 1 << 20
+
+
+def is_pack(path: Path) -> bool:
+    """Whether a file looks like an image in a single file, or the first piece of one; not, where nobody can tell."""
+    with suppress(OSError, BadImageError):
+        if not path.is_file():
+            return False
+        fd = open_regular(path, _LARGEST)
+        try:
+            return packformat.member(os.read(fd, BLOCK))[0] == packformat.FIRST
+        finally:
+            os.close(fd)
+    return False
+
+
+def first_piece(path: Path) -> Path:
+    """The first piece, where a person names another one, or the file that is there in pieces alone; else the path."""
+    stem, number = packformat.piece_of(path.name)
+    if number or not os.path.lexists(path):
+        first = path.with_name(f"{stem}.001")
+        return first if is_pack(first) else path
+    return path
+
+
+def pieces_of(path: Path) -> Sequence[Path]:
+    """The pieces that belong to the first one, in order; a file that is no piece is one. Raises BadImageError."""
+    stem, first = packformat.piece_of(path.name)
+    if not first:
+        return (path,)
+    found = {}
+    with reading(path.parent), os.scandir(path.parent) as entries:
+        for entry in entries:
+            other, number = packformat.piece_of(entry.name)
+            if number and other == stem:
+                found[number] = path.with_name(entry.name)
+    missing = next((number for number in range(1, max(found, default=0) + 1) if number not in found), 0)
+    if first != 1 or missing:
+        why = f"{stem}.{missing:03} is missing" if missing else f"{stem}.001 is its first piece"
+        raise packformat.not_whole(str(path), why)
+    return [found[number] for number in range(1, len(found) + 1)]
+
+
+class Pieces:
+    """Files one after the other, as one."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Take the files. Raises BadImageError where one is not a regular file, IoError."""
+        self.paths = paths
+        self.sizes = []
+        stamps = []
+        for path in paths:
+            with reading(path):
+                fd = open_regular(path, _LARGEST)
+                status = os.fstat(fd)
+                os.close(fd)
+            self.sizes.append(status.st_size)
+            stamps.append((str(path), status.st_size, status.st_mtime_ns))
+        self.size = sum(self.sizes)
+        self.stamp = repr(stamps).encode()
+        """What changes whenever a file does."""
+
+    def _parts(self, at: int, size: int) -> Iterator[tuple[Path, int, int]]:
+        """The file, offset and length of each part of a range."""
+        for path, length in zip(self.paths, self.sizes, strict=True):
+            if size <= 0:
+                return
+            if at < length:
+                part = min(size, length - at)
+                yield path, at, part
+                at, size = 0, size - part
+            else:
+                at -= length
+
+    def path_at(self, at: int) -> Path:
+        """The file that holds an offset; the last one for any behind all."""
+        return next((path for path, _, _ in self._parts(at, 1)), self.paths[-1])
+
+    def read_into(self, view: memoryview, at: int, *, from_medium: bool = False) -> None:
+        """Fill a view from an offset. Raises BadImageError where the files end before that, IoError."""
+        done = 0
+        for path, offset, size in self._parts(at, len(view)):
+            with self._open(path) as fd:
+                if from_medium:
+                    forget(fd, offset, size)
+                end = done + size
+                while done < end:
+                    got = os.preadv(fd, [view[done:end]], offset)
+                    if not got:
+                        raise packformat.not_whole(str(path), "it has become shorter")
+                    done, offset = done + got, offset + got
+        if done < len(view):
+            path = self.paths[0]
+            raise BadImageError(f"{path}: its index points beyond its end", code="bad-image-file")
+
+    def read(self, at: int, size: int) -> bytes:
+        """So many bytes; raises as `read_into`."""
+        data = bytearray(size)
+        self.read_into(memoryview(data), at)
+        return bytes(data)
+
+    def announce(self, at: int, size: int, *, from_medium: bool) -> None:
+        """Have the kernel read a range meanwhile; where it is to come from the medium, memory lets go of it first."""
+        for path, offset, part in self._parts(at, size):
+            with suppress(IoError), self._open(path) as fd:
+                if from_medium:
+                    forget(fd, offset, part)
+                announce(fd, offset, part)
+
+    @staticmethod
+    def _open(path: Path) -> "_Opened":
+        return _Opened(path)
+
+
+class _Opened:
+    """A file that is read, closed at the end; what fails says that the image's medium does."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+
+    def __enter__(self) -> int:
+        try:
+            self._fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise IoError(
+                f"{self._path} is gone: the disk with the image is no longer there",
+                code="library-gone",
+                hint="attach the disk that holds it again, and start anew",
+            ) from error
+        except OSError as error:
+            raise IoError(f"{self._path} cannot be read: {error.strerror}", code="read-failed") from error
+        return self._fd
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        with suppress(OSError):
+            os.close(self._fd)
+        if isinstance(error, OSError):
+            raise IoError(f"{self._path} cannot be read: {error.strerror}", code="read-failed") from error
+
+
+class _Records:
+    """Where the chunks are: looked up a block of records at a time, so that memory stays flat."""
+
+    def __init__(self, pieces: Pieces, at: int, count: int) -> None:
+        self._pieces, self._at, self.count = pieces, at, count
+        self._lock = threading.Lock()
+        self._blocks: dict[int, bytes] = {}
+        self._firsts: dict[int, bytes] = {}
+
+    def find(self, name: bytes) -> tuple[int, int] | None:
+        """Offset and bytes of a chunk; None where it is not named. Raises BadImageError, IoError."""
+        low, high = 0, -(-self.count // _AT_ONCE)
+        if not high:
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._first(middle) <= name else (low, middle)
+        block = self._block(low)
+        first, last = 0, len(block) // RECORD_SIZE
+        while first < last:
+            middle = (first + last) // 2
+            found, at, size = _record(block, middle)
+            if found == name:
+                return at, size
+            first, last = (middle + 1, last) if found < name else (first, middle)
+        return None
+
+    def all(self, low: bytes) -> Iterator[tuple[bytes, int, int]]:
+        """All records from the first that is not below a name on, in the order of names."""
+        for number in range(-(-self.count // _AT_ONCE)):
+            block = self._block(number)
+            for i in range(len(block) // RECORD_SIZE):
+                found = _record(block, i)
+                if found[0] >= low:
+                    yield found
+
+    def _first(self, number: int) -> bytes:
+        with self._lock:
+            known = self._firsts.get(number)
+        if known is None:
+            known = self._block(number)[:ID_SIZE]
+            with self._lock:
+                self._firsts[number] = known
+        return known
+
+    def _block(self, number: int) -> bytes:
+        with self._lock:
+            known = self._blocks.pop(number, None)
+            if known is not None:
+                self._blocks[number] = known  # the one that was used last is let go of last
+                return known
+        count = min(_AT_ONCE, self.count - number * _AT_ONCE)
+        read = self._pieces.read(self._at + number * _AT_ONCE * RECORD_SIZE, count * RECORD_SIZE)
+        with self._lock:
+            self._blocks[number] = read
+            if len(self._blocks) > _KEPT:
+                del self._blocks[next(iter(self._blocks))]
+        return read
+
+
+def _record(block: bytes, i: int) -> tuple[bytes, int, int]:
+    return packformat.record_of(memoryview(block)[i * RECORD_SIZE : (i + 1) * RECORD_SIZE])
+
+
+@dataclass(frozen=True, slots=True)
+class PackAddress:
+    """Where it lies."""
+
+    url: str
+
+    @property
+    def read_only(self) -> bool:
+        """Always: what is in it never changes."""
+        return True
+
+
+class Pack:
+    """An image in a single file, by its files' paths; it offers what imaging.objects.Objects does."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or its first piece. Raises BadImageError where it is damaged or not whole, IoError."""
+        self.address = PackAddress(str(path))
+        self.pieces = pieces = Pieces(pieces_of(path))
+        end = pieces.read(pieces.size - BLOCK - len(END), BLOCK + len(END)) if pieces.size > 4 * BLOCK else b""
+        tail, digest = packformat.decode_tail(end, pieces.size, str(path))
+        table = packformat.decode_table(pieces.read(tail.table_at, tail.table_size), digest, str(path))
+        self._end = tail.index_at
+        self._refuse_unless_in_order(tail.piece, table.marks)
+        self._files = {file.path: file for file in table.files}
+        if not all(_is_member(file.path) for file in table.files) or packformat.FIRST not in self._files:
+            raise BadImageError(f"{path}: its index names files that no image has", code="bad-image-file")
+        self.records = _Records(pieces, tail.records_at, tail.chunks)
+        self.stamp = blake3(pieces.stamp + digest).hexdigest()[:32]
+        """What no other file has, nor this one once it was changed."""
+
+    def _refuse_unless_in_order(self, piece: int, marks: Sequence[str]) -> None:
+        """Raise BadImageError where pieces were swapped, or are of another image.
+
+        They may have been joined since they were written, or cut anew.
+        """
+        for at, known in zip(count(piece, piece), marks, strict=False):
+            if packformat.mark(self.pieces.read(at, max(0, min(MARKED, self._end - at)))) != known:
+                raise BadImageError(
+                    f"{self.pieces.path_at(at)} is not the piece that was written under this name",
+                    code="bad-pieces",
+                    hint="copy all pieces anew, each under its own name",
+                )
+
+    def refuse_elsewhere(self, path: str, at: int, size: int) -> None:
+        """Raise BadImageError unless a member of this path and size stands at an offset, before the index."""
+        if at % BLOCK or at < 0 or size < 0 or at + BLOCK + size > self._end:
+            raise BadImageError(f"{path}: its index points beyond its end", code="bad-image-file")
+        self.refuse_other(self.pieces.read(at, BLOCK), path, size)
+
+    def refuse_other(self, header: bytes, path: str, size: int) -> None:
+        """Raise BadImageError unless a header is that of a member of this path and size."""
+        if packformat.member(header) != (path, size):
+            raise BadImageError(
+                f"{self.address.url}: {path} is not where its index says that it is", code="bad-image-file"
+            )
+
+    def place_of(self, name: bytes, most: int) -> tuple[int, int] | None:
+        """Offset and bytes of a chunk's member by the name that it has; None where there is none. BadImageError."""
+        found = self.records.find(name)
+        if found is None:
+            return None
+        at, size = found
+        if at % BLOCK or size > most or at + BLOCK + size > self._end:
+            raise BadImageError(
+                f"chunk {name.hex()} is missing: {self.address.url} has an index that points beyond its end",
+                code="missing-chunk",
+            )
+        return at, size
+
+    def get(self, path: str, most: int) -> bytes | None:
+        """A whole file that is no chunk; None where it is not there. BadImageError for more than `most` bytes."""
+        file = self._files.get(path)
+        if file is None:
+            return None
+        if file.size > most:
+            raise BadImageError(f"{self.address.url}: {path} is too long: more than {most} bytes")
+        self.refuse_elsewhere(path, file.at, file.size)
+        return self.pieces.read(file.at + BLOCK, file.size)
+
+    def size(self, path: str) -> int | None:
+        """A file's bytes; None where it is not there."""
+        file = self._files.get(path)
+        return None if file is None else file.size
+
+    def list(self, folder: str, after: str = "") -> Iterator[Listed]:
+        """The files that are no chunks below a folder, in the order of their paths, from the one after `after` on."""
+        for path in sorted(self._files):
+            if path > after and (not folder or path.startswith(f"{folder}/")):
+                yield Listed(path=path, size=self._files[path].size, modified=0.0)
+
+    def folders(self, folder: str) -> Sequence[str]:
+        """The names of the folders in a folder."""
+        below = (path.removeprefix(f"{folder}/") for path in self._files if path.startswith(f"{folder}/"))
+        return sorted({path.partition("/")[0] for path in below if "/" in path})
+
+    def refuse_unless_writable(self) -> None:
+        """Raise RefusedError."""
+        raise self.refused()
+
+    def refused(self) -> RefusedError:
+        """Why nothing can be written to it, or removed."""
+        return RefusedError(
+            f"{self.address.url} can be read only: it is an image in a single file",
+            code="read-only",
+            hint="copy the image into a library first: rescue copy-images FILE LIBRARY",
+        )
+
+
+def _is_member(path: str) -> bool:
+    return _MEMBER.fullmatch(path) is not None and path.rpartition("/")[2] not in (".", "..")
+
+
+def library_json(path: Path) -> bytes:
+    """The `library.json` of one. Raises BadImageError, IoError."""
+    return Pack(path).get(packformat.FIRST, _MOST_JSON) or b""

@@ -1,0 +1,712 @@
+"""An image in a single file, whole or in pieces: read in place, restored from, converted both ways; hostile."""
+
+import errno
+import os
+import random
+import shutil
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from dataclasses import replace as replaced
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+from msgspec.structs import replace
+
+from imaging import (
+    care,
+    elsewhere,
+    encryption,
+    freeing,
+    inventory,
+    keyring,
+    mounts,
+    packformat,
+    packing,
+    planner,
+    structure,
+    vouching,
+)
+from imaging.content import Content
+from imaging.errors import BadImageError, IoError, RefusedError, RescueError
+from imaging.events import CaptureResult, ExportResult, VerifyResult
+from imaging.jobs import JobState
+from imaging.keyslots import LEAST
+from imaging.library import Library
+from imaging.packformat import BLOCK, PackedFile, Table
+from imaging.pipeline import Reporter
+from imaging.plan import CopyImagesPlan, ExportFormat, ExportPlan, encode
+from imaging.signatures import State
+from imaging.signingkeys import PrivateKey
+from imaging.worker import carry_out
+from tests.command import Outcome
+from tests.disks import MIB, blank, run
+from tests.faults.killing import finish, kill, start, wait_for_step
+from tests.faults.proof import extract, prove
+from tests.faults.world import (
+    DISK_SIZE,
+    Sample,
+    capture_here,
+    carry_out_here,
+    holds_used_bytes,
+    images_of,
+    restore_here,
+    tmpfs,
+    verify_here,
+    warnings_of,
+    wide_disk,
+)
+
+WORDS = "correct horse battery"
+KEY = PrivateKey(seed=bytes(range(32)))
+
+
+def plan_for(sample: Sample, target: Path, piece: int = 0) -> ExportPlan:
+    return ExportPlan(
+        library=str(sample.library),
+        image=sample.image_id,
+        target=str(target),
+        format=ExportFormat.RESCUE,
+        piece_size=piece,
+    )
+
+
+def packed(sample: Sample, target: Path, folder: Path, piece: int = 0) -> Sample:
+    """The same image in a single file, or in pieces."""
+    done = carry_out_here(plan_for(sample, target, piece), folder)
+    assert done.status == 0, done
+    assert isinstance(done.result, ExportResult)
+    assert done.result.pieces == len(list(target.parent.glob(f"{target.name}.[0-9]*"))) or not piece
+    return Sample(Path(done.result.file), sample.image_id, sample.disk)
+
+
+@pytest.fixture
+def single(captured: Sample, tmp_path: Path) -> Sample:
+    """The image in a single file."""
+    return packed(captured, tmp_path / "pc.rescue", tmp_path / "export")
+
+
+@pytest.fixture
+def pieces(captured: Sample, tmp_path: Path) -> Sample:
+    """The image in pieces of less than a chunk."""
+    return packed(captured, tmp_path / "pc.rescue", tmp_path / "export", 3 * MIB + 512)
+
+
+def unpacked(file: Path, to: Path) -> Path:
+    """What `tar` makes of it."""
+    to.mkdir()
+    run("tar", "xf", file, "-C", to)
+    return to
+
+
+def joined(first: Path, to: Path) -> Path:
+    """What `cat` makes of its pieces."""
+    stem = first.name.removesuffix(".001")
+    run("sh", "-c", 'cat "$1".* > "$2"', "sh", first.with_name(stem), to)
+    return to
+
+
+def files_of(library: Path) -> dict[str, bytes]:
+    """What a library has of images and chunks."""
+    found = [path for name in ("images", "chunks") for path in (library / name).rglob("*") if path.is_file()]
+    return {path.relative_to(library).as_posix(): path.read_bytes() for path in found}
+
+
+def test_tar_makes_a_library_of_it_that_casync_reads(captured: Sample, single: Sample, tmp_path: Path) -> None:
+    library = unpacked(single.library, tmp_path / "library")
+    assert prove(library) == len(list(library.glob("chunks/*/*.cacnk")))
+    rebuilt = extract(library, single.image_id, single.disk.name, tmp_path / "rebuilt.img")
+    original = extract(captured.library, single.image_id, single.disk.name, tmp_path / "original.img")
+    assert rebuilt.read_bytes() == original.read_bytes()
+    assert holds_used_bytes(captured, rebuilt)
+    assert images_of(library) == [single.image_id]
+    assert files_of(library) == files_of(captured.library)
+    assert (library / "library.json").read_bytes() == (captured.library / "library.json").read_bytes()
+
+
+def test_the_manifest_is_unpacked_after_all_that_it_names(single: Sample) -> None:
+    names = run("tar", "tf", single.library).splitlines()
+    assert names[0] == "library.json"
+    assert names[-2:] == [f"images/{single.image_id}/manifest.json", "rescue-index"]
+    assert len(names) == len(set(names))
+
+
+def test_a_disk_is_restored_from_it_and_verified_in_it(single: Sample, tmp_path: Path) -> None:
+    target = blank(tmp_path / "new.img", DISK_SIZE)
+    assert restore_here(single, target, tmp_path / "restore").status == 0
+    assert holds_used_bytes(single, target)
+    assert verify_here(single, tmp_path / "verify").status == 0
+    assert verify_here(single, tmp_path / "against", against=target).status == 0
+
+
+def test_pieces_are_read_across_their_borders(captured: Sample, pieces: Sample, tmp_path: Path) -> None:
+    sizes = [path.stat().st_size for path in sorted(tmp_path.glob("pc.rescue.*"))]
+    assert len(sizes) > 5
+    assert set(sizes[:-1]) == {3 * MIB + 512}
+    assert sizes[-1] <= 3 * MIB + 512
+    assert not (tmp_path / "pc.rescue").exists()
+    target = blank(tmp_path / "new.img", DISK_SIZE)
+    assert restore_here(pieces, target, tmp_path / "restore").status == 0
+    assert holds_used_bytes(captured, target)
+    assert verify_here(pieces, tmp_path / "verify").status == 0
+    library = unpacked(joined(pieces.library, tmp_path / "whole.tar"), tmp_path / "library")
+    assert files_of(library) == files_of(captured.library)
+
+
+def test_pieces_that_were_joined_are_one_file(pieces: Sample, tmp_path: Path) -> None:
+    whole = joined(pieces.library, tmp_path / "whole.rescue")
+    assert images_of_file(whole) == [pieces.image_id]
+
+
+def images_of_file(file: Path) -> list[str]:
+    listing = Library.open(file).images()
+    return [image.id for image in listing.images] + [image.id for image in listing.damaged]
+
+
+def test_it_is_converted_both_ways(captured: Sample, single: Sample, tmp_path: Path) -> None:
+    back = tmp_path / "back"
+    plan = CopyImagesPlan(library=str(single.library), target=str(back))
+    assert carry_out_here(plan, tmp_path / "copy").status == 0
+    assert files_of(back) == files_of(captured.library)
+    again = packed(Sample(back, single.image_id, single.disk), tmp_path / "again.rescue", tmp_path / "job")
+    assert files_of(unpacked(again.library, tmp_path / "out")) == files_of(captured.library)
+    # And of one single file another can be made.
+    third = packed(single, tmp_path / "third.rescue", tmp_path / "third")
+    assert files_of(unpacked(third.library, tmp_path / "third-out")) == files_of(captured.library)
+
+
+def test_it_goes_back_into_the_library_that_it_came_from(sample: Sample, tmp_path: Path) -> None:
+    before = files_of(sample.library)
+    single = packed(sample, tmp_path / "pc.rescue", tmp_path / "export")
+    plan = freeing.plan_delete(sample.library, sample.image_id)
+    assert carry_out_here(plan, tmp_path / "delete").status == 0
+    assert images_of(sample.library) == []
+    back = CopyImagesPlan(library=str(single.library), target=str(sample.library))
+    assert carry_out_here(back, tmp_path / "copy").status == 0
+    assert files_of(sample.library) == before
+
+
+def test_label_and_notes_go_with_it(sample: Sample, tmp_path: Path) -> None:
+    care.rename(sample.library, sample.image_id, "as it was sold")
+    care.note(sample.library, sample.image_id, "from the shelf")
+    single = packed(sample, tmp_path / "pc.rescue", tmp_path / "export")
+    opened = Library.open(single.library)
+    assert opened.image(single.image_id).label == "as it was sold"
+    assert opened.notes(single.image_id).text == "from the shelf"
+
+
+def test_a_signature_goes_with_it(sample: Sample, tmp_path: Path) -> None:
+    vouching.sign(sample.library, sample.image_id, KEY)
+    single = packed(sample, tmp_path / "pc.rescue", tmp_path / "export", MIB)
+    standing = vouching.look(Library.open(single.library), single.image_id).standing
+    assert standing.state is not State.UNSIGNED
+    assert standing == vouching.look(Library.open(sample.library), sample.image_id).standing
+    with pytest.raises(RefusedError, match="single file"):
+        vouching.sign(single.library, single.image_id, PrivateKey(seed=bytes(32)))
+
+
+def test_notes_that_cannot_be_used_stay_behind_with_a_warning(sample: Sample, tmp_path: Path) -> None:
+    sample.manifest.with_name("notes.json").symlink_to("/etc/passwd")
+    single = packed(sample, tmp_path / "pc.rescue", tmp_path / "export")
+    assert any("notes.json" in words for words in warnings_of(tmp_path / "export"))
+    assert "notes.json" not in run("tar", "tf", single.library)
+    assert verify_here(single, tmp_path / "verify").status == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An encrypted image in a single file, and its key."""
+
+    single: Sample
+    library: Sample
+    key: bytes
+
+
+@pytest.fixture
+def sealed(captured: Sample, tmp_path: Path, no_keys: None) -> Sealed:
+    """An encrypted library with the image, and that in a single file."""
+    assert no_keys is None
+    library, _ = encryption.create(tmp_path / "sealed", WORDS, cost=LEAST)
+    key = keyring.key_of(library.info.id)
+    result = capture_here(captured.disk, library.path, tmp_path / "capture").result
+    assert isinstance(result, CaptureResult)
+    sample = Sample(library.path, result.image, captured.disk)
+    return Sealed(packed(sample, tmp_path / "pc.rescue", tmp_path / "export", 5 * MIB), sample, key)
+
+
+def test_an_encrypted_one_stays_sealed(sealed: Sealed, tmp_path: Path) -> None:
+    library = unpacked(joined(sealed.single.library, tmp_path / "whole.tar"), tmp_path / "out")
+    assert sorted(files_of(library)) == sorted(files_of(sealed.library.library))
+    for name, data in files_of(library).items():
+        assert not data.startswith((b"\x28\xb5\x2f\xfd", b"{", b"\x7b")), name
+    keyring.forget_all()
+    with pytest.raises(RefusedError) as error:
+        Library.open(sealed.single.library)
+    assert error.value.code == "passphrase-needed"
+    info = Library.look(sealed.single.library)
+    keyring.unlock(info, WORDS, "the file")
+    target = blank(tmp_path / "new.img", DISK_SIZE)
+    assert restore_here(sealed.single, target, tmp_path / "restore").status == 0
+    assert holds_used_bytes(sealed.single, target)
+    assert verify_here(sealed.single, tmp_path / "verify").status == 0
+    opened = Sample(library, sealed.single.image_id, sealed.single.disk)
+    assert verify_here(opened, tmp_path / "verify-unpacked").status == 0
+
+
+def test_an_encrypted_one_becomes_plain_only_where_that_is_said(sealed: Sealed, tmp_path: Path) -> None:
+    plan = CopyImagesPlan(library=str(sealed.single.library), target=str(tmp_path / "plain"))
+    done = carry_out_here(plan, tmp_path / "refused")
+    assert (done.status, done.code) == (3, "would-unseal")
+    assert carry_out_here(replace(plan, unseal=True), tmp_path / "unsealed").status == 0
+    assert prove(tmp_path / "plain") > 0
+
+
+def test_a_worker_is_given_the_key_of_an_encrypted_one(sealed: Sealed, tmp_path: Path) -> None:
+    job = finish(start(plan_for(sealed.single, tmp_path / "raw.rescue")))
+    assert job.state is JobState.DONE, (job.folder / "log").read_text()
+    assert images_of_file(tmp_path / "raw.rescue") == [sealed.single.image_id]
+
+
+def test_nothing_is_written_to_it(single: Sample, tmp_path: Path) -> None:
+    before = single.library.read_bytes()
+    file, image = single.library, single.image_id
+    for change in (
+        lambda: care.rename(file, image, "another"),
+        lambda: care.note(file, image, "another"),
+        lambda: care.pin(file, image, pinned=True),
+        lambda: vouching.sign(file, image, KEY),
+        lambda: Library.open(file).store().put(bytes(32), b"frame"),
+        lambda: Library.open(file).store().remove(bytes(32)),
+        lambda: Library.open(file).store().set_aside(bytes(32)),
+        lambda: Library.open(file).store().drop_unless_whole(bytes(32)),
+    ):
+        with pytest.raises(RefusedError, match="in a single file") as error:
+            change()
+        assert error.value.code == "read-only"
+    captured = capture_here(single.disk, file, tmp_path / "capture")
+    assert (captured.status, captured.code) == (3, "read-only"), captured
+    with pytest.raises(RefusedError, match="in a single file"):
+        freeing.plan_delete(file, image)
+    assert single.library.read_bytes() == before
+    assert images_of_file(file) == [image]
+
+
+def test_what_is_in_it_is_counted_and_checked(captured: Sample, single: Sample) -> None:
+    library = Library.open(single.library)
+    never = threading.Event()
+    assert structure.stock(library, never) == structure.stock(Library.open(captured.library), never)
+    found = structure.check(library, lambda _done, _total: None, never)
+    assert found.whole
+
+
+def test_it_is_no_target_of_itself(single: Sample, tmp_path: Path) -> None:
+    assert packformat.lies_in(single.library, single.library)
+    first, third = tmp_path / "pc.rescue.001", tmp_path / "pc.rescue.003"
+    assert packformat.lies_in(third, first)
+    assert not packformat.lies_in(tmp_path / "pc.img", first)
+    assert not packformat.lies_in(tmp_path / "other.rescue.003", first)
+    assert not packformat.lies_in(tmp_path / "pc.rescue", first)
+    large = tmp_path / "large.rescue"
+    shutil.copyfile(single.library, large)
+    shown = inventory.look(str(large))
+    plan = {single.disk.name: replaced(shown, id=replaced(shown.id, size=DISK_SIZE))}
+    with pytest.raises(RefusedError, match="lies in the image library"):
+        planner.plan_restore(large, single.image, plan)
+
+
+def test_it_is_found_where_libraries_are_looked_for(captured: Sample, tmp_path: Path) -> None:
+    place = tmp_path / "stick" / "backups"
+    place.mkdir(parents=True)
+    whole = packed(captured, place / "a.rescue", tmp_path / "a")
+    first = packed(captured, place / "b.rescue", tmp_path / "b", 4 * MIB)
+    (place / "c.rescue").write_text("something else")
+    assert set(elsewhere.libraries_in(tmp_path / "stick")) == {whole.library, first.library}
+    assert all(elsewhere.is_library(path) for path in (whole.library, first.library))
+
+
+def test_commands_take_it_for_a_library(
+    captured: Sample, tmp_path: Path, rescue: Callable[..., Outcome], command: Callable[..., Outcome]
+) -> None:
+    library, file, image = ["--library", captured.library], tmp_path / "pc.rescue", captured.image_id
+    assert "was written" in rescue("export", image, file, *library).out
+    assert image in command("images", "--library", file).out
+    rescue("export", image, tmp_path / "p.rescue", "--piece-size", "2M", *library)
+    assert image in command("images", "--library", tmp_path / "p.rescue").out
+    assert image in command("images", "--library", tmp_path / "p.rescue.001").out
+    assert image in command("images", "--library", tmp_path / "p.rescue.003").out
+    rescue("import", tmp_path / "p.rescue", "--library", tmp_path / "other")
+    assert files_of(tmp_path / "other") == files_of(captured.library)
+    assert "leave --label out" in command("import", file, "--label", "x", *library, status=2).err
+    assert "leave --disk out" in command("export", image, file, "--disk", "pc.img", *library, status=2).err
+    assert "at least 1M" in command("export", image, file, "--piece-size", "9", *library, status=2).err
+    assert "is for --as" in command("export", image, tmp_path / "x.raw", "--as", "raw", "--piece-size", "2G", *library,
+        status=2).err  # fmt: skip
+    assert "single file" in command("rename", image, "new", "--library", file, status=3).err
+
+
+@pytest.mark.root
+def test_files_are_read_and_compared_in_it(
+    tmp_path: Path, rescue: Callable[..., Outcome], command: Callable[..., Outcome]
+) -> None:
+    disk, tree = tmp_path / "pc.img", tmp_path / "tree"
+    tree.mkdir()
+    (tree / "letter.txt").write_text("dear reader")
+    run("mkfs.ext4", "-q", "-d", tree, disk, "24M")
+    captured = capture_here(disk, tmp_path / "library", tmp_path / "capture").result
+    assert isinstance(captured, CaptureResult)
+    sample = packed(Sample(tmp_path / "library", captured.image, disk), tmp_path / "pc.rescue", tmp_path / "x")
+    library = ["--library", sample.library]
+    assert "letter.txt" in command("files", sample.image_id, "/", *library).out
+    (tmp_path / "out").mkdir()
+    rescue("copy", f"{sample.image_id}:{disk.name}/letter.txt", tmp_path / "out", *library)
+    assert (tmp_path / "out" / "letter.txt").read_text() == "dear reader"
+    rescue("diff", sample.image_id, disk, *library)
+
+
+def test_fat_gets_pieces_by_itself(captured: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(_made: Path, _path: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(packing, "FAT_PIECE", 8 * MIB)
+    monkeypatch.setattr(mounts, "kind_beneath", lambda _path: "vfat")
+    monkeypatch.setattr(os, "link", no_links)
+    sample = packed(captured, tmp_path / "pc.rescue", tmp_path / "export")
+    assert sample.library.name == "pc.rescue.001"
+    assert (tmp_path / "pc.rescue.001").stat().st_size == 8 * MIB
+    assert verify_here(sample, tmp_path / "verify").status == 0
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_pieces_are_no_larger_than_the_medium_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, large = tmp_path / "x.rescue", 100 << 30
+    assert packing.piece_size(target, 0, large) == 0
+    assert packing.piece_size(target, 5 << 30, large) == 5 << 30
+    monkeypatch.setattr(mounts, "kind_beneath", lambda _path: "vfat")
+    assert packing.piece_size(target, 0, large) == packing.FAT_PIECE < 1 << 32
+    assert packing.piece_size(target, 5 << 30, large) == packing.FAT_PIECE
+    assert packing.piece_size(target, 1 << 30, large) == 1 << 30
+    assert packing.piece_size(target, 0, 3 << 30) == 0
+    with pytest.raises(RefusedError, match="more than 999 pieces"):
+        packing.piece_size(target, MIB, large)
+
+
+@pytest.mark.root
+def test_room_that_is_short_is_said_before_it_starts(captured: Sample, tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "small", "8M") as where:
+        done = carry_out_here(plan_for(captured, where / "pc.rescue"), tmp_path / "job")
+        assert (done.status, done.code) == (3, "no-space")
+        assert not list(where.iterdir())
+
+
+def test_one_that_was_killed_is_no_image_and_the_next_is_whole(tmp_path: Path) -> None:
+    disk = wide_disk(tmp_path / "pc.img", 60)
+    assert capture_here(disk, tmp_path / "library", tmp_path / "capture").status == 0
+    sample = Sample(tmp_path / "library", Library.open(tmp_path / "library").images().images[0].id, disk)
+    place = tmp_path / "out"
+    place.mkdir()
+    plan = plan_for(sample, place / "pc.rescue", 7 * MIB)
+    job = start(plan)
+    wait_for_step(job, "Writing image")
+    kill(job)
+    first = place / "pc.rescue.001"
+    assert not first.exists() or job.state is JobState.DONE
+    if not first.exists():
+        with pytest.raises(BadImageError):
+            elsewhere.libraries_in(place)
+        for left in place.glob("pc.rescue.*"):  # pieces that had their names already
+            left.unlink()
+        assert finish(start(plan)).state is JobState.DONE
+    assert not list(place.glob(".*"))
+    assert verify_here(Sample(first, sample.image_id, disk), tmp_path / "verify").status == 0
+
+
+def test_pieces_get_their_names_from_the_last_to_the_first(
+    captured: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[str] = []
+    link = os.link
+
+    def note(made: Path, path: Path) -> None:
+        named.append(path.name)
+        link(made, path)
+
+    monkeypatch.setattr(os, "link", note)
+    packed(captured, tmp_path / "pc.rescue", tmp_path / "export", 4 * MIB)
+    assert named == sorted(named, reverse=True)
+    assert named[-1] == "pc.rescue.001"
+
+
+def test_a_name_that_is_taken_meanwhile_leaves_nothing_of_ours(
+    captured: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def late(made: Path, path: Path) -> None:
+        if path.name.endswith(".002"):
+            path.write_text("mine")
+        link(made, path)
+
+    monkeypatch.setattr(os, "link", late)
+    done = carry_out_here(plan_for(captured, tmp_path / "pc.rescue", 4 * MIB), tmp_path / "job")
+    assert (done.status, done.code) == (3, "exists")
+    assert [path.name for path in tmp_path.glob("*pc.rescue*")] == ["pc.rescue.002"]
+    assert (tmp_path / "pc.rescue.002").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["pc.rescue", "pc.rescue.001", "pc.rescue.017"])
+def test_what_is_there_is_not_touched(name: str, captured: Sample, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    done = carry_out_here(plan_for(captured, tmp_path / "pc.rescue"), tmp_path / "job")
+    assert (done.status, done.code) == (3, "exists")
+    assert name in done.message
+    assert [path.name for path in tmp_path.glob("*rescue*")] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_cancelled_one_leaves_nothing(captured: Sample, tmp_path: Path) -> None:
+    cancel, folder = threading.Event(), tmp_path / "job"
+    folder.mkdir()
+    (folder / "plan.json").write_bytes(encode(plan_for(captured, tmp_path / "pc.rescue", 4 * MIB)))
+
+    def note(line: memoryview) -> int:
+        if b"Writing image" in bytes(line):
+            cancel.set()
+        return len(line)
+
+    done = carry_out(folder, Reporter(note), cancel)
+    assert done.code == "cancelled", done
+    assert not list(tmp_path.glob("*pc.rescue*"))
+
+
+@pytest.mark.parametrize("piece", [0, 4 * MIB])
+def test_a_corrupt_chunk_leaves_nothing(piece: int, sample: Sample, tmp_path: Path) -> None:
+    largest = max((sample.chunk(i) for i in range(len(sample.index))), key=lambda path: path.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 1
+    largest.write_bytes(data)
+    done = carry_out_here(plan_for(sample, tmp_path / "pc.rescue", piece), tmp_path / "job")
+    assert (done.status, done.code) == (4, "corrupt-chunk")
+    assert not list(tmp_path.glob("*pc.rescue*"))
+
+
+def test_a_damaged_index_is_not_packed(sample: Sample, tmp_path: Path) -> None:
+    part = sample.part("used")
+    part.write_bytes(part.read_bytes()[:-1] + b"\x77")
+    done = carry_out_here(plan_for(sample, tmp_path / "pc.rescue"), tmp_path / "job")
+    assert (done.status, done.code) == (4, "bad-image-file")
+    assert not list(tmp_path.glob("*pc.rescue*"))
+
+
+def refused(file: Path, words: str = "") -> str:
+    """Opening it is refused with a word that a person can use; what it says."""
+    with pytest.raises(BadImageError) as error:
+        Library.open(file).images()
+    assert words in error.value.message
+    return error.value.message
+
+
+def test_one_that_was_cut_is_refused(single: Sample, tmp_path: Path) -> None:
+    size = single.library.stat().st_size
+    source = random.Random(7)
+    cut = tmp_path / "cut.rescue"
+    for left in (512, 1024, 2048, size // 2, size - 1024, size - 1, *source.sample(range(513, size), 20)):
+        shutil.copyfile(single.library, cut)
+        os.truncate(cut, left)
+        refused(cut, "is not whole")
+    shutil.copyfile(single.library, cut)
+    os.truncate(cut, size + 512)
+    refused(cut, "is not whole")
+    os.truncate(cut, 100)
+    refused(cut, "is not an image library")
+    os.truncate(cut, 0)
+    refused(cut, "is not an image library")
+
+
+def test_a_missing_piece_is_named(pieces: Sample) -> None:
+    folder = pieces.library.parent
+    pieces.library.with_suffix(".003").rename(folder / "away")
+    refused(pieces.library, "pc.rescue.003 is missing")
+    (folder / "away").rename(pieces.library.with_suffix(".003"))
+    last = sorted(folder.glob("pc.rescue.*"))[-1]
+    last.rename(folder / "away")
+    refused(pieces.library, "is not whole")
+    (folder / "away").rename(last)
+    assert images_of_file(pieces.library) == [pieces.image_id]
+
+
+def test_pieces_that_were_swapped_are_refused(pieces: Sample) -> None:
+    second, fourth = pieces.library.with_suffix(".002"), pieces.library.with_suffix(".004")
+    data = second.read_bytes()
+    second.write_bytes(fourth.read_bytes())
+    fourth.write_bytes(data)
+    refused(pieces.library, "pc.rescue.002 is not the piece that was written under this name")
+
+
+def test_a_piece_that_is_longer_or_shorter_is_refused(pieces: Sample) -> None:
+    second, third = pieces.library.with_suffix(".002"), pieces.library.with_suffix(".003")
+    os.truncate(second, second.stat().st_size - 512)
+    refused(pieces.library, "is not whole")
+    os.truncate(third, third.stat().st_size + 512)
+    refused(pieces.library, "pc.rescue.003 is not the piece")
+
+
+def test_a_link_for_a_piece_is_not_followed(pieces: Sample) -> None:
+    third = pieces.library.with_suffix(".003")
+    third.rename(third.with_name("elsewhere"))
+    third.symlink_to("elsewhere")
+    refused(pieces.library, "is a link")
+
+
+def index_of(file: Path) -> tuple[packformat.Tail, Table, bytearray]:
+    """What the index of a single file says, with its records."""
+    data = file.read_bytes()
+    tail, digest = packformat.decode_tail(data[-BLOCK - 1024 :], len(data), str(file))
+    table = packformat.decode_table(data[tail.table_at : tail.table_at + tail.table_size], digest, str(file))
+    return tail, table, bytearray(data[tail.records_at : tail.table_at])
+
+
+def rewrite(file: Path, records: bytes, table: Table) -> None:
+    """Put another index into a single file, with all its digests right, as somebody hostile could."""
+    tail, _, _ = index_of(file)
+    count = len(records) // packformat.RECORD_SIZE
+    header = packformat.header("rescue-index", packformat.size_of_index(count, table), 0)
+    end = packformat.end_of_index(count, table, tail.index_at, tail.piece)
+    with file.open("r+b") as out:
+        out.truncate(tail.index_at)
+        out.seek(tail.index_at)
+        out.write(header + records + end)
+
+
+def read_all(sample: Sample) -> None:
+    """Prove every chunk of it."""
+    content = Content.load(Library.open(sample.library), sample.image, sample.imaged)
+    for i in range(len(content.index)):
+        content.plain(i)
+
+
+@pytest.mark.parametrize(
+    ("at", "size", "code"),
+    [
+        (1 << 60, 1000, "missing-chunk"),
+        ((1 << 64) - 512, 1000, "missing-chunk"),
+        (512, 1 << 63, "missing-chunk"),
+        (512, 1 << 24, "corrupt-chunk"),
+        (513, 1000, "missing-chunk"),
+        (0, 100, "bad-image-file"),
+        (None, 0, "corrupt-chunk"),
+    ],
+)
+def test_an_index_that_points_elsewhere_reads_nothing(at: int | None, size: int, code: str, single: Sample) -> None:
+    _, table, records = index_of(single.library)
+    for record in range(0, len(records), packformat.RECORD_SIZE):
+        known = struct.unpack_from("<Q", records, record + 32)[0]
+        struct.pack_into("<QQ", records, record + 32, known if at is None else at, size)
+    rewrite(single.library, bytes(records), table)
+    with pytest.raises(BadImageError) as error:
+        read_all(single)
+    assert error.value.code == code, error.value
+
+
+def test_chunks_that_overlap_or_bear_each_others_names_are_refused(single: Sample) -> None:
+    _, table, records = index_of(single.library)
+    smallest = min(range(0, len(records), 48), key=lambda at: packformat.record_of(bytes(records[at : at + 48]))[2])
+    first = bytes(records[smallest + 32 : smallest + 48])
+    for record in range(0, len(records), packformat.RECORD_SIZE):
+        records[record + 32 : record + 48] = first
+    rewrite(single.library, bytes(records), table)
+    with pytest.raises(BadImageError, match="is not where its index says"):
+        read_all(single)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../library.json", "/etc/passwd", "images/../../x", "images/x/../y", "images/x/..", "images/x/y/z", "images", ""],
+)
+def test_names_that_lead_out_are_refused(path: str, single: Sample, tmp_path: Path) -> None:
+    _, table, records = index_of(single.library)
+    before = set(tmp_path.rglob("*"))
+    files = (*table.files, PackedFile(path, 0, 10))
+    rewrite(single.library, bytes(records), Table(files=files, marks=table.marks))
+    refused(single.library, "names files that no image has")
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_file_that_is_said_to_be_elsewhere_or_huge_is_refused(single: Sample) -> None:
+    _, table, records = index_of(single.library)
+    for at, size in ((0, 1 << 50), (1 << 60, 10), (-512, 10), (512, -1), (0, 0), (table.files[2].at, 10)):
+        files = (*table.files[:-1], PackedFile(table.files[-1].path, at, size))
+        rewrite(single.library, bytes(records), Table(files=files, marks=table.marks))
+        with pytest.raises(RescueError):
+            read_all(single)
+
+
+def test_absurd_numbers_in_the_end_are_refused(single: Sample) -> None:
+    data = single.library.read_bytes()
+    for field in range(4):
+        for value in ((1 << 64) - 1, 1 << 62, 1 << 32, 0, len(data) + BLOCK):
+            end = bytearray(data[-BLOCK - 1024 : -1024])
+            struct.pack_into("<Q", end, 24 + 8 * field, value)
+            end[-32:] = blake3(bytes(end[:-32])).digest()
+            single.library.write_bytes(data[: -BLOCK - 1024] + end + data[-1024:])
+            with pytest.raises(RescueError):
+                read_all(single)
+    single.library.write_bytes(data)
+    read_all(single)
+
+
+def test_a_newer_format_is_told(single: Sample) -> None:
+    data = bytearray(single.library.read_bytes())
+    struct.pack_into("<I", data, len(data) - 1024 - BLOCK + 16, 2)
+    single.library.write_bytes(data)
+    assert "format version 2" in refused(single.library)
+
+
+def test_a_changed_byte_is_found_or_changes_nothing(single: Sample) -> None:
+    data = single.library.read_bytes()
+    tail, _, _ = index_of(single.library)
+    source = random.Random(3)
+    want = disk_of(single)
+    places = [*source.sample(range(len(data)), 30), *source.sample(range(tail.index_at, len(data)), 60)]
+    for at in places:
+        with single.library.open("r+b") as file:
+            file.seek(at)
+            file.write(bytes([data[at] ^ 0x55]))
+        with suppress(RescueError):
+            assert disk_of(single) == want
+        with single.library.open("r+b") as file:
+            file.seek(at)
+            file.write(data[at : at + 1])
+    assert disk_of(single) == want
+
+
+def disk_of(sample: Sample) -> bytes:
+    content = Content.load(Library.open(sample.library), sample.image, sample.imaged)
+    return b"".join(content.plain(i) for i in range(len(content.index)))
+
+
+def test_a_bad_chunk_in_it_is_named_by_a_verification(single: Sample, tmp_path: Path) -> None:
+    _, _, records = index_of(single.library)
+    every = [packformat.record_of(bytes(records[at : at + 48])) for at in range(0, len(records), 48)]
+    name, at, size = max(every, key=lambda record: record[2])
+    with single.library.open("r+b") as file:
+        file.seek(at + BLOCK + size // 2)
+        file.write(b"damage")
+    done = verify_here(single, tmp_path / "verify")
+    assert (done.status, done.code) == (4, "corrupt-chunk"), done
+    assert isinstance(done.result, VerifyResult)
+    assert any(name.hex() in str(bad) for bad in done.result.bad)
+
+
+def test_an_image_is_read_from_a_medium_that_comes_back(single: Sample) -> None:
+    store = Library.open(single.library).store()
+    _, _, records = index_of(single.library)
+    name = packformat.record_of(bytes(records[:48]))[0]
+    frame = bytes(store.get(name, 4 * MIB))
+    single.library.rename(single.library.with_name("away"))
+    with pytest.raises(IoError, match="no longer there"):
+        store.get(name, 4 * MIB)
+    single.library.with_name("away").rename(single.library)
+    assert bytes(store.get(name, 4 * MIB)) == frame

@@ -7,7 +7,7 @@ from imaging.chunk import Buffer
 from imaging.errors import BadImageError, RefusedError
 from imaging.pack import Pack
 from imaging.packformat import BLOCK, chunk_path
-from imaging.stores import FOLDERS, FRAME_SLACK, Listed
+from imaging.stores import FOLDERS, FRAME_SLACK, Listed, Passed, none_of
 
 _MOST = (1 << 62) - 1
 
@@ -88,12 +88,13 @@ class PackStore:
             self._announced.discard(chunk)
             return known
 
-    def listed(self, first: int, end: int) -> Iterator[Listed]:
+    def listed(self, first: int, end: int, but: Passed = none_of) -> Iterator[Listed]:
         """The chunks whose names begin with `first` to `end` - 1 (two bytes, as numbers). BadImageError, IoError."""
         for name, _at, size in self._pack.records.all(first.to_bytes(2, "big") if first < FOLDERS else b"\xff" * 33):
             if int.from_bytes(name[:2], "big") >= end:
                 return
-            yield Listed(id=name, size=size, stored=0.0)
+            if not but(name):
+                yield Listed(id=name, size=size, stored=0.0)
 
     def strays(self) -> Iterator[tuple[str, int]]:
         """None: the index names chunks alone."""

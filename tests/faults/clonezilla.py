@@ -1,4 +1,4 @@
-"""Folders as Clonezilla saves them, written by hand for disks with small volumes; its own are in the QEMU tests."""
+"""Folders as Clonezilla saves them, written by hand for disks with small volumes; its own are in tests/clonezilla."""
 
 import bz2
 import gzip

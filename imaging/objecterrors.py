@@ -30,6 +30,9 @@ _REFUSED = "AccessDenied"
 """What S3 says of one file among several that are removed by one request."""
 UNKNOWN_ISSUER = "unknown-issuer"
 """The code of an error that a person can mend by saying who vouches for the server."""
+_CERTIFICATE_CODE = "certificate"
+NOT_PROVED = frozenset({UNKNOWN_ISSUER, _CERTIFICATE_CODE})
+"""The codes of errors for certificates that are not proved."""
 
 
 @contextmanager
@@ -61,7 +64,7 @@ def _unreachable(address: ObjectAddress, where: str, words: str) -> IoError | Re
         known = next((why for name, why in _WHY_NOT_PROVED if certificate[1].startswith(name)), certificate[1])
         return RefusedError(
             f"{where}: the server's certificate is not proved: {known}",
-            code=UNKNOWN_ISSUER if certificate[1] == "UnknownIssuer" else "certificate",
+            code=UNKNOWN_ISSUER if certificate[1] == "UnknownIssuer" else _CERTIFICATE_CODE,
             hint="check this computer's clock and the server's certificate",
         )
     if "dns error" in words:

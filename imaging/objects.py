@@ -23,7 +23,7 @@ from obstore import exceptions, store
 from imaging import web
 from imaging.address import ObjectAddress
 from imaging.errors import BadImageError, IoError, RefusedError, RescueError
-from imaging.objecterrors import DENIED, first_line, no_bucket, told
+from imaging.objecterrors import DENIED, NOT_PROVED, first_line, no_bucket, told
 from imaging.rate import Rate
 
 _HURRIED, _PATIENT = 15.0, 300.0
@@ -32,6 +32,8 @@ _MOST_BROKEN = 8
 """How often an answer may break off in the middle."""
 _TIMEOUT = timedelta(seconds=120)
 _CONNECT = timedelta(seconds=15)
+_ONCE = timedelta(seconds=5)
+"""For a question that is not repeated and may stay without an answer."""
 _LINK = re.compile(rb"""href\s*=\s*["']([^"'?#]+)["']""", re.IGNORECASE)
 _MOST_INDEX = 64 << 20
 _PAUSE = 1.0
@@ -98,8 +100,9 @@ class Objects:
                 code=DENIED,
                 hint="type them anew, without line breaks and the like",
             )
+        self._credentials = dict(credentials or {})
         try:
-            self._store = _opened(address, dict(credentials or {}))
+            self._store = _opened(address, dict(self._credentials))
         except (exceptions.BaseError, ValueError, TypeError) as error:
             raise RefusedError(
                 f"{address.url} cannot be used: {first_line(error)}", code="bad-address", hint="check the address"
@@ -112,6 +115,20 @@ class Objects:
                 next(iter(obstore.list(self._store, chunk_size=1)), None)
         except FileNotFoundError as error:
             raise no_bucket(self.address) from error
+
+    def refuse_unless_proved(self) -> None:
+        """Raise RefusedError where the server's certificate is not proved: at once, as asking again proves nothing."""
+        if _is_plain(self.address):
+            return
+        asked_once = _opened(self.address, dict(self._credentials), once=True)
+        try:
+            with told(self.address, ""):
+                obstore.head(asked_once, "library.json")
+        except FileNotFoundError:
+            pass
+        except RescueError as error:
+            if error.code in NOT_PROVED:
+                raise
 
     def get(self, path: str, most: int) -> bytes | None:
         """A whole file; None where it is not there. BadImageError for more than `most` bytes, IoError."""
@@ -253,11 +270,23 @@ class Objects:
         return [name for name in names if name and "/" not in name and name != ".."]
 
 
-def _opened(address: ObjectAddress, credentials: dict[str, str]) -> Any:
-    retry: Any = {"max_retries": 60, "retry_timeout": timedelta(seconds=_patience.seconds)}
-    endpoint = address.option("endpoint") or (os.environ.get("AWS_ENDPOINT_URL", "") if address.scheme == "s3" else "")
-    plain = address.scheme == "http" or endpoint.startswith("http://")
-    client: Any = {"timeout": _TIMEOUT, "connect_timeout": _CONNECT, "allow_http": plain}
+def _endpoint(address: ObjectAddress) -> str:
+    """Where a server of one's own is; empty for the provider's."""
+    return address.option("endpoint") or (os.environ.get("AWS_ENDPOINT_URL", "") if address.scheme == "s3" else "")
+
+
+def _is_plain(address: ObjectAddress) -> bool:
+    """Whether it is asked by http, without a certificate."""
+    return address.scheme == "http" or _endpoint(address).startswith("http://")
+
+
+def _opened(address: ObjectAddress, credentials: dict[str, str], *, once: bool = False) -> Any:
+    retry: Any = {"max_retries": 0 if once else 60, "retry_timeout": timedelta(seconds=_patience.seconds)}
+    client: Any = {
+        "timeout": _ONCE if once else _TIMEOUT,
+        "connect_timeout": _ONCE if once else _CONNECT,
+        "allow_http": _is_plain(address),
+    }
     common: dict[str, Any] = {"client_options": client, "retry_config": retry}
     match address.scheme:
         case "s3":
@@ -269,7 +298,7 @@ def _opened(address: ObjectAddress, credentials: dict[str, str]) -> Any:
         case "gs":
             return store.GCSStore(address.host, prefix=address.folder or None, config=_known(credentials), **common)
         case "az":
-            if endpoint:
+            if endpoint := _endpoint(address):
                 credentials["endpoint"] = endpoint
             return store.AzureStore(address.host, prefix=address.folder or None, config=_known(credentials), **common)
         case _:
@@ -303,8 +332,7 @@ def _s3(address: ObjectAddress, credentials: dict[str, str]) -> Any:
     config: dict[str, Any] = dict(credentials)
     if not config and not os.environ.get("AWS_ACCESS_KEY_ID"):
         config |= _aws_profile()
-    endpoint = address.option("endpoint") or os.environ.get("AWS_ENDPOINT_URL", "")
-    if endpoint:
+    if endpoint := _endpoint(address):
         config["endpoint"] = endpoint
         # Servers of one's own seldom have a name for each bucket.
         config["virtual_hosted_style_request"] = address.option("path_style") in ("no", "false")

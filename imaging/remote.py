@@ -315,6 +315,7 @@ def reach(address: ObjectAddress, keys: Keys | None = None, *, writable: bool = 
     found = _objects(address, keys)
     if writable:
         found.refuse_unless_writable()
+    found.refuse_unless_proved()
     if not address.read_only:
         found.refuse_unless_there()
     credentials.keep(address, keys)

@@ -4,10 +4,13 @@ import dataclasses
 import os
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -645,6 +648,31 @@ def test_a_site_without_an_index_is_told_and_a_list_of_names_will_do(
     assert "not an image library" in rescue("images", "--library", f"{site.url}/nothing", status=4).err
 
 
+@contextmanager
+def shaking_hands(folder: Path) -> Iterator[tuple[str, list[object]]]:
+    """A server that shows a web server's certificate and no more: its address, and who came."""
+    came: list[object] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem", folder / "key.pem")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, client = listener.accept()
+                    came.append(client)
+                    with connection, suppress(OSError), context.wrap_socket(connection, server_side=True):
+                        pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{listener.getsockname()[1]}", came
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
 def test_a_certificate_is_proved(
     captured: Sample, tmp_path: Path, rescue: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -658,9 +686,11 @@ def test_a_certificate_is_proved(
         monkeypatch.setenv("SSL_CERT_FILE", str(good.certificate))
         assert captured.image_id in rescue("images", "--library", f"{good.url}/images").out
         monkeypatch.delenv("SSL_CERT_FILE")
-        with pytest.raises(RescueError) as caught:
-            remote.reach(address.parse(f"{good.url}/images"))
+        # Asking again would prove no more, and somebody waits at a screen.
+        with shaking_hands(good.folder) as (url, came), pytest.raises(RescueError) as caught:
+            remote.reach(address.parse(f"{url}/images"))
         assert caught.value.code == "unknown-issuer"
+        assert len(came) == 1
         assert good.certificate is not None
         certificates.trust(good.certificate)
         assert Library.open(remote.reach(address.parse(f"{good.url}/images"))).image(captured.image_id)

@@ -258,7 +258,7 @@ class Objects:
         try:
             page = web.fetch(f"{self.address.url}/{folder}/", _MOST_INDEX)
         except RescueError as error:
-            if error.code == web.TRANSIENT:
+            if error.code in (web.TRANSIENT, web.NOT_PROVED):
                 raise
             raise IoError(
                 f"{self.address.url}: the web server does not list what is in {folder}/",

@@ -95,7 +95,8 @@ def gather(backend: Backend, libraries: Sequence[Path]) -> Shelf:
             if error.code == "passphrase-needed":
                 locked.append(library)
                 continue
-            named = "" if str(library) in error.message else f"{format_place(library)}: "
+            place = format_place(library)
+            named = "" if str(library) in error.message or place in error.message else f"{place}: "
             problems.append(clean(named + told(error.message)))
             continue
         marked = ""

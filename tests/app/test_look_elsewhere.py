@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
+from imaging import remote
 from imaging.errors import IoError, RefusedError
 from imaging.places import Remembered
 from rescue.screens.elsewhere import ElsewhereScreen
 from rescue.screens.images import ImagesScreen
 from tests.app.conftest import Person, Sit
-from tests.app.machine import LIBRARY, FakeBackend
+from tests.app.machine import LIBRARY, FakeBackend, FakeListing
 from tests.app.machine import MIRROR as WEB_MIRROR
 
 MOUNTED = Path("/run/rescue/shares/nas-backup")
@@ -227,6 +228,20 @@ async def test_a_web_server_asks_nothing(sit_down: Sit) -> None:
         await person.type("https://cloud/images")
         assert "clean install" in await person.press("enter")
         assert backend.calls == ["reach https://cloud/images - ro"]
+
+
+async def test_a_server_whose_images_cannot_be_read_is_named_once(
+    sit_down: Sit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoIndex(FakeBackend):
+        def images(self, library_path: Path) -> FakeListing:
+            raise IoError(f"{remote.name_of(library_path)}: the web server does not list what is in images/")
+
+    monkeypatch.setenv("RESCUE_STATE", str(tmp_path))
+    backend = NoIndex(found_libraries=(remote.folder_for("https://cloud/images"),))
+    async with sit_down(backend) as person:
+        await person.press("1")
+        assert "Cannot be read: https://cloud/images: the web server does not list" in person.words
 
 
 async def test_who_vouches_for_a_server_can_be_said(sit_down: Sit) -> None:

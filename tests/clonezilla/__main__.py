@@ -2,9 +2,9 @@
 
     PYTHONPATH=live-image .venv/bin/python -m tests.clonezilla tests/clonezilla/saved.tar.xz.base64
 
-The machine is a Debian of its own, made by mmdebstrap; nothing of this computer is touched. The three folders, a list of
-the files' SHA-256 and the versions of the programs end up in one file of text. It takes half an hour on a busy computer:
-the machine is emulated.
+The machine is a Debian of its own, made by mmdebstrap; nothing of this computer is touched. The three folders, a list
+of the files' SHA-256 and the versions of the programs end up in one file of text. The machine is emulated: on a busy
+computer it takes half an hour.
 """
 
 import argparse

@@ -27,6 +27,9 @@ from imaging.unpacking import Packing, Unpacked, packing_of, unpacked
 
 _NAME = re.compile(r"\.(?P<fs>[A-Za-z0-9_+-]{1,20}?)(?P<new>-ptcl)?-img(?P<rest>(?:\.[a-z0-9]{1,6}){0,2})")
 _PACKINGS: dict[str, Packing | None] = {f".{packing}": packing for packing in Packing} | {".uncomp": None}
+_ENDINGS = ("", *_PACKINGS)
+_WIDTHS = (0, *range(2, 6))
+"""Letters that the last endings of a split image's files can have; 0 for one that is not split."""
 _RAW = "dd"
 _NTFS = "ntfs"
 _NTFS_MARK = b"NTFS    "
@@ -80,21 +83,29 @@ def find(folder: Path, names: Sequence[str], device: str) -> Saved | None:
 
 def _rows(stem: str, rests: set[str]) -> tuple[str, list[str]]:
     """How the files of one image are packed, by their names, and their last endings, in order."""
-    for ending in ("", *_PACKINGS):
-        if ending in rests:
-            return ending, [""]
-        for width in range(2, 6):
-            first = f"{ending}.{'a' * width}"
-            if first in rests:
-                row = _row(ending, width, rests)
-                split = {rest for rest in rests if re.fullmatch(rf"{re.escape(ending)}\.[a-z]{{{width}}}", rest)}
-                if len(split) != len(row):
-                    raise BadImageError(f"{stem}{ending}: a file is missing behind {row[-1]}", code=CODE)
-                return ending, row
-    packing = next(iter(rests)).split(".")[1] if any(rests) else ""
-    if packing in ("lrz", "lrzip"):
-        raise RefusedError(f"{stem}: files packed by lrzip are not handled", code="not-handled")
-    raise BadImageError(f"{stem}: its first file is missing", code=CODE)
+    found = [(ending, width) for ending in _ENDINGS for width in _WIDTHS if _first(ending, width) in rests]
+    if not found:
+        packing = next(iter(rests)).split(".")[1] if any(rests) else ""
+        if packing in ("lrz", "lrzip"):
+            raise RefusedError(f"{stem}: files packed by lrzip are not handled", code="not-handled")
+        raise BadImageError(f"{stem}: its first file is missing", code=CODE)
+    ending, width = found[0]
+    row = _row(ending, width, rests) if width else [""]
+    for rest in sorted(rests - {f"{ending}{each}" for each in row}):
+        before, _, last = rest.rpartition(".")
+        if width and before == ending and len(last) == width and last.isalpha():
+            raise BadImageError(f"{stem}{ending}: a file is missing behind {row[-1]}", code=CODE)
+        if (
+            rest in _ENDINGS
+            or rest in (_first(*each) for each in found)
+            or (before in _PACKINGS and len(last) == width)
+        ):
+            raise BadImageError(f"{stem}{ending}{row[0]} and {stem}{rest} are not of one image", code=CODE)
+    return ending, row
+
+
+def _first(ending: str, width: int) -> str:
+    return f"{ending}.{'a' * width}" if width else ending
 
 
 def _row(ending: str, width: int, rests: set[str]) -> list[str]:

@@ -25,7 +25,7 @@ from imaging.errors import BadImageError, IoError, RefusedError
 from imaging.extents import Extents
 from imaging.foreign import PIECE, ForeignImage
 from imaging.nbd import CONNECTIONS, NbdDisk, connected, listens
-from imaging.run import Filter, filtered, find_tool, run, run_cancellable
+from imaging.run import Filter, filtered, find_tool, heard, run_cancellable
 
 _SECTOR = 512
 _HEAD = 8 << 10
@@ -43,6 +43,13 @@ _STARTING = 30.0
 """Seconds that the check may take, and that a server may take to begin."""
 _MOST_TOLD = 200
 """Characters of what the check says that are shown."""
+_MEMORY = 2 << 30
+"""Bytes of memory that qemu-img may take to say what a file is: a small one can name tables of any size."""
+_MOST_INFO = 4 << 20
+_MOST_LINE = 64 << 10
+"""Bytes that it may say of a file, and of one piece of it."""
+_VHD_ENDS = (512, 511)
+"""Bytes of what ends a VHD; before 2004 it was one less."""
 _TOOLS = ("qemu-img", "qemu-nbd")
 
 
@@ -121,8 +128,9 @@ def open_machine(path: Path, kind: Format, cancel: threading.Event) -> ForeignIm
             raise IoError(f"{tool} is not installed", code="no-tool", hint="install the package qemu-utils")
     names = _refuse_others(path, kind)
     try:
-        _refuse_unless_alone(path, kind, names)
+        _refuse_unless_alone(path, kind, names, cancel)
         _refuse_damage(path, kind, cancel)
+        _refuse_cut(path, kind, cancel)
         with _served(path, kind) as disk:
             size, head = disk.size, b"".join(disk.read(0, _HEAD))
     except IoError as error:
@@ -219,9 +227,14 @@ def _spec(path: Path, kind: Format) -> str:
     return "json:" + json.dumps({"driver": kind.value, "file": file, **alone})
 
 
-def _refuse_unless_alone(path: Path, kind: Format, names: frozenset[str]) -> None:
+def _refuse_unless_alone(path: Path, kind: Format, names: frozenset[str], cancel: threading.Event) -> None:
     """What QEMU itself says of other files that are needed: none but regular ones of these names beside it."""
-    said = run(["qemu-img", "info", "--output=json", "-f", kind.value, path]).stdout
+    said = b""
+    argv = ["qemu-img", "info", "--output=json", "-f", kind.value, path]
+    for part in heard(argv, cancel, timeout=_STARTING, memory=_MEMORY):
+        said += part
+        if len(said) > _MOST_INFO:
+            raise IoError("what qemu-img says of it does not end", code="tool-failed")
     try:
         info: Any = msgspec.json.decode(said)
         special: Any = info.get("format-specific", {}).get("data", {})
@@ -254,6 +267,52 @@ def _refuse_damage(path: Path, kind: Format, cancel: threading.Event) -> None:
             code="bad-stream",
             hint="copy it once more from where it came from",
         )
+
+
+class _Piece(msgspec.Struct):
+    """What qemu-img says of a piece of a disk; `offset` is where its data lie in the file, in bytes."""
+
+    length: int
+    data: bool
+    offset: int | None = None
+
+
+def _refuse_cut(path: Path, kind: Format, cancel: threading.Event) -> None:
+    """What the check does not see: that a part is missing of the last block of data, or that a VHD has no end."""
+    with opened(str(path)) as fd:
+        size = size_of(fd)
+        head = read(fd, min(_SECTOR, size), 0)
+        ends = [read(fd, 8, max(0, size - end)) for end in _VHD_ENDS]
+    if kind is Format.VHD and b"conectix" not in ends:
+        raise _damaged(path, "it is cut short: its end is missing")
+    if kind is Format.QCOW2 or (kind is Format.VMDK and not head.startswith(_DESCRIPTOR)):
+        needed = max(
+            (p.offset + p.length for p in _mapped(path, kind, cancel) if p.data and p.offset is not None), default=0
+        )
+        if needed > size:
+            raise _damaged(path, f"it is cut short: {size} bytes of {needed}")
+
+
+def _mapped(path: Path, kind: Format, cancel: threading.Event) -> Iterator[_Piece]:
+    """The pieces of a disk, of which qemu-img says a line each: there can be more than memory holds."""
+    rest = b""
+    for part in heard(["qemu-img", "map", "--output=json", _spec(path, kind)], cancel, timeout=_CHECKING):
+        *lines, rest = (rest + part).split(b"\n")
+        if len(rest) > _MOST_LINE:
+            raise IoError("what qemu-img says of it does not end", code="tool-failed")
+        for line in lines:
+            words = line.strip(b"[], \t\r")
+            if words:
+                yield _piece(words)
+    if words := rest.strip(b"[], \t\r"):
+        yield _piece(words)
+
+
+def _piece(words: bytes) -> _Piece:
+    try:
+        return msgspec.json.decode(words, type=_Piece)
+    except msgspec.DecodeError as error:
+        raise IoError(f"what qemu-img says of it is not understood: {error}", code="tool-failed") from error
 
 
 @contextmanager

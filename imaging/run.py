@@ -107,44 +107,76 @@ def run_cancellable(argv: Sequence[str | Path], cancel: threading.Event, *, time
     It is killed once `cancel` is set, and dies with this process. Raises CancelledError, or IoError where it is not
     installed (code "no-tool") or takes longer than `timeout` seconds ("tool-hung").
     """
-    name = str(argv[0])
-    path, guard = _tool(name), find_tool("setpriv")
+    head, tail = b"", b""
+    with _guarded(argv, stderr=subprocess.STDOUT) as tool:
+        for data, _ in _listen(tool, str(argv[0]), cancel, timeout):
+            room = _MOST_SAID - len(head)
+            head += data[:room]
+            tail = (tail + data[room:])[-_MOST_SAID:]
+    return Completed(status=tool.returncode, stdout=(head + tail).decode(errors="replace"), stderr="")
+
+
+def heard(
+    argv: Sequence[str | Path], cancel: threading.Event, *, timeout: float = float("inf"), memory: int = 0
+) -> Iterator[bytes]:
+    """What a tool prints, as it comes, however much that is; with `memory` it has so many bytes and no more.
+
+    It ends with whoever listens. Raises as `run_cancellable`, and IoError (code "tool-failed") where it does not end
+    well.
+    """
+    name, told = str(argv[0]), b""
+    limit = [path, f"--as={memory}"] if memory and (path := find_tool("prlimit")) else []
+    with _guarded(argv, stderr=subprocess.PIPE, limit=limit) as tool:
+        for data, complains in _listen(tool, name, cancel, timeout):
+            if complains:
+                told = (told + data)[-_MOST_TOLD:]
+            else:
+                yield data
+    if tool.returncode:
+        raise _failed(name, tool.returncode, told.decode(errors="replace"))
+
+
+@contextmanager
+def _guarded(
+    argv: Sequence[str | Path], *, stderr: int, limit: Sequence[str] = ()
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """A tool that is killed where the context does not come to its end, and that dies with this process."""
+    path, guard = _tool(str(argv[0])), find_tool("setpriv")
     tool = subprocess.Popen(
-        [*([guard, "--pdeathsig", "KILL"] if guard else []), path, *map(str, argv[1:])],
+        [*([guard, "--pdeathsig", "KILL"] if guard else []), *limit, path, *map(str, argv[1:])],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=stderr,
         env={**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": "C"},
     )
     with tool:
         try:
-            said = _listen(tool, name, cancel, timeout)
+            yield tool
         except BaseException:
             tool.kill()
             raise
-    return Completed(status=tool.returncode, stdout=said.decode(errors="replace"), stderr="")
 
 
-def _listen(tool: "subprocess.Popen[bytes]", name: str, cancel: threading.Event, timeout: float) -> bytes:
-    """The first and the last of what a tool says, up to its end; raises CancelledError, IoError where it is late."""
-    assert tool.stdout is not None
-    fd, poll = tool.stdout.fileno(), select.poll()
-    poll.register(fd, select.POLLIN)
-    head, tail = b"", b""
+def _listen(
+    tool: "subprocess.Popen[bytes]", name: str, cancel: threading.Event, timeout: float
+) -> Iterator[tuple[bytes, bool]]:
+    """What a tool says up to its end, and whether as a complaint; raises CancelledError, IoError where it is late."""
+    open_, poll = {out.fileno(): out is tool.stderr for out in (tool.stdout, tool.stderr) if out}, select.poll()
+    for fd in open_:
+        poll.register(fd, select.POLLIN)
     end = time.monotonic() + timeout
-    while True:
+    while open_:
         if cancel.is_set():
             raise CancelledError("stopped because somebody asked")
         if time.monotonic() > end:
             raise IoError(f"{name} did not end within {timeout:.0f} s", code="tool-hung")
-        if not poll.poll(_LOOK_EVERY):
-            continue
-        data = os.read(fd, _MOST_SAID)
-        if not data:
-            return head + tail
-        room = _MOST_SAID - len(head)
-        head += data[:room]
-        tail = (tail + data[room:])[-_MOST_SAID:]
+        for fd, _ in poll.poll(_LOOK_EVERY):
+            data = os.read(fd, _MOST_SAID)
+            if data:
+                yield data, open_[fd]
+            else:
+                poll.unregister(fd)
+                del open_[fd]
 
 
 class Filter:

@@ -184,6 +184,30 @@ def test_a_split_image_without_one_of_its_files_is_missed(tmp_path: Path) -> Non
         assert why in saved.refused().message
 
 
+@pytest.mark.parametrize(
+    ("split", "other"),
+    [
+        *((60_000, other) for other in (".gz", ".gz.aa", ".gz.ac", ".zst", ".zst.aaa", "")),
+        (0, ".gz"),
+        (0, ".gz.aa"),
+        (0, ""),
+    ],
+)
+def test_files_of_two_images_of_one_volume_are_not_taken_for_one(tmp_path: Path, split: int, other: str) -> None:
+    saved = make(tmp_path, GPT)
+    first = replace(saved, "sda1", FIRST, "zst", split=split)[0]
+    (saved.path / f"sda1.ext4-ptcl-img{other}").write_bytes(first.read_bytes())
+    assert "are not of one image" in saved.refused().message
+
+
+def test_what_else_lies_beside_an_image_does_no_harm(tmp_path: Path) -> None:
+    saved = make(tmp_path, GPT)
+    replace(saved, "sda1", FIRST, "zst", split=60_000)
+    for name in ("sda1.info", "sda1.ext4-ptcl-img.zst.md5", "sda1.ext4-ptcl-img.zst.aa.md5", "sda1.ext4-ptcl-img.log"):
+        (saved.path / name).write_text("words")
+    placed(whole(saved.opened()), MIB, FIRST)
+
+
 def test_a_file_that_ends_early_or_is_damaged_is_never_taken_for_whole(tmp_path: Path) -> None:
     saved = make(tmp_path, GPT)
     for packing in PACKERS:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
@@ -14,7 +14,7 @@ from imaging.library import Library
 from imaging.plan import ExportFormat, ExportPlan, ImportPlan
 from tests.disks import MIB, run
 from tests.faults.test_imports import import_here, only_image, parts
-from tests.faults.world import Sample, carry_out_here
+from tests.faults.world import Sample, carry_out_here, until
 
 pytestmark = pytest.mark.root
 
@@ -31,6 +31,9 @@ WAYS = {
     "fixed.vhd": ("vpc", ("-o", "subformat=fixed,force_size=on")),
     "vhdx": ("vhdx", ()),
 }
+
+
+WRITABLE = ("qcow2", "vmdk", "vdi", "vhd", "vhdx")
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,61 @@ def test_one_that_is_cut_short_is_an_error(disk: Path, tmp_path: Path, way: str)
     part = {"flat.vmdk": tmp_path / "pc.flat-flat.vmdk", "split.vmdk": tmp_path / "pc.split-s001.vmdk"}.get(way, path)
     os.truncate(part, part.stat().st_size * 2 // 3)
     assert refusal(path).code == "bad-stream"
+
+
+@pytest.mark.parametrize("way", ["qcow2", "vmdk", "vdi", "vhd"])
+@pytest.mark.parametrize("missing", [512, 4096, 0x8000])
+def test_one_that_lacks_less_than_a_block_is_an_error(disk: Path, tmp_path: Path, way: str, missing: int) -> None:
+    path = made(disk, tmp_path, way)
+    os.truncate(path, path.stat().st_size - missing)
+    assert refusal(path).code == "bad-stream"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_one_that_ends_within_a_block_or_was_written_to_here_and_there_is_whole(tmp_path: Path, way: str) -> None:
+    odd = tmp_path / "odd.img"
+    odd.write_bytes(os.urandom(MIB + 3 * 512))
+    if way in WRITABLE:
+        os.truncate(odd, 48 * MIB)
+    path = made(odd, tmp_path, way)
+    if way in WRITABLE:
+        # The last of what is written is the first part of a block.
+        run("qemu-io", "-f", WAYS[way][0], "-c", "write -q -P 7 40M 4k", "-c", "write -q -P 9 9M 512", path)
+    (found,) = open_foreign(path, Event()).disks
+    assert joined(found)[: MIB + 3 * 512] == odd.read_bytes()[: MIB + 3 * 512]
+
+
+def tool(folder: Path, monkeypatch: pytest.MonkeyPatch, info: str) -> None:
+    """A qemu-img that does this when it is asked what a file is."""
+    folder.mkdir()
+    (folder / "qemu-img").write_text(f'#!/bin/sh\nif [ "$1" = info ]; then {info}; fi\nexec /usr/bin/qemu-img "$@"\n')
+    (folder / "qemu-img").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_what_qemu_says_of_a_file_is_bounded_in_length_and_memory_and_can_be_stopped(
+    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made(disk, tmp_path, "qcow2")
+    with monkeypatch.context() as patch:
+        tool(tmp_path / "endless", patch, "exec yes")
+        assert "does not end" in refusal(path).message
+    with monkeypatch.context() as patch:
+        tool(tmp_path / "limited", patch, "ulimit -v >&2; exit 1")
+        assert str(2 << 20) in refusal(path).message
+    with monkeypatch.context() as patch:
+        tool(tmp_path / "asleep", patch, f"touch {tmp_path}/begun; exec sleep 1000")
+        asked = Event()
+
+        def stop() -> None:
+            until((tmp_path / "begun").exists)
+            asked.set()
+
+        stopper = Thread(target=stop)
+        stopper.start()
+        with pytest.raises(CancelledError):
+            open_foreign(path, asked)
+        stopper.join()
 
 
 def test_what_cannot_be_read_within_is_an_end_of_the_import(disk: Path, tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ _CLOSED = {
     "linux_raid_member": "it is a part of a RAID",
     "zfs_member": "it is a part of a ZFS pool",
 }
-_PACKS = (pack.SUFFIX, f"{pack.SUFFIX}.001")
 _OPEN_IT = "open and mount it in the shell, then name its folder"
 
 
@@ -137,7 +136,7 @@ def _search(folder: Path) -> Iterator[Path]:
             if is_library(path):
                 yield path
             else:
-                yield from _packs(path)
+                yield from pack.in_folder(path)
                 below += _folders(path)
         level = below
 
@@ -147,14 +146,6 @@ def is_library(path: Path) -> bool:
     with suppress(OSError):
         return (path / "library.json").is_file() or pack.is_pack(path)
     return False
-
-
-def _packs(path: Path) -> list[Path]:
-    """The images in single files in a folder, those in pieces by their first one."""
-    with suppress(OSError), os.scandir(path) as entries:
-        named = sorted(entry.path for entry in entries if entry.name.endswith(_PACKS))
-        return [found for found in map(Path, named) if not found.name.startswith(".") and pack.is_pack(found)]
-    return []
 
 
 def _folders(path: Path) -> list[Path]:

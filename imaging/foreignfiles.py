@@ -9,6 +9,7 @@ from imaging.durable import reading
 from imaging.errors import RefusedError, UsageError
 from imaging.foreign import MOST_BYTES, ForeignImage
 from imaging.machinedisk import format_of, open_machine
+from imaging.pack import first_piece, is_pack
 from imaging.rawfile import open_raw
 
 
@@ -37,5 +38,11 @@ def _opened(path: Path, cancel: threading.Event) -> ForeignImage:
             return open_clonezilla(real)
         if not real.is_file():
             raise UsageError(f"{path}: there is no such file", code="no-such-file")
+        if is_pack(first_piece(real)):
+            raise UsageError(
+                f"{path} is an image of Rescue in a single file, not a disk",
+                code="not-foreign",
+                hint="give it as a library: --library FILE",
+            )
         kind = format_of(real)
     return open_raw(real) if kind is None else open_machine(real, kind, cancel)

@@ -24,7 +24,7 @@ from imaging.libraryinfo import FORMAT, LibraryInfo
 from imaging.manifest import Image, ImagedDisk
 from imaging.notes import NAME as NOTES
 from imaging.notes import Notes
-from imaging.pack import Pack
+from imaging.pack import Pack, in_folder
 from imaging.packstore import PackStore
 from imaging.regular import read_regular
 from imaging.remote import Mirror
@@ -532,6 +532,11 @@ def discover() -> tuple[Path, ...]:
     for root in media.mounted():
         found.extend(p for p in (root, root / FOLDER) if _may_be_there(p / "library.json"))
     return tuple(dict.fromkeys(found))
+
+
+def single_files() -> tuple[Path, ...]:
+    """Images in single files at the root of mounted media."""
+    return tuple(path for root in media.mounted() for path in in_folder(root))
 
 
 def candidates() -> tuple[Path, ...]:

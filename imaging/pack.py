@@ -25,6 +25,7 @@ from imaging.packformat import BLOCK, END, MARKED, RECORD_SIZE
 from imaging.regular import open_regular
 
 SUFFIX = ".rescue"
+_NAMES = (SUFFIX, f"{SUFFIX}.001")
 _MEMBER = re.compile(r"library\.json|images/[A-Za-z0-9][A-Za-z0-9._-]{0,99}/[^/\0]{1,255}")
 _AT_ONCE = 4096
 """Records that are read at once."""
@@ -45,6 +46,14 @@ def is_pack(path: Path) -> bool:
         finally:
             os.close(fd)
     return False
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """The images in single files in a folder, by their names' ends, those in pieces by their first one."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        named = sorted(entry.path for entry in entries if entry.name.endswith(_NAMES))
+        return [found for found in map(Path, named) if not found.name.startswith(".") and is_pack(found)]
+    return []
 
 
 def first_piece(path: Path) -> Path:

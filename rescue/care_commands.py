@@ -62,7 +62,7 @@ def delete(options: Namespace) -> int:
 def _plan(options: Namespace) -> DeletePlan:
     """The deletion of the image that was named, damaged or not; refused where two libraries have one of that id."""
     plans, error = [], None
-    for library in libraries(options):
+    for library in libraries(options, single=False):
         try:
             plans.append(freeing.plan_delete(library.path, options.image))
         except RescueError as found:

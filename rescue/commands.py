@@ -166,7 +166,7 @@ def capture(options: Namespace) -> int:
 
 def library_to_write(options: Namespace) -> Path:
     """The library that was named, or the only one that is attached; raises UsageError."""
-    paths = known_libraries(options)
+    paths = known_libraries(options, single=False)
     if len(paths) == 1:
         passphrases.refuse_plain(paths[0], options)
         return paths[0]

@@ -154,7 +154,7 @@ class Engine:
             with self._mounting:
                 self._attach_media()
         others = [path for path in self._elsewhere if elsewhere.is_library(path)]
-        return tuple(dict.fromkeys([*library.discover(), *others]))
+        return tuple(dict.fromkeys([*library.discover(), *library.single_files(), *others]))
 
     def _attach_media(self) -> None:
         """Mount what may hold images, but for disks that a job is at work on: a mount would take them from it."""

@@ -11,17 +11,22 @@ from typing import TypeVar
 from imaging import address, pack, remote
 from imaging.blockdev import real_path
 from imaging.errors import BadImageError, RescueError, UsageError
-from imaging.library import Library, discover
+from imaging.library import Library, discover, single_files
 from imaging.manifest import Image
 from rescue.formats import clean
 from rescue.language import _
 from rescue.telling import told
 
 
-def known_libraries(options: Namespace) -> list[Path]:
-    """The library that was given, else that of the environment, else all that are attached."""
+def known_libraries(options: Namespace, *, single: bool = True) -> list[Path]:
+    """The library that was given, else that of the environment, else all that are attached.
+
+    To these images in single files belong where `single` ones are wanted, too.
+    """
     given = options.library or os.environ.get("RESCUE_LIBRARY")
-    return [library_at(str(given))] if given else [real_path(path) for path in discover()]
+    if given:
+        return [library_at(str(given))]
+    return [real_path(path) for path in (*discover(), *(single_files() if single else ()))]
 
 
 def library_at(words: str) -> Path:
@@ -37,9 +42,9 @@ class Found:
     image: Image
 
 
-def libraries(options: Namespace) -> list[Library]:
+def libraries(options: Namespace, *, single: bool = True) -> list[Library]:
     """Those of the known libraries that can be read, with a warning for others; raises RescueError where none can."""
-    paths = known_libraries(options)
+    paths = known_libraries(options, single=single)
     if not paths:
         raise BadImageError(
             "no image library was found on the media that are attached",
@@ -53,7 +58,7 @@ def libraries(options: Namespace) -> list[Library]:
 
 def only_library(options: Namespace) -> Library:
     """The only one of the known libraries that can be read; raises UsageError where there are several."""
-    found = libraries(options)
+    found = libraries(options, single=False)
     if len(found) != 1:
         raise UsageError(
             f"several libraries are attached: {', '.join(str(library.path) for library in found)}",

@@ -7,10 +7,11 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from imaging import address, foreignlook
+from imaging import address, foreignlook, pack
 from imaging.blockdev import real_path
 from imaging.errors import CancelledError, RescueError, UsageError
 from imaging.foreignplan import plan_straight, refuse_doubtful
+from imaging.library import Library
 from imaging.plan import RestorePlan
 from rescue.finding import Found, find
 from rescue.progressline import ProgressLine
@@ -26,12 +27,12 @@ def source_or_image(options: Namespace) -> Found | Path:
     """
     word = Path(options.image)
     if "/" in options.image:
-        return real_path(word)
+        return _single(real_path(word))
     try:
         found = find(options)
     except RescueError as error:
         if error.code in _NO_IMAGE and word.exists():
-            return real_path(word)
+            return _single(real_path(word))
         raise
     if word.exists():
         raise UsageError(
@@ -40,6 +41,18 @@ def source_or_image(options: Namespace) -> Found | Path:
             hint=f"for the latter give ./{word}; for the image, start the command elsewhere",
         )
     return found
+
+
+def _single(path: Path) -> Found | Path:
+    """The image in a single file, or the path of anything else. Raises BadImageError, RefusedError, UsageError."""
+    first = pack.first_piece(path)
+    if not pack.is_pack(first):
+        return path
+    library = Library.open(first)
+    images = library.images().images
+    if len(images) != 1:
+        raise UsageError(f"{first} has {len(images)} images", code="usage", hint=f"name one, with --library {first}")
+    return Found(library, images[0])
 
 
 def plan(options: Namespace, source: Path) -> RestorePlan:

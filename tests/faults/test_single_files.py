@@ -23,6 +23,8 @@ from imaging import (
     freeing,
     inventory,
     keyring,
+    library,
+    media,
     mounts,
     packformat,
     packing,
@@ -38,7 +40,7 @@ from imaging.keyslots import LEAST
 from imaging.library import Library
 from imaging.packformat import BLOCK, PackedFile, Table
 from imaging.pipeline import Reporter
-from imaging.plan import CopyImagesPlan, ExportFormat, ExportPlan, encode
+from imaging.plan import CopyImagesPlan, ExportFormat, ExportPlan, ImportPlan, encode
 from imaging.signatures import State
 from imaging.signingkeys import PrivateKey
 from imaging.worker import carry_out
@@ -345,6 +347,37 @@ def test_commands_take_it_for_a_library(
     assert "is for --as" in command("export", image, tmp_path / "x.raw", "--as", "raw", "--piece-size", "2G", *library,
         status=2).err  # fmt: skip
     assert "single file" in command("rename", image, "new", "--library", file, status=3).err
+
+
+def test_it_is_restored_from_by_its_path_alone(
+    captured: Sample, single: Sample, tmp_path: Path, rescue: Callable[..., Outcome], command: Callable[..., Outcome]
+) -> None:
+    target = blank(tmp_path / "new.img", DISK_SIZE)
+    rescue("restore", single.library, target, "--yes", "--erase", "new.img")
+    assert holds_used_bytes(captured, target)
+    # Nobody takes the archive for a disk.
+    plain = ImportPlan(library=str(tmp_path / "library"), source=str(single.library))
+    assert carry_out_here(plain, tmp_path / "import").code == "not-foreign"
+    Path(tmp_path / "copy.rescue").write_bytes(single.library.read_bytes()[:-1])
+    assert "not whole" in command("restore", tmp_path / "copy.rescue", target, "--plan", status=4).err
+
+
+def test_those_at_the_root_of_media_are_listed_and_no_place_for_new_images(
+    captured: Sample, tmp_path: Path, command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    monkeypatch.delenv("RESCUE_LIBRARY", raising=False)
+    monkeypatch.setattr(media, "mounted", lambda **_: (stick,))
+    single = packed(captured, stick / "pc.rescue", tmp_path / "export", 8 * MIB)
+    assert library.single_files() == (single.library,)
+    assert library.discover() == ()
+    assert captured.image_id in command("images").out
+    assert "no image library is attached" in command("capture", captured.disk, status=2).err
+    assert "no image library was found" in command("delete", captured.image_id, status=4).err
+    shutil.copytree(captured.library, stick / "rescue-library")
+    assert command("images").out.count(captured.image_id) == 2
+    assert library.candidates() == (stick / "rescue-library",)
 
 
 @pytest.mark.root

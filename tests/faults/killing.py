@@ -72,7 +72,12 @@ def _stands_still(task: Path) -> bool:
 
 def wait_for_step(job: Job, name: str) -> None:
     """Wait until a step whose name begins so has begun."""
-    until(lambda: f'"name":"{name}' in (job.folder / "events.jsonl").read_text() or ended(job), what=f"step {name}")
+    events = job.folder / "events.jsonl"  # made a moment after the worker has written its id
+
+    def begun() -> bool:
+        return (events.exists() and f'"name":"{name}' in events.read_text()) or ended(job)
+
+    until(begun, what=f"step {name}")
 
 
 def wait_for_first_write(job: Job, target: Path) -> None:

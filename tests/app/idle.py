@@ -19,7 +19,7 @@ TICKS = 200
 FRAME = 1 / 1000
 """Seconds until what has changed is drawn; to an eye it could be sixteen times as long."""
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds after which what is waited for will not come."""
 
 

@@ -17,7 +17,7 @@ from rescue.console import size
 from tests.app.judge import Terminal
 
 ROOT = Path(__file__).parents[2]
-LONG = 60.0
+LONG = 180.0
 
 
 class Session:
@@ -31,6 +31,8 @@ class Session:
         self.screen = Terminal(*size_)
         self.heard = b""
         environ = {**os.environ, "TERM": term, "RESCUE_STATE": "/nonexistent"}
+        # A busy machine may take a while between two bytes of a sequence.
+        environ["ESCDELAY"] = "2000"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.app.played", *words],
             cwd=ROOT,

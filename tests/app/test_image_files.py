@@ -1,9 +1,8 @@
 """Copy files out of an image: browse, search, mark, choose where to, see the plan."""
 
-import asyncio
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from imaging.plan import FilesPlan
 from imaging.tree import Entry, EntryKind
 from rescue.screens.files import FilesScreen
 from rescue.screens.image import ImageScreen
-from tests.app.conftest import Person, Sit
+from tests.app.conftest import Sit
 from tests.app.imagefiles import HOME, FakeFiles, a_file, a_folder
 from tests.app.machine import GB, FakeBackend
 from tests.app.wired import wired
@@ -36,16 +35,6 @@ HOSTILE = (
 def backend() -> FakeBackend:
     """One image with one person's files."""
     return FakeBackend()
-
-
-async def until(person: Person, condition: Callable[[], bool]) -> None:
-    """Wait while something goes on that never ends by itself."""
-    for _ in range(500):
-        await person.pilot.pause()
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(person.screen)
 
 
 async def test_volumes_are_named_and_said_why_they_cannot_be_looked_into(sit_down: Sit, backend: FakeBackend) -> None:
@@ -126,9 +115,9 @@ async def test_a_folder_that_is_still_counted_says_so_and_is_not_counted_on_with
     async with sit_down(backend) as person:
         await person.press(*ANNA)
         await person.pilot.press("space")
-        await until(person, lambda: "Marked: 1 entry, counting .." in person.screen)
+        await person.until(lambda: "Marked: 1 entry, counting .." in person.screen)
         await person.pilot.press("space")
-        await until(person, lambda: "cancelled" in backend.files.calls)
+        await person.until(lambda: "cancelled" in backend.files.calls)
         assert "Nothing is marked." in person.screen
         await person.pilot.press("space")
         going.set()
@@ -218,7 +207,7 @@ async def test_a_search_lists_what_it_finds_while_it_goes_on(sit_down: Sit, back
         await person.press(*ROOT, "slash")
         await person.type("V")
         await person.pilot.press("enter")
-        await until(person, lambda: "1 found, searching: 3 looked at" in person.screen)
+        await person.until(lambda: "1 found, searching: 3 looked at" in person.screen)
         assert "> [ ] /vmlinuz" in person.screen
         going.set()
         await person.settle()
@@ -233,9 +222,9 @@ async def test_esc_stops_a_search_and_then_goes_back(sit_down: Sit, backend: Fak
         await person.press(*ROOT, "slash")
         await person.type("a")
         await person.pilot.press("enter")
-        await until(person, lambda: "looked at" in person.screen)
+        await person.until(lambda: "looked at" in person.screen)
         await person.pilot.press("escape")
-        await until(person, lambda: "cancelled" in backend.files.calls)
+        await person.until(lambda: "cancelled" in backend.files.calls)
         assert "the search was stopped" in person.screen
         await person.press("escape")
         assert isinstance(person.app.screen, FilesScreen)
@@ -302,9 +291,9 @@ async def test_a_plan_waits_for_what_is_still_counted(sit_down: Sit, backend: Fa
     async with sit_down(backend) as person:
         await person.press(*ROOT)
         await person.pilot.press("space", "c")
-        await until(person, lambda: "vfat" in person.screen)
+        await person.until(lambda: "vfat" in person.screen)
         await person.pilot.press("enter")
-        await until(person, lambda: "HOW MUCH: counting .." in person.screen)
+        await person.until(lambda: "HOW MUCH: counting .." in person.screen)
         going.set()
         await person.settle()
         assert "HOW MUCH: 2 files, 1 folder, 1 link" in person.words

@@ -353,8 +353,7 @@ async def test_what_is_not_known_yet_of_the_disk_comes_to_the_plan_when_it_is(si
         await person.pilot.press("enter")
         await person.until(lambda: "S5Y1NX0R" in person.screen)
         await person.pilot.press("enter")
-        await person.pilot.pause()
-        assert "ERASED : sda" in person.screen
+        await person.until(lambda: "ERASED : sda" in person.screen)
         assert "Windows 11" not in person.screen
         known.set()
         await person.settle()

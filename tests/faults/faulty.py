@@ -243,7 +243,7 @@ def faulty(back: Path, where: Path) -> Iterator[Faulty]:
         with suppress(AssertionError):
             run("umount", "--lazy", where)
         process.stdin.close()
-        process.wait(10)
+        process.wait(180)
         process.stdout.close()
 
 

@@ -5,7 +5,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from imaging import jobs, unfinished
@@ -41,7 +41,8 @@ def finish(job: Job) -> Job:
 def kill(job: Job, number: int = signal.SIGKILL) -> None:
     """Send a signal to the worker, and wait until it is gone."""
     if not ended(job):
-        os.kill(worker_of(job), number)
+        with suppress(ProcessLookupError):  # it may end by itself just now
+            os.kill(worker_of(job), number)
     finish(job)
     # Its lock is let go of while the kernel still takes it apart, and for so long it lives in the eyes of others.
     until(lambda: _is_gone(worker_of(job)), what="the end of the worker")

@@ -23,7 +23,17 @@ from imaging.plan import FilesPlan
 from tests.command import Outcome
 from tests.disks import MIB, blank, looped, partition, run
 from tests.faults.test_random_faults import LostInTheCache
-from tests.faults.world import Sample, capture_here, carry_out_here, chunk_path, mounted, tmpfs, until, warnings_of
+from tests.faults.world import (
+    PATIENCE,
+    Sample,
+    capture_here,
+    carry_out_here,
+    chunk_path,
+    mounted,
+    tmpfs,
+    until,
+    warnings_of,
+)
 from tests.unit.builders import an_image, an_imaged_disk
 
 pytestmark = pytest.mark.root
@@ -291,7 +301,7 @@ def test_the_commands_list_search_copy_and_mount(
         assert (where / "disks/pc.img.img").stat().st_size == 64 * MIB
     finally:
         mount.send_signal(signal.SIGINT)
-        assert mount.wait(30) == 0
+        assert mount.wait(PATIENCE) == 0
         mount.stdout.close()
     assert list(where.iterdir()) == []
 

@@ -23,7 +23,7 @@ from imaging.tree import EntryKind
 from rescue.engine import Engine
 from tests.disks import MIB, blank, looped, partition, run
 from tests.faults.test_walkthroughs import keys_for, walk
-from tests.faults.world import Sample, capture_here, carry_out_here, mounted, until
+from tests.faults.world import Sample, capture_here, carry_out_here, mounted, told_of_processes, until
 
 pytestmark = pytest.mark.root
 
@@ -76,15 +76,14 @@ def files(filled: Sample) -> Iterator[Files]:
 
 
 def servers() -> list[str]:
-    """Processes that have a volume mounted for this one, or for others."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if b"imaging.fileserver" in (folder / "cmdline").read_bytes():
-                found.append(folder.name)
-        except OSError:
-            continue
-    return found
+    """Processes that have a volume mounted for this one; other tests beside it have their own."""
+    parents = told_of_processes("stat")
+    return [
+        path.parent.name
+        for path, line in told_of_processes().items()
+        if b"imaging.fileserver" in line
+        and parents.get(path.with_name("stat"), b"").rpartition(b")")[2].split()[1:2] == [b"%d" % os.getpid()]
+    ]
 
 
 def copied(plan: FilesPlan, folder: Path) -> FilesResult:

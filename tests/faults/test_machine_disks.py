@@ -14,7 +14,7 @@ from imaging.library import Library
 from imaging.plan import ExportFormat, ExportPlan, ImportPlan
 from tests.disks import MIB, run
 from tests.faults.test_imports import import_here, only_image, parts
-from tests.faults.world import Sample, carry_out_here, until
+from tests.faults.world import Sample, carry_out_here, told_of_processes, until
 
 pytestmark = pytest.mark.root
 
@@ -322,14 +322,4 @@ def test_no_process_stays_behind(disk: Path, tmp_path: Path) -> None:
     pieces = open_foreign(path, Event()).disks[0].pieces()
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]
-    assert str(path).encode() not in b"".join(_commands())
-
-
-def _commands() -> list[bytes]:
-    found = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.append(process.read_bytes())
-        except OSError:
-            continue
-    return found
+    assert str(path).encode() not in b"".join(told_of_processes().values())

@@ -14,7 +14,7 @@ from imaging.jobs import JobState
 from imaging.shares import Address, Login, parse
 from rescue import cli
 from tests.faults.killing import finish, start
-from tests.faults.world import Sample, verify_here
+from tests.faults.world import Sample, told_of_processes, verify_here
 from tests.servers import ssh
 from tests.servers.ssh import Ssh
 
@@ -102,11 +102,12 @@ def test_a_share_that_is_read_takes_nothing_and_no_secret_stands_anywhere(server
     with pytest.raises(OSError, match="Read-only"):
         (where / "x").touch()
     secret = ssh.PASSWORD.encode()
-    lines = {path: path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()}
-    ours = [path for path, line in lines.items() if line.partition(b"\0")[0].rpartition(b"/")[2] in (b"ssh", b"sshfs")]
+    lines = told_of_processes()
+    programs = {path.parent: line.partition(b"\0")[0].rpartition(b"/")[2] for path, line in lines.items()}
+    ours = {process for process, program in programs.items() if program in (b"ssh", b"sshfs")}
     assert ours
     assert not [path for path, line in lines.items() if secret in line]
-    assert not [path for path in ours if secret in path.with_name("environ").read_bytes()]
+    assert not [path for path, said in told_of_processes("environ").items() if path.parent in ours and secret in said]
     assert not [path for path in state.rglob("*") if path.is_file() and secret in path.read_bytes()]
     assert [path.name for path in state.iterdir() if path.name.startswith(".ssh")] == []
     assert stat.S_IMODE((state / "ssh-hosts").stat().st_mode) == 0o600
@@ -131,8 +132,8 @@ def test_a_server_that_goes_away_ends_the_job_and_can_be_connected_again(tmp_pat
         address = there(server)
         confirm(address)
         where = sharemounts.attach(address, BY_PASSWORD)
-        for process in Path("/proc").glob("[0-9]*/cmdline"):
-            if process.exists() and f"sshd: {ssh.USER}".encode() in process.read_bytes():
+        for process, line in told_of_processes().items():
+            if f"sshd: {ssh.USER}".encode() in line:
                 os.kill(int(process.parent.name), 9)
         with pytest.raises(OSError):
             list(where.iterdir())

@@ -22,12 +22,11 @@ from tests import small_medium
 from tests.app.conftest import Person
 from tests.disks import blank
 from tests.faults.media import library_on
-from tests.faults.world import DISK_SIZE, Sample, holds_used_bytes, images_of
+from tests.faults.world import DISK_SIZE, PATIENCE, Sample, holds_used_bytes, images_of
 
 README = Path(__file__).parents[2] / "rescue/README.md"
 ROW = re.compile(r"^\| (?P<task>[^|]+?) \| (?P<keys>[^|]*`[^|]+?) \|", re.MULTILINE)
 KEY = re.compile(r"`(?P<key>[^`]+)`|\*(?P<typed>[^*]+)\*")
-PATIENCE = 60.0
 
 
 def keys_for(task: str, **typed: str) -> list[str]:

@@ -177,6 +177,15 @@ def until(holds: Callable[[], object], *, seconds: float = PATIENCE, what: str =
         time.sleep(0.005)
 
 
+def told_of_processes(name: str = "cmdline") -> dict[Path, bytes]:
+    """A file in /proc of each process, by its path; processes come and go meanwhile, those of other tests, too."""
+    found = {}
+    for path in Path("/proc").glob(f"[0-9]*/{name}"):
+        with suppress(OSError):
+            found[path] = path.read_bytes()
+    return found
+
+
 @contextmanager
 def mounted(source: str, where: Path, *options: str) -> Iterator[Path]:
     """Mount, and unmount whatever happens; needs root."""

@@ -20,7 +20,7 @@ from imaging.plan import VerifyPlan, encode
 from imaging.planner import plan_capture
 from tests.command import run_rescue
 from tests.disks import MIB, blank, partition, run
-from tests.faults.world import carry_out_here, chunk_path, until
+from tests.faults.world import PATIENCE, carry_out_here, chunk_path, until
 from tests.matrix import volumes
 from tests.matrix.tools import Place, attached, said
 from tests.matrix.volumes import BTRFS, EXFAT, EXT4, FAT32, NTFS, XFS, FileSystem
@@ -214,7 +214,7 @@ def test_a_worker_that_is_killed_leaves_no_loop_device_and_no_mount(
     job, worker = at_work
     assert _left() != []
     worker.send_signal(signal.SIGKILL)
-    worker.wait(20)
+    worker.wait(PATIENCE)
     until(lambda: not _tool_of(room).exists(), what="the checker's end")
     until(lambda: _left() == [], what="the loop device's end")
     assert job.state is JobState.DIED
@@ -223,9 +223,9 @@ def test_a_worker_that_is_killed_leaves_no_loop_device_and_no_mount(
 def test_a_check_that_is_cancelled_ends_its_tool(at_work: tuple[Job, "subprocess.Popen[bytes]"], room: Path) -> None:
     job, worker = at_work
     job.cancel()
-    assert worker.wait(20) == 6
+    assert worker.wait(PATIENCE) == 6
     assert not _tool_of(room).exists()
-    assert _left() == []
+    until(lambda: _left() == [], what="the loop device's end, and that of other tests'")
     (image,) = Library.open(room / "library").images().images
     assert job.finished is not None
     assert (job.state, job.finished.state) == (

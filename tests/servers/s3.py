@@ -26,7 +26,7 @@ from livebuild.cache import cache_folder
 
 LOCK = Path(__file__).with_name("swift.lock")
 KEY, SECRET, REGION = "test:tester", "never-to-be-seen", "us-east-1"
-_STARTED = 60.0
+_STARTED = 180.0
 _PARTS = ("account", "container", "object")
 
 _SWIFT = """\
@@ -201,4 +201,4 @@ def _running(program: Path, settings: Path, folder: Path) -> Iterator["subproces
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(_STARTED)

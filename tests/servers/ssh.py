@@ -77,4 +77,4 @@ def serving(folder: Path, port: int = 0) -> Iterator[Ssh]:
         yield Ssh(port=port, folder=folder, key=folder / "user", home=home)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)

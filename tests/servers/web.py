@@ -91,7 +91,7 @@ def _nginx(body: str, folder: Path, *, tls: bool = False, expired: bool = False)
         yield Web(url=f"http{'s' if tls else ''}://127.0.0.1:{port}", folder=folder, certificate=certificate)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 _AUTHORITY = """\

@@ -240,13 +240,13 @@ def test_what_keeps_no_log_is_not_asked(smartctl: Path, transport: str) -> None:
 
 
 def test_a_disk_that_hangs_does_not_keep_the_others_from_answering(smartctl: Path) -> None:
-    script(smartctl, 'case "$*" in *sdb*) exec /bin/sleep 60;; esac', f"exec /bin/cat {ANSWERS}/nvme-good.json")
+    script(smartctl, 'case "$*" in *sdb*) exec /bin/sleep 600;; esac', f"exec /bin/cat {ANSWERS}/nvme-good.json")
     began = time.monotonic()
-    found = smart.healths([a_disk(), a_disk(path="/dev/sdb")], patience=1.0)
-    assert time.monotonic() - began < 5
+    found = smart.healths([a_disk(), a_disk(path="/dev/sdb")], patience=3.0)
+    assert time.monotonic() - began < 60
     assert found["/dev/sda"].condition is Condition.GOOD
     assert found["/dev/sdb"].condition is Condition.UNKNOWN
-    assert "1 s" in found["/dev/sdb"].reasons[0]
+    assert "3 s" in found["/dev/sdb"].reasons[0]
 
 
 def test_a_disk_that_could_not_be_read_is_failing_whatever_it_says_of_itself(smartctl: Path) -> None:

@@ -226,7 +226,7 @@ def started_by(tmp_path: Path, typed: bytes) -> str:
         seen += os.read(ours, 1000)
     # Ctrl+D ends what was typed, then all: the waiting ends as it does when the line hangs up.
     os.write(ours, typed + b"\x04\x04")
-    status = waiting.wait(timeout=30)
+    status = waiting.wait(timeout=180)
     os.close(ours)
     os.close(line)
     assert (status == 0) is said.exists()

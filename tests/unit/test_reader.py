@@ -32,7 +32,7 @@ class MemoryStore:
 
     def get(self, chunk: bytes, size: int) -> bytes:  # noqa: ARG002
         self.asked.append(chunk)
-        assert self.gate.wait(10)
+        assert self.gate.wait(180)
         if chunk not in self.frames:
             raise BadImageError(f"chunk {chunk.hex()} is missing from the library", code="missing-chunk")
         return self.frames[chunk]

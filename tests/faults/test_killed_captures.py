@@ -38,16 +38,18 @@ def test_a_capture_killed_at_any_moment_is_never_listed_and_then_succeeds(
     longest = seconds_of(finish(start(_plan(captured.disk, tmp_path / "measured")))) + 0.05
     library = tmp_path / "library"
     killed = 0
-    for moment in moments(KILLS, longest, seed=11):
+    for share in moments(KILLS, 1.0, seed=11):
         if killed % 4 == 0:
             shutil.rmtree(library, ignore_errors=True)
         before = images_of(library)
         job = start(_plan(captured.disk, library))
-        if kill_after(job, moment):
+        if kill_after(job, share * longest):
             killed += 1
             assert job.died().status == 5
         else:
             assert job.state is JobState.DONE
+            # The machine may have less to do by now than it had when that was measured.
+            longest = min(longest, seconds_of(job) + 0.05)
         listed = set(images_of(library)) - set(before)
         assert len(listed) <= 1
         if listed:  # killed after the manifest was written: then the image must be whole

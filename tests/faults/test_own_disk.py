@@ -254,10 +254,14 @@ def test_killed_at_any_moment_it_is_completed_or_removed(pc: Path, medium: Path,
     longest = seconds_of(finish(start(plan_for(pc, medium))))
     whole = expected(medium)
     killed = 0
-    for i, moment in enumerate((k + random.Random(k).random()) * longest / 6 for k in range(6)):
+    for i, share in enumerate((k + random.Random(k).random()) / 6 for k in range(6)):
         pc.write_bytes(fresh)
         job = start(plan_for(pc, medium))
-        killed += kill_after(job, moment)
+        if kill_after(job, share * longest):
+            killed += 1
+        else:
+            # The machine may have less to do by now than it had when that was measured.
+            longest = min(longest, seconds_of(job))
         left = rest(pc)
         assert (left.bytes_before, left.bytes_behind) == (before.bytes_before, before.bytes_behind)
         assert all(

@@ -17,6 +17,8 @@ def describe(work: Path) -> str:
         "partclone": version("partclone.ext4 --version"),
         "zstd": version("zstd --version"),
         "casync": version("casync --version"),
+        "nbdkit": version("nbdkit --version"),
+        "qemu-nbd": version("qemu-nbd --version"),
         "Python": platform.python_version(),
     }
     told = ", ".join(f"{name} {number}" for name, number in tools.items())

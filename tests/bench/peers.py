@@ -61,9 +61,30 @@ def desync_verify(index: Path, disk: Path) -> None:
     shell(f"desync verify-index {index} {disk}")
 
 
-def has_desync() -> bool:
-    """Whether desync is installed; Debian 12 does not have it."""
-    return shutil.which("desync") is not None
+def pack_for_nbdkit(disk: Path, to: Path) -> None:
+    """A whole disk as one file that nbdkit reads at any place, in blocks that are as large as our chunks."""
+    shell(f"xz -q -T0 -1 --block-size=4MiB -c {disk} > {to}")
+
+
+def read_from_nbdkit(packed: Path) -> None:
+    """Read that disk from end to end, as many requests at once as nbdcopy makes."""
+    shell(f"nbdcopy -- [ nbdkit -r --filter=xz file {packed} ] null:")
+
+
+def pack_for_qemu(disk: Path, to: Path) -> None:
+    """A whole disk as a compressed qcow2, with the compressor that we use."""
+    shell(f"qemu-img convert -q -c -O qcow2 -o compression_type=zstd,cluster_size=2M {disk} {to}")
+
+
+def read_from_qemu(packed: Path) -> None:
+    """Read that disk; nbdcopy does not ask for what the qcow2 says is empty."""
+    shell(f"nbdcopy -- [ qemu-nbd -r -f qcow2 {packed} ] null:")
+
+
+def missing() -> set[str]:
+    """The peers' measurements that cannot be had for want of a tool; live-image/setup installs none of these."""
+    tools = {"desync verify": ("desync",), "nbdkit": ("nbdcopy", "nbdkit"), "qemu-nbd": ("nbdcopy", "qemu-nbd")}
+    return {name for name, needed in tools.items() if not all(map(shutil.which, needed))}
 
 
 def version(command: str) -> str:

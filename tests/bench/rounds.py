@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from imaging.chunk import DEFAULT_LEVEL
-from tests.bench import limits, ours, peers, source
+from tests.bench import limits, mounts, ours, peers, source
 from tests.bench.source import Source
 from tests.bench.table import Extra, Row, Timing, render
 from tests.command import run_rescue
@@ -35,8 +35,7 @@ class Bench:
         self.image_bytes = 0
         self.blocks: list[int] = []
         self.wanted = {name for row in rows for name in (row.mine, row.theirs)}
-        if not peers.has_desync():
-            self.wanted.discard("desync verify")
+        self.wanted -= peers.missing()
 
     def round(self) -> None:
         """Measure everything that is wanted once, and prove that the last restore was right."""
@@ -45,6 +44,7 @@ class Bench:
         self._restores()
         if self.wanted & {"sealed capture", "sealed restore"}:
             self._sealed()
+        self._mounts()
         self._verifications()
 
     def _measure(self, name: str, work: Callable[[], object]) -> None:
@@ -158,6 +158,23 @@ class Bench:
         """What was restored is compared with the image, outside all clocks."""
         if self.wanted & {"restore", "reset", "restore read back"}:
             ours.command("verify", self.image, "--against", self.target, "--library", self.library)
+
+    def _mounts(self) -> None:
+        """What is read of a mounted image, and of others' files that hold the same disk."""
+        if "mount" in self.wanted:
+            self._measure("mount", lambda: mounts.read_mounted(self.library, self.image, self.work / "mounted"))
+        if "limit mount" in self.wanted:
+            everything = limits.pieces(self.library, self.image, table=True)
+            self._measure("limit mount", lambda: limits.decompress(everything))
+        packed = self.work / "packed"
+        for name, pack, read in (
+            ("nbdkit", peers.pack_for_nbdkit, peers.read_from_nbdkit),
+            ("qemu-nbd", peers.pack_for_qemu, peers.read_from_qemu),
+        ):
+            if name in self.wanted:
+                pack(self.source.path, packed)
+                self._measure(name, partial(read, packed))
+                packed.unlink()
 
     def _verifications(self) -> None:
         index = next((self.library / "images" / self.image).glob("*.caibx"))

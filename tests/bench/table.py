@@ -170,6 +170,33 @@ ROWS = (
         basis=Basis.JOB,
         least=0.85,
     ),
+    Row(
+        number=13,
+        name="mount-limit",
+        job="read the disk of a mounted image from end to end (`dd`)",
+        mine="mount",
+        against="limit: the same chunks read and decompressed in a loop",
+        theirs="limit mount",
+        least=0.8,
+    ),
+    Row(
+        number=13,
+        name="mount-nbdkit",
+        job="the same",
+        mine="mount",
+        against="`nbdcopy` from `nbdkit --filter=xz` (xz -1, blocks of 4 MiB)",
+        theirs="nbdkit",
+        basis=Basis.NONE,
+    ),
+    Row(
+        number=13,
+        name="mount-qemu-nbd",
+        job="the same",
+        mine="mount",
+        against="`nbdcopy` from `qemu-nbd` (qcow2, zstd, clusters of 2 MiB)",
+        theirs="qemu-nbd",
+        basis=Basis.NONE,
+    ),
 )
 
 

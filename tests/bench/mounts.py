@@ -1,0 +1,33 @@
+"""What is measured of `rescue mount`: the disk of a mounted image, read as one file."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_READ_AT_ONCE = "bs=1M"
+
+
+def read_mounted(library: Path, image: str, where: Path) -> float:
+    """Mount an image, read its only disk from end to end, unmount it; returns the seconds of the reading.
+
+    Nothing of it is in the kernel's memory then: each mount is a file system of its own.
+    """
+    where.mkdir()
+    argv = [sys.executable, "-m", "rescue", "mount", image, str(where), "--library", str(library)]
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as mount:
+        try:
+            assert mount.stdout is not None
+            # All is there before anything is said.
+            mount.stdout.readline()
+            (disk,) = (where / "disks").iterdir()
+            began = time.perf_counter()
+            subprocess.run(["dd", f"if={disk}", "of=/dev/null", _READ_AT_ONCE, "status=none"], check=True)
+            seconds = time.perf_counter() - began
+        finally:
+            mount.send_signal(signal.SIGINT)
+    if mount.returncode:
+        raise AssertionError(f"the mount ended with status {mount.returncode}")
+    where.rmdir()
+    return seconds

@@ -10,6 +10,7 @@ from imaging.library import FOLDER, Library, discover
 from imaging.manifest import Machine
 from imaging.matching import Found
 from imaging.orders import ATTACHED, STICK, Capture, Login, Order
+from imaging.pack import first_piece, is_pack
 from imaging.plan import Plan, RestorePlan
 from imaging.shares import GUEST
 
@@ -83,8 +84,11 @@ def _at_address(word: str, login: Login | None, *, new: bool) -> Path:
 
 
 def _within(roots: tuple[Path, ...], name: str, new: bool) -> Path:
-    """The library in one of the folders, or in `rescue-library` beneath it."""
+    """The library in one of the folders, or in `rescue-library` beneath it; an image in a single file is one itself."""
     for root in roots:
+        single = first_piece(root)
+        if is_pack(single):
+            return single
         for path in (root, root / FOLDER):
             if (path / "library.json").exists():
                 return path

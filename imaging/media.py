@@ -14,6 +14,7 @@ from imaging import sharemounts
 from imaging.disk import Disk, Mount, Partition, Role
 from imaging.errors import IoError, RefusedError
 from imaging.mounts import kind_at, read_mounts
+from imaging.pack import in_folder
 from imaging.run import run
 
 ROOT = Path("/run/rescue/media")
@@ -76,8 +77,8 @@ def _answers(look: Callable[[], bool]) -> bool:
 def attach(disks: Iterable[Disk]) -> None:
     """Mount what may hold images: on the live system only, read-only.
 
-    A removable medium stays mounted; a fixed disk only where a library is found on it, so that it can be a target
-    otherwise.
+    A removable medium stays mounted; a fixed disk only where a library is found on it, or an image in a single file, so
+    that it can be a target otherwise.
     """
     if not on_live_system() or os.geteuid() != 0:
         return
@@ -133,6 +134,7 @@ def _try(disk: Disk, partition: Partition, node: str) -> None:
             not disk.removable
             and disk.transport != "usb"
             and not any(_answers((where / m).is_file) for m in _LIBRARY_MARKS)
+            and not in_folder(where)
         ):
             run(["umount", where])
     except IoError:

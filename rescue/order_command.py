@@ -8,6 +8,7 @@ from imaging.blockdev import real_path
 from imaging.errors import ExitStatus, RefusedError
 from imaging.plan import RestorePlan
 from rescue import commands, report
+from rescue.finding import library_at
 from rescue.language import _
 
 
@@ -25,7 +26,7 @@ def order(options: Namespace) -> int:
             code="not-here",
             hint="it can be understood; compare its [match] with this computer's vendor, product and serial number",
         )
-    library: Path | None = real_path(options.library) if options.library else None
+    library: Path | None = library_at(options.library) if options.library else None
     plan = circumstances.plan_order(named.order, circumstances.look(named.order, machine, library))
     if options.json and not options.run_it:
         commands.print_json({"order": named.name, "digest": named.digest, "plan": plan})

@@ -51,6 +51,7 @@ from imaging.jobs import JobState
 from imaging.keyslots import LEAST
 from imaging.library import Library
 from imaging.objects import Objects
+from imaging.plan import CopyImagesPlan, ExportFormat, ExportPlan
 from imaging.remotestore import ChunkCache, RemoteStore
 from imaging.run import spawn_worker
 from imaging.signatures import State
@@ -59,7 +60,7 @@ from imaging.stores import FOLDERS, ChunkStore, LocalStore
 from imaging.structure import Examined, Stock
 from imaging.writers import Writer
 from tests.command import Outcome
-from tests.disks import blank
+from tests.disks import MIB, blank
 from tests.faults.killing import finish, start, wait_for_step
 from tests.faults.world import (
     DISK_SIZE,
@@ -123,6 +124,25 @@ def test_a_bucket_holds_a_casync_store_and_gives_the_disk_back(bucket: S3Store, 
     assert holds_used_bytes(away, tmp_path / "new.img")
     assert verify_here(away, tmp_path / "verify").status == 0
     assert f"office/images/images/{away.image_id}/notes.json" in keys(bucket)
+
+
+def test_an_image_goes_from_a_bucket_into_a_single_file_and_back(bucket: S3Store, away: Sample, tmp_path: Path) -> None:
+    forget(away.library)
+    plan = ExportPlan(
+        library=str(away.library),
+        image=away.image_id,
+        target=str(tmp_path / "pc.rescue"),
+        format=ExportFormat.RESCUE,
+        piece_size=5 * MIB,
+    )
+    assert carry_out_here(plan, tmp_path / "export").status == 0
+    single = Sample(tmp_path / "pc.rescue.001", away.image_id, away.disk)
+    assert restore_here(single, blank(tmp_path / "new.img", DISK_SIZE), tmp_path / "restore").status == 0
+    assert holds_used_bytes(away, tmp_path / "new.img")
+    back = CopyImagesPlan(library=str(single.library), target=str(remote.folder_for(url_of(bucket, "other"))))
+    assert carry_out_here(back, tmp_path / "back").status == 0
+    chunks = [name.removeprefix("other/") for name in keys(bucket) if name.startswith("other/chunks/")]
+    assert chunks == [n.removeprefix("office/images/") for n in keys(bucket) if n.startswith("office/images/chunks/")]
 
 
 def test_what_lies_in_the_bucket_and_in_the_cache_of_an_encrypted_library_is_sealed(

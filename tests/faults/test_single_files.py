@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from imaging import (
     care,
+    circumstances,
     elsewhere,
     encryption,
     freeing,
@@ -26,6 +27,7 @@ from imaging import (
     library,
     media,
     mounts,
+    orders,
     packformat,
     packing,
     planner,
@@ -38,6 +40,7 @@ from imaging.events import CaptureResult, ExportResult, VerifyResult
 from imaging.jobs import JobState
 from imaging.keyslots import LEAST
 from imaging.library import Library
+from imaging.manifest import Machine
 from imaging.packformat import BLOCK, PackedFile, Table
 from imaging.pipeline import Reporter
 from imaging.plan import CopyImagesPlan, ExportFormat, ExportPlan, ImportPlan, encode
@@ -360,6 +363,26 @@ def test_it_is_restored_from_by_its_path_alone(
     assert carry_out_here(plain, tmp_path / "import").code == "not-foreign"
     Path(tmp_path / "copy.rescue").write_bytes(single.library.read_bytes()[:-1])
     assert "not whole" in command("restore", tmp_path / "copy.rescue", target, "--plan", status=4).err
+
+
+@pytest.mark.parametrize("piece", [0, 4 * MIB])
+def test_an_order_can_name_it(piece: int, captured: Sample, tmp_path: Path) -> None:
+    single = packed(captured, tmp_path / "pc.rescue", tmp_path / "export", piece)
+    target = blank(tmp_path / "new.img", DISK_SIZE)
+    words = f"""
+version = 1
+[restore]
+library = "{tmp_path / "pc.rescue"}"
+image = "newest"
+[[restore.disk]]
+file = "{target}"
+"""
+    order = orders.parse(words.encode(), "order")
+    found = circumstances.look(order, Machine())
+    assert found.library == single.library
+    plan = circumstances.plan_order(order, found)
+    assert carry_out_here(plan, tmp_path / "restore").status == 0
+    assert holds_used_bytes(captured, target)
 
 
 def test_those_at_the_root_of_media_are_listed_and_no_place_for_new_images(

@@ -13,7 +13,7 @@ from imaging.behind import forget
 from imaging.blockdev import opened, read_exactly
 from imaging.content import Content
 from imaging.disk import Disk, Partition, PartitionRole, PartitionTable
-from imaging.errors import CancelledError
+from imaging.errors import BadImageError, CancelledError
 from imaging.extents import Extents
 from imaging.library import DiskFiles, Library
 from imaging.manifest import Image, ImagedDisk, Volume
@@ -65,7 +65,7 @@ class DiskDifference:
     table: State
     volumes: tuple[VolumeDifference, ...] = ()
     outside: State | None = None
-    """What is used outside of volumes: table, boot code, gaps; None where it was not compared."""
+    """What is used outside of volumes: table, boot code, gaps; None where there is but one of them."""
 
 
 def between_images(
@@ -98,6 +98,7 @@ def with_disk(content: Content, disk: Disk, cancel: threading.Event, tell: Tell)
                 continue
             taken.add(part.number)
             volumes.append(_read(content, volume, part, fd, cancel, counts))
+        outside = _read_outside(content, disk.size, fd, cancel, counts)
     known = taken | {part.number for part in source.left_out}
     for part in partitions:
         if part.number not in known and part.role is not PartitionRole.EXTENDED:
@@ -111,7 +112,8 @@ def with_disk(content: Content, disk: Disk, cancel: threading.Event, tell: Tell)
                     compared=part.size,
                 )
             )
-    return _disk(source.name, disk.name, _table(source.table, disk.table), volumes)
+    found = _disk(source.name, disk.name, _table(source.table, disk.table), volumes)
+    return replace(found, outside=outside, state=outside if outside is State.DIFFERENT else found.state)
 
 
 class _Told:
@@ -277,13 +279,45 @@ def _read(
     content: Content, volume: Volume, part: Partition, fd: int, cancel: threading.Event, told: _Told
 ) -> VolumeDifference:
     """Read what is used of a volume from where the partition lies; what does not fit there differs."""
-    end = volume.start + volume.size
-    body = content.used.clipped(volume.start, end)
+    body = content.used.clipped(volume.start, volume.start + volume.size)
     room = volume.start + min(volume.size, part.size)
-    # Without a table of its own nothing has to be read from the library: digests tell.
-    mine = replace(content, table=Extents(), body=body)
+    different = _differing_bytes(content, body, room, fd, cancel, told, shift=part.start - volume.start)
+    state = State.DIFFERENT if different or part.size != volume.size else State.SAME
+    return _difference(volume, part.number, state, body.total, different)
+
+
+def _read_outside(content: Content, size: int, fd: int, cancel: threading.Event, told: _Told) -> State:
+    """Whether a disk of `size` bytes holds what the image has of its own where no volume is.
+
+    On a disk of another size the table is what a restore would have made of it there.
+    """
+    beside = content.used.minus(Extents((v.start, v.start + v.size) for v in content.disk.volumes))
+    if size != content.disk.size:
+        beside = beside.minus(content.table)
+        try:
+            pieces = content.table_pieces(size)
+        except BadImageError:
+            return State.DIFFERENT
+        for at, data in pieces:
+            found = bytearray(len(data))
+            if at + len(data) > size:
+                return State.DIFFERENT
+            read_exactly(fd, memoryview(found), at)
+            if found != data:
+                return State.DIFFERENT
+    return State.DIFFERENT if _differing_bytes(content, beside, size, fd, cancel, told) else State.SAME
+
+
+def _differing_bytes(
+    content: Content, body: Extents, room: int, fd: int, cancel: threading.Event, told: _Told, *, shift: int = 0
+) -> int:
+    """Of the used bytes `body`, those in chunks that are not the same on a disk, where they lie `shift` further on.
+
+    What does not end by `room` differs. A chunk is proved by its digest, which is of all that is used in it: one that
+    holds anything beside `body` is read from the library, too.
+    """
+    mine = replace(content, table=content.used.minus(body), body=body)
     counts = Counter()
-    shift = part.start - volume.start
 
     def read(buffer: memoryview, offset: int) -> None:
         read_exactly(fd, buffer, offset + shift)
@@ -302,6 +336,4 @@ def _read(
         return work
 
     run_all(mine.busy(), make_worker, cancel)
-    different = counts["different"]
-    state = State.DIFFERENT if different or part.size != volume.size else State.SAME
-    return _difference(volume, part.number, state, body.total, different)
+    return counts["different"]

@@ -1,5 +1,6 @@
 """`rescue diff`: which volumes of two images, or of an image and a disk, differ, and by how much."""
 
+import gzip
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from blake3 import blake3
 from imaging.events import CaptureResult
 from tests.command import Outcome
 from tests.disks import MIB, blank, partition
-from tests.faults.world import DISK_SIZE, Sample, capture_here
+from tests.faults.world import DISK_SIZE, Sample, capture_here, restore_here, sample_disk
 
 Rescue = Callable[..., Outcome]
 CHUNK = 4 * MIB
@@ -108,6 +109,52 @@ def test_boot_code_and_what_lies_in_gaps_is_compared_between_images(
     assert (found["state"], found["table"], found["outside"]) == ("different", "same", "different")
     assert [one["state"] for one in found["volumes"]] == ["same", "same"]
     assert "outside of volumes" in command("diff", sample.image_id, other, "--library", sample.library, status=7).out
+
+
+def test_boot_code_and_the_copy_of_the_table_are_compared_with_a_disk(
+    command: Rescue, sample: Sample, tmp_path: Path
+) -> None:
+    for place in (5, DISK_SIZE - 512 + 16, 40 * 512):
+        disk = overwritten(sample.disk, tmp_path / "pc.img", place)
+        found = difference(command, sample, disk)
+        assert (found["state"], found["table"], found["outside"]) == ("different", "same", "different")
+        assert [one["state"] for one in found["volumes"]] == ["same", "same"]
+    assert difference(command, sample, sample.disk, status=0)["outside"] == "same"
+
+
+@pytest.mark.parametrize("size", [DISK_SIZE - 8 * MIB, DISK_SIZE + 8 * MIB])
+def test_a_disk_of_another_size_is_the_same_where_restore_has_made_it_so(
+    command: Rescue, sample: Sample, tmp_path: Path, size: int
+) -> None:
+    target = blank(tmp_path / "target.img", size, fill=0xAA)
+    assert restore_here(sample, target, tmp_path / "job").status == 0
+    words = ["diff", sample.image_id, target, "--library", sample.library, "--json"]
+    assert command(*words, status=0).json["disks"][0]["outside"] == "same"
+    overwritten(target, tmp_path / "other.img", size - 512 + 16)
+    words[2] = tmp_path / "other.img"
+    assert command(*words, status=7).json["disks"][0]["outside"] == "different"
+
+
+@pytest.mark.root
+def test_a_chunk_that_is_of_a_volume_and_of_the_table_does_not_make_the_same_differ(
+    command: Rescue, tmp_path: Path
+) -> None:
+    disk = sample_disk(tmp_path / "pc.img")
+    with disk.open("r+b") as file:
+        # Only the copy of the table is whole: what streams by is cut without a look at its partitions.
+        file.seek(512 + 16)
+        file.write(b"????")
+    source = tmp_path / "saved.gz"
+    source.write_bytes(gzip.compress(disk.read_bytes(), 1))
+    command("import", source, "--library", tmp_path / "library")
+    (image,) = command("images", "--library", tmp_path / "library", "--json").json["images"]
+    words = ["diff", image["id"], disk, "--library", tmp_path / "library", "--json"]
+    (found,) = command(*words, status=0).json["disks"]
+    assert [(one["state"], one["different"]) for one in found["volumes"]] == [("same", 0), ("same", 0)]
+    words[2] = overwritten(disk, tmp_path / "other.img", MIB + 5)
+    (found,) = command(*words, status=7).json["disks"]
+    assert [one["state"] for one in found["volumes"]] == ["different", "same"]
+    assert (found["table"], found["outside"]) == ("same", "same")
 
 
 def test_people_read_it_as_a_table(command: Rescue, sample: Sample, tmp_path: Path) -> None:

@@ -36,6 +36,12 @@ def _opened(path: Path, cancel: threading.Event) -> ForeignImage:
             raise UsageError(f"{path} is a disk, not an image of one", code="not-a-file", hint="use rescue capture")
         if is_clonezilla(real):
             return open_clonezilla(real)
+        if real.is_dir():
+            raise UsageError(
+                f"{path} is a folder, and none that Clonezilla saved",
+                code="not-a-file",
+                hint="an image in a library is named by its id: rescue images --library DIR",
+            )
         if not real.is_file():
             raise UsageError(f"{path}: there is no such file", code="no-such-file")
         if is_pack(first_piece(real)):

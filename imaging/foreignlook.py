@@ -20,7 +20,7 @@ from imaging.clonezilla import ClonezillaDisk
 from imaging.cutting import HEAD, outline
 from imaging.disk import Disk, DiskId
 from imaging.durable import reading, written
-from imaging.errors import BadImageError, RefusedError
+from imaging.errors import BadImageError, RefusedError, UsageError
 from imaging.extents import Extents
 from imaging.foreign import MOST_BYTES, ForeignDisk, ForeignImage, closed
 from imaging.foreignfiles import open_foreign
@@ -57,6 +57,8 @@ def look(path: Path, cancel: threading.Event, tell: Tell) -> Seen:
     Raises as `open_foreign`; BadImageError where a disk is cut short or its table damaged, RefusedError where it is in
     use.
     """
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such file", code="no-such-file")
     mark = mark_of(path)
     image = open_foreign(path, cancel)
     disks = tuple(_imaged(disk, image.kind, tell) for disk in image.disks)

@@ -28,7 +28,8 @@ from tests.faults.clonezilla import lists, save_volume
 from tests.faults.killing import kill, start, wait_for_first_write
 from tests.faults.test_clonezilla import BLOCK, FIRST, GPT, LAST, RAW, Folder, make, make_mbr, placed, replace, whole
 from tests.faults.test_imports import MBR, used_disk
-from tests.faults.world import carry_out_here, mounted
+from tests.faults.test_single_files import packed
+from tests.faults.world import Sample, carry_out_here, holds_used_bytes, mounted
 from tests.unit.partclone_images import Volume, volume
 
 SIZE = 16 * MIB
@@ -429,6 +430,23 @@ def test_where_keys_are_trusted_nothing_unsigned_is_restored_unless_that_is_acce
     assert target.read_bytes() == before
     command(saved.path, target, "--accept-unsigned")
     placed(target.read_bytes(), MIB, FIRST)
+
+
+@pytest.mark.parametrize("piece", [0, 3 * MIB + 512])
+def test_an_image_in_a_single_file_is_restored_by_its_path(captured: Sample, tmp_path: Path, piece: int) -> None:
+    single = packed(captured, tmp_path / "pc.rescue", tmp_path / "export", piece).library
+    target = old_system(tmp_path / "target.img", captured.disk.stat().st_size)
+    assert "straight" not in run_rescue("restore", single, target, "--plan").out
+    command(single, target)
+    assert holds_used_bytes(captured, target)
+
+
+def test_a_folder_that_is_something_else_is_refused(captured: Sample, tmp_path: Path) -> None:
+    target = old_system(tmp_path / "target.img")
+    told = refused(captured.library, target, status=2)
+    assert "none that Clonezilla saved" in told["message"]
+    assert "named by its id" in told["hint"]
+    assert refused(tmp_path / "nothing", target, status=2)["code"] == "no-such-file"
 
 
 def test_a_word_that_can_mean_two_things_and_partitions_are_refused(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from imaging import inventory, media, plan
+from imaging import inventory, media, packformat, plan
 from imaging.errors import BadImageError, ExitStatus, RescueError
 from imaging.events import Finished, encode
 from imaging.jobs import JobState
@@ -112,6 +112,18 @@ def test_libraries_that_were_found_somewhere_are_known_from_then_on(tmp_path: Pa
     assert library in real.libraries()
     (library / "library.json").unlink()
     assert library not in real.libraries()
+
+
+def test_images_in_single_files_on_media_stand_beside_the_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "pc.rescue"
+    file.write_bytes(packformat.header("library.json", 0, 0))
+    (tmp_path / "other.rescue").write_text("something else")
+    monkeypatch.setattr(media, "mounted", lambda **_: (tmp_path,))
+    assert list(engine().libraries()) == [file]
+    with pytest.raises(BadImageError, match="is not whole"):
+        engine().images(file)
 
 
 def test_a_folder_without_a_library_is_told() -> None:

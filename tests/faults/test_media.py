@@ -15,6 +15,7 @@ from imaging.events import CaptureResult, MediaResult
 from imaging.jobs import JobState
 from imaging.library import Library
 from imaging.mediumcheck import Kind
+from imaging.plan import ExportFormat, ExportPlan
 from imaging.unfinished import MEDIUM
 from tests import small_medium
 from tests.command import Outcome, run_rescue
@@ -517,6 +518,24 @@ def test_a_disc_holds_images_in_a_library_of_its_own(made: Path, captured: Sampl
     # Its images are a part of what an update would replace.
     with pytest.raises(RefusedError, match="an update would lose them"):
         plan_update(made, stick)
+
+
+def test_a_stick_gets_an_image_from_a_single_file(system: Path, captured: Sample, tmp_path: Path) -> None:
+    plan = ExportPlan(
+        library=str(captured.library),
+        image=captured.image_id,
+        target=str(tmp_path / "pc.rescue"),
+        format=ExportFormat.RESCUE,
+        piece_size=6 * MIB,
+    )
+    assert carry_out_here(plan, tmp_path / "export").status == 0
+    single = Sample(tmp_path / "pc.rescue.001", captured.image_id, captured.disk)
+    stick = a_stick(tmp_path)
+    assert carry_out_here(plan_create(system, stick, [single]), tmp_path / "job").status == 0
+    assert examined(stick).findings == ()
+    with library_on(stick) as there:
+        assert verify_here(Sample(there, captured.image_id, captured.disk), tmp_path / "verify").status == 0
+        assert factory.factory_image(there) == captured.image_id
 
 
 def test_a_disc_without_images_is_the_system_itself(system: Path, tmp_path: Path) -> None:

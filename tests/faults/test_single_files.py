@@ -404,6 +404,32 @@ def test_those_at_the_root_of_media_are_listed_and_no_place_for_new_images(
 
 
 @pytest.mark.root
+def test_a_stick_with_exfat_holds_one(captured: Sample, tmp_path: Path) -> None:
+    stick, where = blank(tmp_path / "stick.img", 96 * MIB), tmp_path / "stick"
+    where.mkdir()
+    run("mkfs.exfat", stick)
+    loop = run("losetup", "--find", "--show", stick).strip()
+    try:
+        run("mount.exfat-fuse", loop, where)
+        try:
+            single = packed(captured, where / "pc.rescue", tmp_path / "export")
+            pieces = packed(captured, where / "p.rescue", tmp_path / "pieces", 8 * MIB)
+        finally:
+            run("umount", where)
+        run("mount.exfat-fuse", loop, where)
+        try:
+            names = {"pc.rescue", *(f"p.rescue.{number:03}" for number in range(1, 5))}
+            assert {path.name for path in where.iterdir()} == names
+            assert set(elsewhere.libraries_in(where)) == {single.library, pieces.library}
+            for sample in (single, pieces):
+                assert verify_here(sample, tmp_path / f"verify-{sample.library.name}").status == 0
+        finally:
+            run("umount", where)
+    finally:
+        run("losetup", "--detach", loop)
+
+
+@pytest.mark.root
 def test_files_are_read_and_compared_in_it(
     tmp_path: Path, rescue: Callable[..., Outcome], command: Callable[..., Outcome]
 ) -> None:

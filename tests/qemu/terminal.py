@@ -95,18 +95,29 @@ class SerialTerminal:
 
     def wait_for_cursor(self, words: str, *, timeout: float) -> None:
         """Wait until the cursor rests on these words: the screen has been drawn, and they have the focus."""
+        self._wait_for_rest(lambda: self._cut_line[1].startswith(words), f"the cursor on {words!r}", timeout)
 
-        def there() -> bool:
-            cursor = self._screen.cursor
-            return self._screen.display[cursor.y][cursor.x :].startswith(words)
+    def wait_for_field(self, words: str, *, timeout: float) -> None:
+        """Wait until the cursor rests in an empty field that stands behind these words."""
+        self._wait_for_rest(
+            lambda: self._cut_line[0].rstrip(" [").endswith(words), f"the cursor in a field behind {words!r}", timeout
+        )
 
+    @property
+    def _cut_line(self) -> tuple[str, str]:
+        """What stands before the cursor in its line, and from it on."""
+        cursor = self._screen.cursor
+        line = self._screen.display[cursor.y]
+        return line[: cursor.x], line[cursor.x :]
+
+    def _wait_for_rest(self, there: Callable[[], bool], what: str, timeout: float) -> None:
         def rests() -> bool:
             if not there():
                 return False
             self.look(2 * LOOK)
             return there()
 
-        self.wait_until(rests, what=f"the cursor on {words!r}", timeout=timeout)
+        self.wait_until(rests, what=what, timeout=timeout)
 
     def wait_until(self, condition: Callable[[], T], *, what: str, timeout: float) -> T:
         """Wait until the condition holds and return its value."""

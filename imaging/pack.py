@@ -21,7 +21,7 @@ from imaging.chunk import ID_SIZE
 from imaging.durable import reading
 from imaging.errors import BadImageError, IoError, RefusedError
 from imaging.objects import Listed
-from imaging.packformat import BLOCK, END, MARKED, RECORD_SIZE
+from imaging.packformat import BLOCK, END, MARKED, RECORD_SIZE, PackedFile
 from imaging.regular import open_regular
 
 SUFFIX = ".rescue"
@@ -270,8 +270,7 @@ class Pack:
         self._end = tail.index_at
         self._refuse_unless_in_order(tail.piece, table.marks)
         self._files = {file.path: file for file in table.files}
-        if not all(_is_member(file.path) for file in table.files) or packformat.FIRST not in self._files:
-            raise BadImageError(f"{path}: its index names files that no image has", code="bad-image-file")
+        self._refuse_odd(table.files)
         self.records = _Records(pieces, tail.records_at, tail.chunks)
         self.stamp = blake3(pieces.stamp + digest).hexdigest()[:32]
         """What no other file has, nor this one once it was changed."""
@@ -289,18 +288,39 @@ class Pack:
                     hint="copy all pieces anew, each under its own name",
                 )
 
-    def refuse_elsewhere(self, path: str, at: int, size: int) -> None:
+    def _refuse_odd(self, files: Sequence[PackedFile]) -> None:
+        """Raise BadImageError unless these are the files of a library with one image, each with bytes of its own.
+
+        What is brought into memory for a list of images is no more than one image can need then.
+        """
+        path = self.address.url
+        images = {file.path.split("/")[1] for file in files if "/" in file.path}
+        names = all(_is_member(file.path) for file in files) and packformat.FIRST in self._files
+        if not names or len(images) != 1 or len(self._files) != len(files):
+            raise BadImageError(f"{path}: its index names files that no image has", code="bad-image-file")
+        end = 0
+        for file in sorted(files, key=lambda file: file.at):
+            if file.at < end:
+                raise self._not_there(file.path)
+            self.refuse_elsewhere(file.path, file.at, file.size)
+            end = file.at + BLOCK + packformat.padded(file.size)
+
+    def refuse_elsewhere(self, member: str, at: int, size: int) -> None:
         """Raise BadImageError unless a member of this path and size stands at an offset, before the index."""
         if at % BLOCK or at < 0 or size < 0 or at + BLOCK + size > self._end:
+            path = self.address.url
             raise BadImageError(f"{path}: its index points beyond its end", code="bad-image-file")
-        self.refuse_other(self.pieces.read(at, BLOCK), path, size)
+        self.refuse_other(self.pieces.read(at, BLOCK), member, size)
 
     def refuse_other(self, header: bytes, path: str, size: int) -> None:
         """Raise BadImageError unless a header is that of a member of this path and size."""
         if packformat.member(header) != (path, size):
-            raise BadImageError(
-                f"{self.address.url}: {path} is not where its index says that it is", code="bad-image-file"
-            )
+            raise self._not_there(path)
+
+    def _not_there(self, path: str) -> BadImageError:
+        return BadImageError(
+            f"{self.address.url}: {path} is not where its index says that it is", code="bad-image-file"
+        )
 
     def place_of(self, name: bytes, most: int) -> tuple[int, int] | None:
         """Offset and bytes of a chunk's member by the name that it has; None where there is none. BadImageError."""

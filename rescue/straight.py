@@ -49,10 +49,9 @@ def _single(path: Path) -> Found | Path:
     if not pack.is_pack(first):
         return path
     library = Library.open(first)
-    images = library.images().images
-    if len(images) != 1:
-        raise UsageError(f"{first} has {len(images)} images", code="usage", hint=f"name one, with --library {first}")
-    return Found(library, images[0])
+    listing = library.images()
+    found = [*(image.id for image in listing.images), *(image.id for image in listing.damaged), ""]
+    return Found(library, library.image(found[0]))
 
 
 def plan(options: Namespace, source: Path) -> RestorePlan:

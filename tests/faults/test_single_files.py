@@ -716,6 +716,34 @@ def test_names_that_lead_out_are_refused(path: str, single: Sample, tmp_path: Pa
     assert set(tmp_path.rglob("*")) == before
 
 
+def test_files_of_a_second_image_or_that_share_their_bytes_are_refused(single: Sample) -> None:
+    """However many manifests somebody names, a list of images takes no more memory than that of one."""
+    _, table, records = index_of(single.library)
+    last = table.files[-1]
+    for files in (
+        (*table.files, PackedFile("images/other/manifest.json", last.at, last.size)),
+        (*table.files, last),
+        table.files[:1],
+        table.files[1:],
+    ):
+        rewrite(single.library, bytes(records), Table(files=files, marks=table.marks))
+        refused(single.library, "names files that no image has")
+    inside = PackedFile(last.path.replace("manifest.json", "notes.json"), last.at + BLOCK, 0)
+    with single.library.open("r+b") as file:
+        file.seek(inside.at)
+        file.write(packformat.header(inside.path, 0, 0))
+    rewrite(single.library, bytes(records), Table(files=(*table.files, inside), marks=table.marks))
+    refused(single.library, "is not where its index says that it is")
+
+
+def test_one_without_a_manifest_is_no_image(single: Sample, tmp_path: Path, command: Callable[..., Outcome]) -> None:
+    _, table, records = index_of(single.library)
+    rewrite(single.library, bytes(records), Table(files=table.files[:-1], marks=table.marks))
+    assert images_of_file(single.library) == []
+    target = blank(tmp_path / "new.img", DISK_SIZE)
+    assert "there is no image" in command("restore", single.library, target, "--plan", status=4).err
+
+
 def test_a_file_that_is_said_to_be_elsewhere_or_huge_is_refused(single: Sample) -> None:
     _, table, records = index_of(single.library)
     for at, size in ((0, 1 << 50), (1 << 60, 10), (-512, 10), (512, -1), (0, 0), (table.files[2].at, 10)):

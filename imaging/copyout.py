@@ -15,11 +15,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imaging import tree
+from imaging import mounts, tree
 from imaging.access import refuse_in_library, writable
 from imaging.durable import sync_all, write_all, written
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError
 from imaging.events import FilesResult
+from imaging.fileview import LARGEST_ON_FAT
 from imaging.library import Library
 from imaging.opened import find_volume, open_image
 from imaging.pipeline import Reporter
@@ -32,6 +33,7 @@ _MOST_TOLD = 50
 _SAME_TIME = 2.0
 """Seconds by which times may differ for a file to count as there already: FAT counts in twos."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_FAT = ("vfat", "msdos")
 _MOST_NAMES = 1000
 _MOST_FOLDERS = 256
 """Folders that are kept open for files with several names."""
@@ -123,6 +125,8 @@ class _Copy:
     def __init__(self, root: int, where: Path, library: Path, report: Reporter, cancel: threading.Event) -> None:
         self._root, self._where, self._report, self._cancel = root, where, report, cancel
         self._library = library.stat()
+        self._most = LARGEST_ON_FAT if mounts.kind_beneath(where) in _FAT else 0
+        """Bytes of the largest file that the target can hold; 0 where it can hold any."""
         self._told = 0
         self._first: dict[int, tuple[int, bytes] | None] = {}
         """Where a file with several names was copied to: a descriptor of that folder and the name, by its inode."""
@@ -137,12 +141,22 @@ class _Copy:
         total = 0
         for path in paths:
             entry = tree.entry_at(self._root, path)
-            total += entry.size
+            total += self._size(entry, path)
             if entry.kind is EntryKind.FOLDER:
                 for found in tree.walk(self._root, path):
                     self._stop_if_asked()
-                    total += found.entry.size
+                    total += self._size(found.entry, (*found.where, found.entry.name))
         self._report.step("Copying files", total)
+
+    def _size(self, entry: Entry, path: Sequence[bytes]) -> int:
+        """The bytes of an entry that will be copied; before anything is, it is told what the target cannot hold."""
+        if not self._is_too_large(entry):
+            return entry.size
+        self._tell(f"{tree.shown(path)} will not be copied: FAT, on the target, holds no file of 4 GiB or more")
+        return 0
+
+    def _is_too_large(self, entry: Entry) -> bool:
+        return entry.kind is EntryKind.FILE and 0 < self._most < entry.size
 
     def copy(self, paths: Sequence[Sequence[bytes]], target: int) -> None:
         """Copy each, with all that is in it, into an open folder."""
@@ -175,6 +189,8 @@ class _Copy:
             match entry.kind:
                 case EntryKind.FOLDER:
                     self._enter(source, entry, target, path)
+                case EntryKind.FILE if self._is_too_large(entry):
+                    self.counts.failed += 1
                 case EntryKind.FILE:
                     self._file(source, entry, target, path)
                 case EntryKind.LINK:

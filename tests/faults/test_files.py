@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from imaging import copyout, durable, opened, tree
+from imaging import copyout, durable, events, mounts, opened, tree
 from imaging.disk import DiskId
 from imaging.errors import BadImageError, CancelledError, RefusedError
-from imaging.events import FilesResult
+from imaging.events import CaptureResult, FilesResult
 from imaging.library import Library
 from imaging.pipeline import Reporter
 from imaging.plan import FilesPlan
@@ -234,6 +234,43 @@ def test_names_that_the_target_forbids_are_changed_and_told(filled: Sample, tmp_
             assert (target / "me/the same.txt").read_text() == "Dear all\n"
         finally:
             run("umount", target)
+
+
+def test_what_is_too_large_for_fat_is_said_before_anything_is_copied(
+    filled: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "other.img"
+    shutil.copyfile(filled.disk, disk)
+    with looped(disk, offset=MIB, size=61 * MIB) as loop, mounted(loop, tmp_path / "mnt") as home:
+        for name, size in (("huge", 4 << 30), ("large", (4 << 30) - 1)):
+            (home / "home/me" / name).touch()
+            os.truncate(home / "home/me" / name, size)
+    done = capture_here(disk, tmp_path / "library", tmp_path / "capture")
+    assert isinstance(done.result, CaptureResult)
+    sample = Sample(tmp_path / "library", done.result.image, disk)
+    usb, elsewhere = tmp_path / "usb", tmp_path / "elsewhere"
+    usb.mkdir()
+    elsewhere.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(mounts, "kind_beneath", lambda path: "vfat" if path == usb else "ext4")
+        done = carry_out_here(
+            plan_for(sample, usb, "home/me/huge", "home/me/letters", "home/me/large"), tmp_path / "job"
+        )
+        copied(sample, elsewhere, tmp_path / "job2", "home/me/huge")
+    assert isinstance(done.result, FilesResult)
+    assert (done.code, done.result.failed) == ("not-all-copied", 1)
+    assert (usb / "letters/one.txt").read_text() == "Dear all\n"
+    assert (usb / "large").stat().st_size == (4 << 30) - 1
+    assert not (usb / "huge").exists()
+    assert (elsewhere / "huge").stat().st_size == 4 << 30
+    said = [events.decode(line) for line in (tmp_path / "job/events.jsonl").read_bytes().splitlines()]
+    told = [i for i, event in enumerate(said) if isinstance(event, events.Log) and "4 GiB or more" in event.message]
+    begun = [i for i, event in enumerate(said) if isinstance(event, events.Step) and event.name == "Copying files"]
+    assert len(told) == len(begun) == 1
+    assert told < begun
+    step = said[begun[0]]
+    assert isinstance(step, events.Step)
+    assert (4 << 30) - 1 <= step.total < (4 << 30) + MIB
 
 
 def test_files_whose_names_become_one_on_the_target_are_all_written(filled: Sample, tmp_path: Path) -> None:

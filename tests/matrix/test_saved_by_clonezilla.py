@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +21,7 @@ from imaging import sfdisk
 from imaging.library import Library
 from tests.clonezilla.files import VOLUMES
 from tests.command import run_rescue
-from tests.disks import blank, file_hashes, run
+from tests.disks import MIB, blank, file_hashes, run
 from tests.matrix import images, volumes
 from tests.matrix.images import Captured
 from tests.matrix.lvm import gathered, lvm_on, pieces
@@ -124,6 +125,16 @@ def test_the_import_is_whole_and_proves_to_be(restored: Restored) -> None:
     assert restored.captured.used.total < restored.disk.stat().st_size // 4
     verified = run_rescue("verify", restored.captured.image, "--library", restored.captured.library, "--json")
     assert verified.events[-1]["result"]["bad"] == []
+
+
+def test_straight_from_the_folder_the_disk_is_the_very_same(restored: Restored) -> None:
+    disk = blank(restored.disk.with_name("straight.img"), restored.disk.stat().st_size, fill=0xAA)
+    run_rescue("restore", restored.folder, disk, "--erase", disk.name)
+    with disk.open("rb") as one, restored.disk.open("rb") as other:
+        assert all(
+            a == b for a, b in zip(iter(partial(one.read, MIB), b""), iter(partial(other.read, MIB), b""), strict=True)
+        )
+    disk.unlink()
 
 
 def swap_saved(restored: Restored, device: str) -> set[str]:

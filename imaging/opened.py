@@ -42,14 +42,26 @@ _FLAGS: dict[str, tuple[str, ...]] = {
     # A copy of a disk that is mounted beside it has the same UUID.
     "xfs": ("norecovery", "nouuid"),
     "btrfs": (),
-    "vfat": (),
+    "vfat": ("utf8",),
     "exfat": (),
     "ntfs": (),
     "f2fs": ("norecovery",),
     "iso9660": (),
     "squashfs": (),
+    "udf": (),
+    "hfsplus": (),
+    "nilfs2": ("norecovery",),
+    "jfs": (),
+    "reiserfs": (),
+    "minix": (),
+    "erofs": (),
 }
-_SETTINGS = {"btrfs": {"rescue": "nologreplay"}}
+_SETTINGS = {
+    "btrfs": {"rescue": "nologreplay"},
+    # Names are kept in UTF-16, and shown in ASCII or Latin-1 where nothing else is asked for.
+    "iso9660": {"iocharset": "utf8"},
+    "jfs": {"iocharset": "utf8"},
+}
 _REASONS = {
     "": "nothing known stands on it",
     "swap": "it is swap space, which holds no files",

@@ -32,7 +32,8 @@ LIVE = {
     "toshsd ufshcd_pci",
     "FireWire and Thunderbolt": "firewire_ohci firewire_sbp2 thunderbolt",
     "arrays and volumes": "raid0 raid1 raid10 raid456 dm_mod dm_crypt dm_mirror dm_snapshot dm_thin_pool bcache loop",
-    "file systems": "ext4 xfs btrfs vfat exfat ntfs3 isofs udf f2fs squashfs overlay nfsv3 nfsv4 cifs fuse hfsplus jfs",
+    "file systems": "ext4 xfs btrfs vfat exfat ntfs3 isofs udf f2fs squashfs overlay nfsv3 nfsv4 cifs fuse hfsplus jfs "
+    "nilfs2 reiserfs minix erofs",
     "network cards": "e100 e1000 e1000e igb igbvf igc ixgbe ixgbevf i40e iavf ice r8169 8139too 8139cp tg3 b44 bnx2 "
     "bnx2x bnxt_en atlantic alx atl1 atl1c atl1e atl2 sky2 skge forcedeth via_rhine via_velocity sis190 sis900 3c59x "
     "tulip pcnet32 ne2k_pci be2net cxgb3 cxgb4 mlx4_en mlx5_core qede qlcnic netxen_nic myri10ge sfc enic liquidio "

@@ -14,7 +14,7 @@ BITS_A_BYTE = 10
 """A start bit, eight of data, a stop bit."""
 
 _TICK = 0.05
-_PATIENCE = 30.0
+_PATIENCE = 120.0
 """Seconds within which QEMU makes its socket."""
 
 

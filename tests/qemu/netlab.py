@@ -21,7 +21,7 @@ PORT = 8000
 
 _CLONE_NEWNET = 0x40000000  # linux/sched.h; os.setns came with Python 3.12
 _PATH = "/usr/local/sbin:/usr/sbin:/sbin"
-_PATIENCE = 30.0
+_PATIENCE = 120.0
 
 # The answers by the client's kind are those of live-image/README.md, "Booting over the network".
 CONFIGURATION = f"""\

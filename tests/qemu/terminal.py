@@ -20,7 +20,7 @@ ENTER = "\r"
 ESCAPE = "\x1b"
 UP, DOWN, RIGHT, LEFT = "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D"
 TAB = "\t"
-CTRL_L = "\x0c"
+CTRL_L, CTRL_N, CTRL_P = "\x0c", "\x0e", "\x10"
 F1, F2 = "\x1bOP", "\x1bOQ"
 
 

@@ -12,10 +12,9 @@ from tests.command import run_rescue
 from tests.disks import MIB, blank, looped, partition, run
 
 from .conftest import LABEL, Sample
-from .machine import Machine, started
+from .machine import BOOT, JOB, STEP, Machine, started
 from .terminal import DOWN, ENTER, RIGHT
 
-BOOT, STEP, CAPTURE = 420.0, 120.0, 900.0
 START, ROOM = 1 * MIB, 1000 * MIB
 
 
@@ -43,7 +42,7 @@ def copy_three_files(machine: Machine) -> None:
     terminal.type("cue-mark")
     terminal.press(ENTER)
     terminal.wait_for("1 found,", timeout=STEP)
-    terminal.look(2.0)
+    terminal.wait_for_cursor("> [ ]", timeout=STEP)
     terminal.press(ENTER)
     terminal.wait_for("> [ ] rescue-marker", timeout=STEP)
     # Past a link, to two more files; each mark is waited for, as a page may be turned.
@@ -60,7 +59,7 @@ def copy_three_files(machine: Machine) -> None:
     machine.screenshot("marked")
     terminal.press("c")
     terminal.wait_for("A network share", timeout=STEP)
-    terminal.look(2.0)
+    terminal.wait_for_cursor("> /", timeout=STEP)
     terminal.press(DOWN, ENTER)
     terminal.wait_for("HOW MUCH: 3 files", timeout=STEP)
     machine.screenshot("plan-of-the-copy")
@@ -68,7 +67,7 @@ def copy_three_files(machine: Machine) -> None:
     terminal.press(RIGHT)
     terminal.wait_for_cursor("[ Copy ]", timeout=STEP)
     terminal.press(ENTER)
-    terminal.wait_for("A job has ended", timeout=CAPTURE)
+    terminal.wait_for("A job has ended", timeout=JOB)
     terminal.wait_for("Copied: 3 files", timeout=STEP)
     terminal.press(ENTER)
     terminal.wait_for("Restore an image", timeout=STEP)
@@ -117,20 +116,20 @@ def test_files_of_an_image_and_then_a_backup_are_brought_onto_a_usb_disk(
         # The machine's own disk is marked already; what was plugged in comes after it.
         terminal.wait_for("[x] vda", timeout=STEP)
         machine.screenshot("disks")
-        terminal.look(2.0)
+        terminal.wait_for_cursor("> [x] vda", timeout=STEP)
         terminal.press(ENTER)
         terminal.wait_for("a new library is made in this folder", timeout=STEP)
         machine.screenshot("where")
         # First the stick's own library, then the USB disk: no other place is offered.
+        terminal.wait_for_cursor("> /", timeout=STEP)
         assert "/run/rescue/layers" not in terminal.text
-        terminal.look(2.0)
         terminal.press(DOWN, ENTER)
         terminal.wait_for("Label", timeout=STEP)
         terminal.type("By hand")
         terminal.press(ENTER)
         terminal.wait_for_cursor("[ Start the backup ]", timeout=STEP)
         terminal.press(ENTER)
-        terminal.wait_for("A job has ended", timeout=CAPTURE)
+        terminal.wait_for("A job has ended", timeout=JOB)
         terminal.wait_for("DONE", timeout=STEP)
         machine.screenshot("done")
         terminal.press(ENTER)

@@ -6,14 +6,12 @@ from pathlib import Path
 import pytest
 
 from .conftest import Sample
-from .machine import Machine, started
-from .terminal import ENTER
+from .machine import BOOT, STEP, Machine, started
+from .terminal import CTRL_P, ENTER
 from .test_stick import extent_of, output_of
 
 pytestmark = pytest.mark.qemu
 
-BOOT, STEP = 420.0, 120.0
-CTRL_P = "\x10"
 OWN_WORD = "rescue.own-word=1"
 SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
@@ -44,7 +42,7 @@ CASES = [
         key="3",
         asked=(
             ("findmnt -no FSTYPE /run/rescue/medium", "tmpfs"),
-            ("ls /sys/class/block | grep -c ^sd", "0"),
+            ("while ls /sys/class/block | grep -q ^sd; do sleep 1; done; echo pulled", "pulled"),
             # Everything there is to read can be read, without a medium.
             (
                 "cat /run/rescue/medium/rescue/*.squashfs > /dev/null && rescue --help > /dev/null && echo whole",

@@ -6,15 +6,12 @@ from pathlib import Path
 import pytest
 
 from .conftest import LABEL, Sample
-from .machine import Machine, started
+from .machine import BOOT, JOB, STEP, Machine, started
 from .terminal import ENTER
 
 SERIAL_NUMBER = "RESCUE-TEST"
 # The first disk's serial number, as the machine reports it.
 DISK_SERIAL = SERIAL_NUMBER + "-1"
-
-# Emulation on a busy two-core machine is slow; these bound a hang, they are not what it takes.
-BOOT, STEP, RESTORE, LOGIN = 420.0, 120.0, 900.0, 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +59,7 @@ def restore_through_the_menu(machine: Machine) -> None:
     """From the main menu to a restored disk and a machine that is off."""
     terminal = machine.terminal
     start_a_restore(machine)
-    terminal.wait_for("A job has ended", timeout=RESTORE)
+    terminal.wait_for("A job has ended", timeout=JOB)
     terminal.wait_for("DONE", timeout=STEP)
     machine.screenshot("result")
     terminal.press(ENTER)
@@ -75,9 +72,9 @@ def read_the_marker(machine: Machine, marker: str) -> None:
     terminal = machine.terminal
     terminal.wait_for("sample login:", timeout=BOOT)
     terminal.press("root", ENTER)
-    terminal.wait_for("Password:", timeout=LOGIN)
+    terminal.wait_for("Password:", timeout=STEP)
     terminal.press("rescue", ENTER)
-    terminal.wait_for("root@sample:~#", timeout=LOGIN)
+    terminal.wait_for("root@sample:~#", timeout=STEP)
     terminal.press("clear; cat /etc/rescue-marker", ENTER)
     terminal.wait_for(marker, timeout=STEP)
     # No unit failed: swap and the EFI system partition were restored as well as the root.

@@ -13,14 +13,12 @@ import pytest
 from imaging import iso, medium
 
 from .conftest import Sample, run
-from .machine import CHECKOUT, Machine, started
+from .machine import BOOT, CHECKOUT, JOB, STEP, Machine, started
 from .terminal import ENTER
-from .test_end_to_end import BOOT, SERIAL_NUMBER, STEP, read_the_marker, restore_through_the_menu
+from .test_end_to_end import SERIAL_NUMBER, read_the_marker, restore_through_the_menu
 
 RESCUE = CHECKOUT / ".venv/bin/rescue"
 PROMPT = "root@rescue:~#"
-# The whole stick is read and written twice and digested, under emulation.
-CREATE = 1800.0
 NEW_STICK = 900 << 20
 
 
@@ -45,7 +43,7 @@ def _make_the_sibling(machine: Machine) -> None:
     terminal.wait_for("cannot become a recovery medium", timeout=STEP)
     # Written with dd, it had an images partition of its own size alone; it is enlarged while it runs this system.
     terminal.press("clear; rescue media grow --erase ${own#/dev/}; echo E''4=$?", ENTER)
-    terminal.wait_for("E4=", timeout=CREATE)
+    terminal.wait_for("E4=", timeout=JOB)
     terminal.wait_for("E4=0", timeout=STEP)
     terminal.press("clear; rescue media grow --plan; df -m --output=size /run/rescue/images; echo E''5=$?", ENTER)
     terminal.wait_for("E5=0", timeout=STEP)
@@ -55,12 +53,12 @@ def _make_the_sibling(machine: Machine) -> None:
     terminal.press("clear; image=$(ls /run/rescue/images/rescue-library/images); echo I''MG=$image", ENTER)
     terminal.wait_for("IMG=20", timeout=STEP)
     terminal.press("clear; rescue media create /dev/$new --factory $image --erase $new; echo E''2=$?", ENTER)
-    terminal.wait_for("E2=", timeout=CREATE)
+    terminal.wait_for("E2=", timeout=JOB)
     machine.screenshot("created")
     terminal.wait_for("E2=0", timeout=STEP)
     # The kernel sees the new table at once.
     terminal.press("clear; blkid -o value -s LABEL /dev/${new}3; rescue media check /dev/$new; echo E''3=$?", ENTER)
-    terminal.wait_for("E3=", timeout=CREATE)
+    terminal.wait_for("E3=", timeout=JOB)
     terminal.wait_for("RESCUE-IMAGES", timeout=STEP)
     terminal.wait_for("E3=0", timeout=STEP)
     terminal.press("systemctl poweroff", ENTER)

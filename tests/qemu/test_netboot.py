@@ -7,12 +7,11 @@ import pytest
 
 from . import netlab
 from .conftest import run
-from .machine import Machine, started
+from .machine import BOOT, STEP, Machine, started
 from .terminal import ENTER
 
 pytestmark = pytest.mark.qemu
 
-BOOT, STEP = 420.0, 120.0
 ADDRESS = f"http://{netlab.NAME}:{netlab.PORT}/rescue"
 
 
@@ -62,8 +61,7 @@ def test_a_bios_boots_over_the_network_although_its_server_fails_twice(served: P
             ranges = [wanted for path, wanted in lab.web.asked if path.endswith("/app.squashfs")]
             assert ranges[0] == ""
             assert ranges[1].startswith("bytes=")
-            terminal.wait_for("Started from", timeout=STEP)
-            assert f"the network, {ADDRESS}" in terminal.flow
+            terminal.wait_for(f"Started from the network, {ADDRESS}", timeout=STEP)
             open_shell(machine)
             # dhcpcd took the address over; nothing failed although there is no medium.
             ask(machine, "ip -4 -o address show scope global | wc -l", "1")
@@ -82,7 +80,7 @@ def test_secure_boot_boots_by_http_and_fetches_a_damaged_layer_again(served: Pat
             terminal.wait_for("root.squashfs did not arrive as it was made", timeout=BOOT)
             terminal.wait_for("Restore an image", timeout=BOOT)
             machine.screenshot("menu")
-            assert [path for path, _ in lab.web.asked].count("/rescue/root.squashfs") == 2
+            assert [path for path, _ in lab.web.asked].count("/rescue/root.squashfs") >= 2
             open_shell(machine)
             # The kernel says so once the firmware enforces it, and locks itself down.
             ask(machine, "dmesg | grep -c 'Secure boot enabled'", "1")

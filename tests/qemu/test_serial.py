@@ -7,9 +7,9 @@ import pytest
 
 from .conftest import Sample
 from .line import SlowLine
-from .machine import Machine, started
+from .machine import BOOT, JOB, STEP, Machine, started
 from .terminal import CTRL_L, ENTER
-from .test_end_to_end import BOOT, RESTORE, SERIAL_NUMBER, STEP, read_the_marker, start_a_restore
+from .test_end_to_end import SERIAL_NUMBER, read_the_marker, start_a_restore
 
 BAUD = 9600
 SLOW = 3 << 20
@@ -62,7 +62,7 @@ def test_a_restore_goes_on_when_its_serial_line_is_pulled(stick: Path, sample: S
         machine.screenshot("menu-while-pulled")
         machine.press_on_keyboard("r")
         machine.wait_for_screen("A job is running", timeout=STEP)
-        terminal.wait_until(lambda: percent(machine.screen_text()) > before, what="more progress", timeout=RESTORE)
+        terminal.wait_until(lambda: percent(machine.screen_text()) > before, what="more progress", timeout=JOB)
         machine.screenshot("reattached-on-tty1")
         # Plugged in again, the same screen goes on; after a hang-up a new one offers the job.
         line.plug()
@@ -73,7 +73,7 @@ def test_a_restore_goes_on_when_its_serial_line_is_pulled(stick: Path, sample: S
         terminal.press("r")
         terminal.wait_for("A job is running", timeout=STEP)
         machine.slow_disk(1, 0)
-        terminal.wait_for("A job has ended", timeout=RESTORE)
+        terminal.wait_for("A job has ended", timeout=JOB)
         terminal.wait_for("DONE", timeout=STEP)
         terminal.wait_for("read back", timeout=STEP)
         machine.wait_for_screen("A job has ended", timeout=STEP)

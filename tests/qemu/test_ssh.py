@@ -17,10 +17,9 @@ from tests.spcr import spcr
 
 from .conftest import LABEL
 from .line import SlowLine
-from .machine import Machine, started
+from .machine import BOOT, STEP, Machine, started
 from .terminal import DOWN, ENTER, ESCAPE, SerialTerminal
 from .test_boot_matrix import with_own_words
-from .test_end_to_end import BOOT, STEP
 
 SECOND_PORT = 0x2F8
 BAUD, BAUD_CODE = 57600, 6
@@ -39,7 +38,7 @@ class Client:
         """The command up to the host."""
         known = self.folder / "known_hosts"
         settings = [f"UserKnownHostsFile={known}", "StrictHostKeyChecking=accept-new", "IdentitiesOnly=yes"]
-        settings += ["LogLevel=ERROR", "NumberOfPasswordPrompts=1", "ConnectTimeout=60"]
+        settings += ["LogLevel=ERROR", "NumberOfPasswordPrompts=1", f"ConnectTimeout={STEP:.0f}"]
         pairs = [word for setting in settings for word in ("-o", setting)]
         return ["ssh", "-F", "none", "-p", str(self.port), *pairs, *options, "root@127.0.0.1"]
 
@@ -91,7 +90,9 @@ def allow_a_password(machine: Machine) -> tuple[str, str]:
     terminal.wait_for("Keys that let in: anna@test", timeout=STEP)
     terminal.press("2")
     terminal.wait_for("Make another password", timeout=STEP)
-    assert "ssh root@10.0.2.15" in terminal.text
+    terminal.wait_for("ssh root@10.0.2.15", timeout=STEP)
+    # The cursor comes to rest last of all: until then the password may be half drawn.
+    terminal.wait_for_cursor(">  1  Leave it on", timeout=STEP)
     password, fingerprint = re.search(r"Password:\s+(\S+)", terminal.text), re.search(r"SHA256:\S+", terminal.text)
     assert password
     assert fingerprint
@@ -177,9 +178,8 @@ def test_the_menu_is_there_from_afar_and_where_the_firmware_has_its_console(stic
             terminal.press(ESCAPE)
         # A window that is made smaller is known there.
         session.setwinsize(20, 60)
-        afar.look(2.0)
-        sizes = client.run("for tty in /dev/pts/*[0-9]; do stty -F $tty size; done", key=key)[1]
-        assert "20 60" in sizes
+        look = "for tty in /dev/pts/*[0-9]; do stty -F $tty size; done"
+        afar.wait_until(lambda: "20 60" in client.run(look, key=key)[1], what="the new size", timeout=STEP)
 
         # Switched off, nobody is in and nobody comes in; the machine goes on.
         machine.terminal.press("3")

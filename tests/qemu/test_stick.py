@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Sample
-from .machine import started
+from .machine import BOOT, STEP, started
 from .terminal import ENTER
 
 pytestmark = pytest.mark.qemu
@@ -104,22 +104,22 @@ def test_the_live_system_leaves_the_machines_disks_as_they_are(stick: Path, samp
     before = digest(disk)
     with started(tmp_path / "run", firmware="uefi", stick=stick, disk=disk, bus="virtio") as machine:
         terminal = machine.terminal
-        terminal.wait_for("Restore an image", timeout=420)
+        terminal.wait_for("Restore an image", timeout=BOOT)
         terminal.press("s")
-        terminal.wait_for("root@rescue", timeout=120)
+        terminal.wait_for("root@rescue", timeout=STEP)
         # Nothing failed, and the swap partition, the root and the EFI partition of the disk lie still.
         terminal.press(
             "clear; systemctl is-system-running --wait; swapon --show; findmnt -rno TARGET -S /dev/vda3", ENTER
         )
-        terminal.wait_for("running root@rescue", timeout=120)
+        terminal.wait_for("running root@rescue", timeout=STEP)
         # The machine that built the stick has left none of its name servers.
         terminal.press("clear; grep -c ^nameserver /etc/resolv.conf", ENTER)
-        terminal.wait_for("0 root@rescue", timeout=60)
+        terminal.wait_for("0 root@rescue", timeout=STEP)
         # Jobs run as units of their own, beside the screen that started them.
         terminal.press("clear; systemd-run --quiet --collect --unit=trial true && echo unit-$((40 + 2))", ENTER)
-        terminal.wait_for("unit-42", timeout=60)
+        terminal.wait_for("unit-42", timeout=STEP)
         terminal.press("exit", ENTER)
-        terminal.wait_for("Restore an image", timeout=120)
+        terminal.wait_for("Restore an image", timeout=STEP)
         machine.power_off_from_the_menu()
     assert digest(disk) == before
 
@@ -127,12 +127,12 @@ def test_the_live_system_leaves_the_machines_disks_as_they_are(stick: Path, samp
 def test_a_menu_that_cannot_start_leaves_a_shell(stick: Path, tmp_path: Path) -> None:
     with started(tmp_path / "run", firmware="bios", stick=stick) as machine:
         terminal = machine.terminal
-        terminal.wait_for("Restore an image", timeout=420)
+        terminal.wait_for("Restore an image", timeout=BOOT)
         terminal.press("s")
-        terminal.wait_for("root@rescue", timeout=120)
+        terminal.wait_for("root@rescue", timeout=STEP)
         terminal.press("clear; mv /usr/bin/rescue /root/; systemctl --no-block restart rescue-tui@ttyS0", ENTER)
-        terminal.wait_for("The menu could not start", timeout=120)
+        terminal.wait_for("The menu could not start", timeout=STEP)
         terminal.press("s", ENTER)
-        terminal.wait_for("Type exit to try the menu again", timeout=60)
+        terminal.wait_for("Type exit to try the menu again", timeout=STEP)
         terminal.press("mv /root/rescue /usr/bin/; exit", ENTER)
-        terminal.wait_for("Restore an image", timeout=180)
+        terminal.wait_for("Restore an image", timeout=STEP)

@@ -45,7 +45,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--library", action="store_true", help="a library of many images instead of the table")
     parser.add_argument("--images", type=int, default=10_000, metavar="N", help="in that library (%(default)s)")
     parser.add_argument(
-        "--chunks", type=int, default=10_000_000, metavar="N", help="in that library (%(default)s: 4 GiB of memory)"
+        "--chunks", type=int, default=10_000_000, metavar="N", help="in that library (%(default)s: 4.5 GB of memory)"
     )
     options = parser.parse_args(argv)
     if not 10 * options.images <= options.chunks or options.images < 2:

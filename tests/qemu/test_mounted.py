@@ -11,10 +11,9 @@ import pytest
 
 from tests.disks import MIB, blank, file_hashes, partition, run
 
-from .machine import Machine, started
+from .machine import BOOT, JOB, STEP, Machine, started
 from .terminal import ENTER
 
-BOOT, STEP, ALL = 420.0, 120.0, 900.0
 PROMPT = "root@rescue:~#"
 WORK = 512 * MIB
 
@@ -98,7 +97,7 @@ def test_every_file_system_that_the_kernel_knows_is_mounted_from_an_image(stick:
         open_the_shell(machine)
         terminal = machine.terminal
         terminal.press("clear; mkdir /w; mount /dev/vdb /w && sh /w/script; echo EN''DED", ENTER)
-        terminal.wait_for("ENDED", timeout=ALL)
+        terminal.wait_for("ENDED", timeout=JOB)
         terminal.press("systemctl poweroff", ENTER)
         machine.wait_for_power_off()
     results = tmp_path / "results"

@@ -6,10 +6,11 @@ from pathlib import Path
 from imaging.blockdev import is_block_device, real_path
 from imaging.clonezilla import is_clonezilla, open_clonezilla
 from imaging.durable import reading
-from imaging.errors import RefusedError, UsageError
+from imaging.errors import BadImageError, RefusedError, UsageError
 from imaging.foreign import MOST_BYTES, ForeignImage
 from imaging.machinedisk import format_of, open_machine
-from imaging.pack import first_piece, is_pack
+from imaging.pack import SUFFIX, first_piece, is_pack
+from imaging.packformat import ends_as_index, piece_of
 from imaging.rawfile import open_raw
 
 
@@ -51,4 +52,16 @@ def _opened(path: Path, cancel: threading.Event) -> ForeignImage:
                 hint="give it as a library: --library FILE",
             )
         kind = format_of(real)
+        if kind is None:
+            _refuse_part_of_ours(real)
     return open_raw(real) if kind is None else open_machine(real, kind, cancel)
+
+
+def _refuse_part_of_ours(path: Path) -> None:
+    """Raise BadImageError for a piece of an image in a single file: what it holds is no disk, however it is called."""
+    if piece_of(path.name)[0].endswith(SUFFIX) or ends_as_index(path):
+        raise BadImageError(
+            f"{path} is a piece of an image of Rescue, or what is left of one, and no copy of a disk",
+            code="bad-image-file",
+            hint=f"put it beside its first piece, whose name ends in {SUFFIX}.001; a copy of a disk needs another name",
+        )

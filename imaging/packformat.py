@@ -43,6 +43,14 @@ def piece_of(name: str) -> tuple[str, int]:
     return (found[1], int(found[2])) if found is not None else (name, 0)
 
 
+def ends_as_index(path: Path) -> bool:
+    """Whether a file ends as an image in a single file does, or the last piece of one. Raises OSError."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - BLOCK - len(END)))
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
 def lies_in(path: Path, library: Path) -> bool:
     """Whether a file lies in a library's folder, or is the image in a single file itself, or a piece of it."""
     mine, theirs = piece_of(path.name), piece_of(library.name)

@@ -366,6 +366,37 @@ def test_it_is_restored_from_by_its_path_alone(
     assert "not whole" in command("restore", tmp_path / "copy.rescue", target, "--plan", status=4).err
 
 
+@pytest.mark.parametrize("name", ["pc.rescue.002", "pc.rescue", "pc.rescue.001", "other.rescue.004"])
+def test_a_piece_that_is_alone_is_no_disk(
+    name: str, pieces: Sample, tmp_path: Path, command: Callable[..., Outcome]
+) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copyfile(pieces.library.with_suffix(".002"), alone / name)
+    refused_as_disk(alone / name, tmp_path, command)
+
+
+def test_what_ends_as_an_image_of_ours_is_no_disk(
+    pieces: Sample, tmp_path: Path, command: Callable[..., Outcome]
+) -> None:
+    last = sorted(tmp_path.glob("pc.rescue.*"))[-1]
+    refused_as_disk(shutil.copyfile(last, tmp_path / "disk.img"), tmp_path, command)
+    data = bytearray(joined(pieces.library, tmp_path / "whole.tar").read_bytes())
+    data[:BLOCK] = bytes(BLOCK)
+    (tmp_path / "disk.img").write_bytes(data)
+    refused_as_disk(tmp_path / "disk.img", tmp_path, command)
+
+
+def refused_as_disk(file: Path, tmp_path: Path, command: Callable[..., Outcome]) -> None:
+    """Nothing is restored from it, nor imported."""
+    target = blank(tmp_path / "new.img", DISK_SIZE)
+    assert "no copy of a disk" in command("restore", file, target, "--yes", "--erase", "new.img", status=4).err
+    assert not any(target.read_bytes())
+    plan = ImportPlan(library=str(tmp_path / "import"), source=str(file))
+    done = carry_out_here(plan, tmp_path / "refused")
+    assert (done.status, done.code) == (4, "bad-image-file")
+
+
 @pytest.mark.parametrize("piece", [0, 4 * MIB])
 def test_an_order_can_name_it(piece: int, captured: Sample, tmp_path: Path) -> None:
     single = packed(captured, tmp_path / "pc.rescue", tmp_path / "export", piece)

@@ -68,13 +68,16 @@ def look(path: Path, cancel: threading.Event, tell: Tell) -> Seen:
 
 
 def mark_of(path: Path) -> str:
-    """What differs once anybody has written to a file, or to one in a folder, or has replaced it. Raises IoError."""
+    """What differs once anybody has written to a file, or to one in a folder, or has replaced it. Raises IoError.
+
+    No inode's number: FAT, exFAT and sshfs number a file anew that the kernel has forgotten meanwhile.
+    """
     with reading(path):
         within = sorted(islice(path.iterdir(), _MOST_FILES)) if path.is_dir() else []
         hasher = blake3()
         for file in (path, *within):
             status = file.lstat()
-            facts = (file.name, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            facts = (file.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             hasher.update(repr(facts).encode(errors="surrogateescape"))
     return hasher.hexdigest()
 

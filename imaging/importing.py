@@ -18,12 +18,12 @@ from imaging.blockdev import opened, read
 from imaging.capture import capture_disk, keep_files, refuse_names, tell_notes
 from imaging.content import Content
 from imaging.disk import Disk, DiskId, PartitionTable, TableKind
-from imaging.durable import reading
 from imaging.errors import BadImageError, IoError, RefusedError
 from imaging.events import ImportResult
 from imaging.extents import Extents
 from imaging.foreign import ForeignDisk, ForeignImage
 from imaging.foreignfiles import open_foreign
+from imaging.foreignlook import mark_of
 from imaging.library import DiskFiles, Library
 from imaging.machinedisk import MachineDisk
 from imaging.manifest import ImagedDisk, Volume
@@ -67,11 +67,11 @@ def import_image(plan: ImportPlan, report: Reporter, cancel: threading.Event, to
     foreign = open_foreign(source, cancel)
     refuse_names([disk.name for disk in foreign.disks])
     _refuse_without_root(foreign)
-    mark = _mark(source)
+    mark = mark_of(source)
     library = Library.open_or_create(path)
     with storing(library, plan.level, report, cancel) as job, ExitStack() as stack:
         imported = [_import_disk(job, disk, path, stack) for disk in foreign.disks]
-        if _mark(source) != mark:
+        if mark_of(source) != mark:
             raise IoError(
                 f"{source} was written to while it was imported",
                 code="source-changed",
@@ -96,13 +96,6 @@ def import_image(plan: ImportPlan, report: Reporter, cancel: threading.Event, to
         unreadable=image.unreadable,
         seconds=time.monotonic() - began,
     )
-
-
-def _mark(source: Path) -> tuple[int, ...]:
-    """What differs once anybody has written to a file, or replaced it."""
-    with reading(source):
-        status = source.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _refuse_without_root(foreign: ForeignImage) -> None:

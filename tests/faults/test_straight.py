@@ -7,6 +7,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +283,34 @@ def test_a_disk_or_a_source_that_changed_since_the_plan_was_shown_is_refused(tmp
     done = carry_out_here(plan, tmp_path / "job2")
     assert (done.status, done.code) == (3, "image-changed")
     assert target.read_bytes() == before
+
+
+@contextmanager
+def over_ssh(folder: Path, where: Path, server: Path) -> Iterator[Path]:
+    """A folder as sshfs has it, without a computer between."""
+    server.write_text("#!/bin/sh\nexec /usr/lib/openssh/sftp-server\n")
+    server.chmod(0o755)
+    where.mkdir(exist_ok=True)
+    run("sshfs", "-o", f"ssh_command={server},ro", f"here:{folder}", where)
+    try:
+        yield where
+    finally:
+        run("umount", where)
+
+
+@pytest.mark.root
+def test_a_source_whose_files_are_numbered_anew_is_the_same(tmp_path: Path) -> None:
+    saved = make(tmp_path, GPT)
+    target = blank(tmp_path / "target.img", SIZE, fill=0xAA)
+    with over_ssh(saved.path, tmp_path / "saved-there", tmp_path / "server") as here:
+        plan = planned(here, target)
+        before = (here / "parts").stat().st_ino
+    with over_ssh(saved.path, tmp_path / "saved-there", tmp_path / "server") as here:
+        for file in sorted(here.iterdir(), reverse=True):
+            file.stat()
+        assert (here / "parts").stat().st_ino != before
+        assert carry_out_here(plan, tmp_path / "job").status == 0
+    placed(target.read_bytes(), MIB, FIRST)
 
 
 @pytest.mark.parametrize("how", ["cut", "corrupt"])

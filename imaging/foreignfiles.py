@@ -1,6 +1,7 @@
 """What kind of foreign image stands at a path."""
 
 import threading
+from itertools import islice
 from pathlib import Path
 
 from imaging.blockdev import is_block_device, real_path
@@ -8,10 +9,12 @@ from imaging.clonezilla import is_clonezilla, open_clonezilla
 from imaging.durable import reading
 from imaging.errors import BadImageError, RefusedError, UsageError
 from imaging.foreign import MOST_BYTES, ForeignImage
-from imaging.machinedisk import format_of, open_machine
+from imaging.machinedisk import format_of, open_machine, parts_of
 from imaging.pack import SUFFIX, first_piece, is_pack
 from imaging.packformat import ends_as_index, piece_of
 from imaging.rawfile import open_raw
+
+_MOST_FILES = 1 << 16
 
 
 def open_foreign(path: Path, cancel: threading.Event) -> ForeignImage:
@@ -28,6 +31,15 @@ def open_foreign(path: Path, cancel: threading.Event) -> ForeignImage:
                 code="too-large",
             )
     return found
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """What a foreign image consists of: a file and those that it names, or a folder and its files. Raises IoError."""
+    real = real_path(path)
+    with reading(real):
+        if real.is_dir():
+            return (path, *sorted(islice(path.iterdir(), _MOST_FILES)))
+        return (path, *(parts_of(real) if real.is_file() else ()))
 
 
 def _opened(path: Path, cancel: threading.Event) -> ForeignImage:

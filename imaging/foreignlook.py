@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 from blake3 import blake3
@@ -23,7 +22,7 @@ from imaging.durable import reading, written
 from imaging.errors import BadImageError, RefusedError, UsageError
 from imaging.extents import Extents
 from imaging.foreign import MOST_BYTES, ForeignDisk, ForeignImage, closed
-from imaging.foreignfiles import open_foreign
+from imaging.foreignfiles import files_of, open_foreign
 from imaging.machinedisk import MachineDisk
 from imaging.manifest import ImagedDisk, Volume
 from imaging.planner import why_not_source
@@ -35,7 +34,6 @@ _EDGE = 8 << 10
 _RECORD = 512
 _EXTENDED = (0x05, 0x0F, 0x85)
 _MOST_RECORDS = 1024
-_MOST_FILES = 1 << 16
 
 Tell = Callable[[int, int], object]
 """Told how many bytes were read through, of how many by the partition table."""
@@ -68,14 +66,13 @@ def look(path: Path, cancel: threading.Event, tell: Tell) -> Seen:
 
 
 def mark_of(path: Path) -> str:
-    """What differs once anybody has written to a file, or to one in a folder, or has replaced it. Raises IoError.
+    """What differs once anybody has written to a file, to one that it names, or in a folder. Raises IoError.
 
     No inode's number: FAT, exFAT and sshfs number a file anew that the kernel has forgotten meanwhile.
     """
     with reading(path):
-        within = sorted(islice(path.iterdir(), _MOST_FILES)) if path.is_dir() else []
         hasher = blake3()
-        for file in (path, *within):
+        for file in files_of(path):
             status = file.lstat()
             facts = (file.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             hasher.update(repr(facts).encode(errors="surrogateescape"))

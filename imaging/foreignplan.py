@@ -6,8 +6,10 @@ from pathlib import Path
 from imaging import trust
 from imaging.disk import Disk, Role
 from imaging.errors import RescueError, UsageError
+from imaging.foreignfiles import files_of
 from imaging.foreignlook import Seen
 from imaging.manifest import ImagedDisk
+from imaging.mounts import files_beneath
 from imaging.plan import ForeignSource, RestorePlan, RestoreTarget
 from imaging.planner import refuse_target, why_not_target
 from imaging.signatures import UNSIGNED, why_not_used
@@ -55,14 +57,22 @@ def plan_straight(
 
 def refuse_unless_target(path: Path, source: ImagedDisk, target: Disk) -> None:
     """Raise RefusedError where a disk of the image at `path` cannot be restored onto a disk, looked at as above."""
-    if target.regular_file:
-        files = path.rglob("*") if path.is_dir() else (path,)
-        why = "it belongs to what is restored" if _is_one_of(Path(target.path), files) else ""
-    else:
-        why = "what is restored, or the image library, lies on it" if target.roles == (Role.LIBRARY,) else ""
+    files = (*files_of(path), *(path.rglob("*") if path.is_dir() else ()))
+    why = ""
+    if not target.regular_file and target.roles == (Role.LIBRARY,):
+        why = "what is restored, or the image library, lies on it"
+    elif any(_is_one_of(ground, files) for ground in _grounds(target)):
+        why = "it belongs to what is restored"
     why = why or why_not_target(target, source)
     if why:
         refuse_target(target.name, target, why)
+
+
+def _grounds(target: Disk) -> tuple[Path, ...]:
+    """The files that a target's bytes lie in: itself, or those of the loop devices that it is or stands on."""
+    if target.regular_file:
+        return (Path(target.path),)
+    return files_beneath(target.path)
 
 
 def _is_one_of(target: Path, files: Iterable[Path]) -> bool:

@@ -6,6 +6,7 @@ docs/interop/qcow2.rst and block/vmdk.c, vpc.c, vdi.c.
 """
 
 import json
+import os
 import re
 import tempfile
 import threading
@@ -84,11 +85,11 @@ class MachineDisk:
     used: Extents | None = None
     left_out: frozenset[int] = frozenset()
 
-    def pieces(self) -> Iterator[tuple[int, bytes]]:
-        """As ForeignDisk; what is zero is passed over."""
+    def pieces(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """As ForeignDisk, from `start` on; what is zero is passed over."""
         zeros = bytes(PIECE)
         with self.served() as disk:
-            for at in range(0, self.size, PIECE):
+            for at in range(start, self.size, PIECE):
                 data = b"".join(disk.read(at, PIECE))
                 if data != zeros[: len(data)]:
                     yield at, data
@@ -115,6 +116,22 @@ def format_of(path: Path) -> Format | None:
     if head.startswith(b"vhdxfile"):
         return Format.VHDX
     return Format.VHD if b"conectix" in (head[:8], foot[:8]) else None
+
+
+def parts_of(path: Path) -> tuple[Path, ...]:
+    """The files beside a VMware descriptor that it names, and that are there; none of any other. Raises IoError."""
+    with opened(str(path)) as fd:
+        text = _descriptor(fd)
+    named = (found[3] for line in text.splitlines() if (found := _EXTENT.match(line)))
+    return tuple(part for name in dict.fromkeys(named) if os.path.lexists(part := path.parent / name))
+
+
+def _descriptor(fd: int) -> str:
+    """The text of a VMware descriptor that is a file of its own; empty where it is none."""
+    size = size_of(fd)
+    if read(fd, min(len(_DESCRIPTOR), size), 0) != _DESCRIPTOR:
+        return ""
+    return read(fd, min(_MOST_DESCRIPTOR, size), 0).split(b"\0", 1)[0].decode(errors="replace")
 
 
 def open_machine(path: Path, kind: Format, cancel: threading.Event) -> ForeignImage:
@@ -162,12 +179,12 @@ def _refuse_others(path: Path, kind: Format) -> frozenset[str]:
         size = size_of(fd)
         head = read(fd, min(_HEAD, size), 0).ljust(_HEAD, b"\0")
         foot = read(fd, min(_SECTOR, size), max(0, size - _SECTOR))
-        text = read(fd, min(_MOST_DESCRIPTOR, size), 0) if head.startswith(_DESCRIPTOR) else b""
+        text = _descriptor(fd)
     match kind:
         case Format.QCOW2:
             _refuse_qcow2(path, head)
         case Format.VMDK if text:
-            return _refuse_extents(path, text.split(b"\0", 1)[0].decode(errors="replace"))
+            return _refuse_extents(path, text)
         case Format.VMDK if head.startswith(b"KDMV") and not any(head[12:20]):
             raise _needs_more(path, "it holds a list of other files")
         case Format.VDI:

@@ -103,6 +103,12 @@ def disks_beneath(device: str) -> set[str]:
     return _beneath(device, whole=True)
 
 
+def files_beneath(device: str) -> tuple[Path, ...]:
+    """The files of the loop devices that the device at a path is or stands on."""
+    backing = [_SYS.parents[1] / "block" / name / "loop/backing_file" for name in disks_beneath(device_number(device))]
+    return tuple(Path(file.read_text().removesuffix("\n")) for file in sorted(backing) if file.exists())
+
+
 def partitions_beneath(device: str) -> set[str]:
     """What it stands on in the end: names of partitions (`sda2`), or of disks where it is in no partition."""
     return _beneath(device, whole=False)

@@ -254,6 +254,44 @@ def test_a_target_that_is_part_of_the_source_is_refused_by_whatever_name(tmp_pat
 
 
 @pytest.mark.root
+def test_a_loop_device_over_a_part_of_the_source_is_refused(tmp_path: Path) -> None:
+    saved = make(tmp_path, GPT)
+    part = replace(saved, "sda3", RAW, "uncomp")[0]
+    with looped(part) as loop:
+        assert "belongs to what is restored" in refused(saved.path, Path(loop))["message"]
+    flat = in_two_files(tmp_path)
+    before = flat.read_bytes()
+    with looped(flat) as loop:
+        assert "belongs to what is restored" in refused(tmp_path / "pc.vmdk", Path(loop))["message"]
+    assert flat.read_bytes() == before
+
+
+def in_two_files(folder: Path) -> Path:
+    """The file beside `pc.vmdk` that holds its data."""
+    disk = used_disk(folder / "pc.img", MBR, 11 * MIB, 30 * MIB)
+    run("qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=monolithicFlat", disk, folder / "pc.vmdk")
+    return folder / "pc-flat.vmdk"
+
+
+@pytest.mark.root
+def test_the_files_that_a_machines_disk_names_belong_to_it(tmp_path: Path) -> None:
+    flat = in_two_files(tmp_path)
+    source = tmp_path / "pc.vmdk"
+    os.link(flat, tmp_path / "other-name.img")
+    for target in (flat, tmp_path / "other-name.img"):
+        assert "belongs to what is restored" in refused(source, target)["message"]
+    target = old_system(tmp_path / "target.img", flat.stat().st_size)
+    before = target.read_bytes()
+    plan = planned(source, target)
+    with flat.open("r+b") as file:
+        file.seek(11 * MIB)
+        file.write(b"another disk")
+    done = carry_out_here(plan, tmp_path / "job")
+    assert (done.status, done.code) == (3, "image-changed")
+    assert target.read_bytes() == before
+
+
+@pytest.mark.root
 def test_the_disk_that_holds_the_source_is_refused(tmp_path: Path) -> None:
     file = blank(tmp_path / "stick.img", 64 * MIB)
     run("mkfs.ext4", "-q", file)

@@ -62,10 +62,10 @@ def needed_size(source: ImagedDisk) -> int:
         case TableKind.MBR:
             return max(ends, default=source.size)
         case TableKind.GPT:
-            return min(max([*ends, 1 << 20]) + _copy_of_table(source), source.size)
+            return min(max([*ends, 1 << 20]) + copy_of_table(source), source.size)
 
 
-def _copy_of_table(source: ImagedDisk) -> int:
+def copy_of_table(source: ImagedDisk) -> int:
     """Bytes of the copy that ends a GPT: a table can have more than the usual 128 entries."""
     sector = source.logical_sector
     first = min((p.start for p in source.table.partitions), default=source.size - (1 << 20))

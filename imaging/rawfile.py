@@ -45,10 +45,10 @@ class RawDisk:
     used: Extents | None = None
     left_out: frozenset[int] = frozenset()
 
-    def pieces(self) -> Iterator[tuple[int, bytes]]:
-        """As ForeignDisk; holes of the file are passed over."""
+    def pieces(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """As ForeignDisk, from `start` on; holes of the file are passed over."""
         with opened(str(self.path)) as fd:
-            at = 0
+            at = start
             while (at := _next_data(fd, at, self.path)) < self.size:
                 size = min(PIECE, self.size - at)
                 yield at, read(fd, size, at)

@@ -28,15 +28,21 @@ from imaging.foreign import PIECE, ForeignDisk, closed
 from imaging.foreignfiles import open_foreign
 from imaging.foreignlook import mark_of
 from imaging.foreignplan import refuse_doubtful, refuse_unless_target
+from imaging.machinedisk import MachineDisk
 from imaging.manifest import ImagedDisk
 from imaging.pipeline import Counter, Reporter, run_all, threads
 from imaging.plan import ForeignSource, RestorePlan, RestoreTarget
+from imaging.planner import copy_of_table
+from imaging.rawfile import RawDisk
 from imaging.restoring import Restoring, carry_out, told
 from imaging.rising import Pieces
+from imaging.sfdisk import GUARD
 from imaging.tabled import Tabled
 
 _AHEAD = 2
 """Blocks for each thread that are held in memory until their turn comes."""
+_HEAD = 64 << 10
+"""Bytes at the start of a disk that only its table has, where there are no partitions."""
 _ZEROS = memoryview(bytes(CHUNK_SIZE))
 
 Ranges = Sequence[tuple[int, int]]
@@ -63,6 +69,8 @@ def restore_straight(
             for disk in disks:
                 (medium,) = held.enter_context(window.opened(disk.pair))
                 disk.hold(medium)
+            for straight in disks:
+                straight.refuse_what_is_lost()
             carry_out(disks, read_back=plan.read_back)
     except Exception as error:
         ended = told(error, disks)
@@ -115,20 +123,35 @@ class _Layout(Tabled):
     """A disk that goes by: what makes its table is kept from it, zeros until it has come."""
 
     kept: dict[int, bytearray]
+    lost: Extents
+    """Where the image may hold what the target has no room for."""
 
     @classmethod
     def of(cls, disk: ImagedDisk, used: Extents | None, size: int) -> "_Layout":
-        """That of a disk that is to have `size` bytes; on one of another size nothing comes behind the last partition.
+        """That of a disk that is to have `size` bytes.
 
-        A copy of a table ends the old size, and means nothing any more.
+        On one of another size the copy of a table that ends the old one means nothing any more, nor do the zeros that
+        end what is saved by what is used of it; where that is not known what lies behind the partitions counts.
         """
         table = Extents(disk.table_extents)
-        end = disk.size
+        room = disk.size
         if size != disk.size and disk.table.kind is not TableKind.NONE:
-            end = max((part.end for part in disk.table.partitions), default=0)
-        body = Extents([(0, disk.size)]) if used is None else used
-        kept = {start: bytearray(stop - start) for start, stop in table}
-        return cls(disk=disk, table=table, body=body.clipped(0, min(end, disk.size)).minus(table), kept=kept)
+            copy = copy_of_table(disk) if disk.table.kind is TableKind.GPT else 0
+            behind = max((part.end for part in disk.table.partitions), default=_HEAD)
+            if used is None:
+                tail = max(behind, disk.size - GUARD)
+                table = table.minus(Extents([(tail, max(tail, disk.size - copy))]))
+                room = size - size % disk.logical_sector - copy
+            elif disk.table.partitions:
+                room = behind
+        body = (Extents([(0, disk.size)]) if used is None else used).minus(table)
+        return cls(
+            disk=disk,
+            table=table,
+            body=body.clipped(0, min(room, disk.size)),
+            kept={start: bytearray(stop - start) for start, stop in table},
+            lost=body.clipped(min(room, disk.size), disk.size) if used is None else Extents(),
+        )
 
     def keep(self, at: int, data: Buffer) -> None:
         """Take from a piece what belongs to the table."""
@@ -173,6 +196,31 @@ class _Straight(Restoring):
                     break
                 self.layout.keep(at, data)
         super().prepare()
+
+    def refuse_what_is_lost(self) -> None:
+        """Raise RefusedError where a smaller target has no room for what the image holds behind the last partition."""
+        if not self.layout.lost:
+            return
+        first = next(iter(self.layout.lost))[0]
+        self.report.step(f"Looking at the end of {self.disk.name}", self.layout.lost.total)
+        with closed(
+            self.disk.pieces(first) if isinstance(self.disk, RawDisk | MachineDisk) else self.disk.pieces()
+        ) as pieces:
+            for at, data in pieces:
+                self._stop_if_asked()
+                for low, high in self.layout.lost.within(at, at + len(data)):
+                    if data[low - at : high - at] != bytes(high - low):
+                        raise self._too_small()
+                    self.report.advance(high - low)
+        self.report.finish_step()
+
+    def _too_small(self) -> RefusedError:
+        return RefusedError(
+            f"{self.name} is too small: {self.disk.name} holds data behind its last partition",
+            code="target-too-small",
+            hint=f"a disk of {self.pair.source.size:,} bytes has room for all of it; of an image in a library, which"
+            " rescue import makes, nothing but the partitions is needed",
+        )
 
     def write_body(self) -> None:
         """Write what differs, outside the table, up to the end of the image, which proves it."""

@@ -150,22 +150,75 @@ def test_a_disk_file_is_written_byte_for_byte(tmp_path: Path, table: str, packin
     assert target.read_bytes() == disk.read_bytes()
 
 
-@pytest.mark.parametrize("size", [30 * MIB + 33 * 512, 47 * MIB, 56 * MIB])
-@pytest.mark.parametrize("packing", ["", ".gz"])
-def test_of_a_disk_file_the_partitions_go_to_a_disk_of_another_size(tmp_path: Path, packing: str, size: int) -> None:
-    table = "label: gpt\nstart=2048, size=20480\nstart=22528, size=38912\n"
-    disk = used_disk(tmp_path / "pc.img", table, 9 * MIB, 21 * MIB)
+BEHIND = 32 * MIB
+"""Where a disk file has data behind its last partition."""
+
+
+def with_data_behind(folder: Path, table: str, packing: str, end: int) -> tuple[Path, bytes]:
+    """A disk file of 48 MiB that has data up to `end`, and its bytes."""
+    disk = used_disk(folder / "pc.img", table, 9 * MIB)
     data = bytearray(disk.read_bytes())
-    data[32 * MIB : 44 * MIB] = b"\xbb" * (12 * MIB)
-    source = tmp_path / f"saved{packing}"
+    data[BEHIND:end] = b"\xbb" * (end - BEHIND)
+    source = folder / f"saved{packing}"
     source.write_bytes(PACKERS[packing](bytes(data)))
+    return source, bytes(data)
+
+
+PARTITIONS = "start=2048, size=20480\nstart=22528, size=38912\n"
+
+
+@pytest.mark.parametrize(
+    ("label", "partitions", "packing", "size"),
+    [
+        ("gpt", PARTITIONS, "", 44 * MIB + 33 * 512),
+        ("gpt", PARTITIONS, ".gz", 44 * MIB + 33 * 512),
+        ("gpt", PARTITIONS, "", 48 * MIB + 512),
+        ("gpt", PARTITIONS, ".gz", 56 * MIB),
+        ("gpt", "", "", 47 * MIB),
+        ("gpt", "", "", 56 * MIB),
+        ("dos", PARTITIONS, "", 44 * MIB),
+        ("dos", PARTITIONS, ".gz", 56 * MIB),
+        ("dos", "", "", 56 * MIB),
+    ],
+)
+def test_of_a_disk_file_all_goes_to_a_disk_of_another_size(
+    tmp_path: Path, label: str, partitions: str, packing: str, size: int
+) -> None:
+    source, data = with_data_behind(tmp_path, f"label: {label}\n{partitions}", packing, 44 * MIB)
     target = blank(tmp_path / "target.img", size, fill=0xAA)
     restored(source, target, tmp_path / "job")
     found = target.read_bytes()
-    assert found[MIB : 30 * MIB] == data[MIB : 30 * MIB]
-    assert found[30 * MIB : size - MIB] == b"\xaa" * (size - 31 * MIB)
+    assert found[MIB : 44 * MIB] == data[MIB : 44 * MIB]
     assert b"EFI PART" not in found[30 * MIB : size - 512]
     assert "No errors detected" in run("sfdisk", "--verify", target)
+    again = command(source, target).events[-1]["result"]
+    assert (again["written"], again["tables"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("table", "packing"),
+    [(f"label: gpt\n{PARTITIONS}", ".gz"), (f"label: dos\n{PARTITIONS}", ""), ("label: gpt\n", "")],
+)
+def test_a_disk_that_has_no_room_for_what_lies_behind_the_partitions_is_refused(
+    tmp_path: Path, table: str, packing: str
+) -> None:
+    source, _ = with_data_behind(tmp_path, table, packing, 47 * MIB)
+    target = old_system(tmp_path / "target.img", 46 * MIB)
+    told = refused(source, target)
+    assert told["code"] == "target-too-small"
+    assert "behind its last partition" in told["message"]
+
+
+def test_a_file_system_that_looks_like_a_table_is_written_whole(tmp_path: Path) -> None:
+    disk = blank(tmp_path / "pc.img", 24 * MIB)
+    run("mkfs.ext4", "-q", "-F", disk)
+    data = bytearray(disk.read_bytes())
+    data[0:4], data[510:512] = b"\xeb\x3c\x90\x00", b"\x55\xaa"
+    data[23 * MIB :] = b"\xbb" * MIB
+    disk.write_bytes(data)
+    target = blank(tmp_path / "target.img", 32 * MIB, fill=0xAA)
+    restored(disk, target, tmp_path / "job")
+    assert target.read_bytes()[: 24 * MIB] == data
 
 
 def test_what_does_not_exist_is_made_as_a_file(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from imaging import jobs, media, sharemounts
 from imaging.disk import Mount
 from imaging.errors import IoError, RefusedError, of_system
 from imaging.jobs import Job, JobState
-from imaging.plan import files_written, libraries_used
+from imaging.plan import files_read, files_written, libraries_used
 from imaging.shares import GUEST, Address, Login
 
 _LIVE = (JobState.STARTING, JobState.RUNNING)
@@ -92,9 +92,9 @@ def _is_mine(job: Job) -> bool:
 
 
 def _uses(job: Job, where: Path) -> bool:
-    """Whether a job's library, or what it writes, lies on a medium; where its plan cannot be read it may."""
+    """Whether a job's library, or what it reads or writes, lies on a medium; where its plan cannot be read it may."""
     plan = job.known_plan
     if plan is None:
         return True
-    paths = (*(use.library for use in libraries_used(plan)), *files_written(plan))
+    paths = (*(use.library for use in libraries_used(plan)), *files_written(plan), *files_read(plan))
     return any(Path(os.path.realpath(path)).is_relative_to(where) for path in paths)

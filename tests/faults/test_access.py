@@ -5,12 +5,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from imaging import access, care, media, sharemounts, shares
+from imaging import access, care, foreignlook, inventory, media, sharemounts, shares
 from imaging.disk import Mount
 from imaging.errors import IoError, RefusedError
+from imaging.foreignplan import plan_straight
+from imaging.plan import ImportPlan, RestorePlan
 from imaging.planner import plan_verify
 from imaging.run import Completed
 from tests.disks import MIB, blank, looped, run
@@ -51,6 +54,29 @@ def test_a_medium_is_not_taken_from_a_job_that_reads_from_it(medium: Sample) -> 
         with pytest.raises(RefusedError, match="a job reads from it: Verify"):
             care.rename(medium.library, medium.image_id, "another")
         assert not _is_writable(medium)
+    done = finish(job).finished
+    assert done is not None
+    assert done.status == 0
+    care.rename(medium.library, medium.image_id, "another")
+
+
+@pytest.mark.parametrize("kind", ["import", "restore"])
+def test_a_medium_is_not_taken_from_a_job_that_reads_another_programs_image_from_it(
+    medium: Sample, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = medium.library.parent / "pc.img"
+    with access.writable(source):
+        run("cp", "--sparse=always", medium.disk, source)
+    plan: ImportPlan | RestorePlan = ImportPlan(library=str(tmp_path / "library"), source=str(source))
+    if kind == "restore":
+        target = blank(tmp_path / "target.img", source.stat().st_size)
+        seen = foreignlook.look(source, Event(), lambda *_: None)
+        plan = plan_straight(seen, {"pc.img": inventory.look(str(target), [source])})
+    with monkeypatch.context() as patch:
+        patch.delenv("RESCUE_LIVE")  # a library in memory is refused by the live system
+        job = start(plan)
+    with frozen(job), pytest.raises(RefusedError, match="a job reads from it"):
+        care.rename(medium.library, medium.image_id, "another")
     done = finish(job).finished
     assert done is not None
     assert done.status == 0

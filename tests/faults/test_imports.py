@@ -374,7 +374,7 @@ def test_without_root_a_stream_is_refused_before_anything_is_stored(
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path / "missing", tmp_path / "library", tmp_path / "job") == (2, "no-such-file")
     (tmp_path / "folder").mkdir()
-    assert refused(tmp_path / "folder", tmp_path / "library", tmp_path / "job") == (2, "no-such-file")
+    assert refused(tmp_path / "folder", tmp_path / "library", tmp_path / "job") == (2, "not-a-file")
 
 
 @pytest.mark.root

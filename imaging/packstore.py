@@ -1,7 +1,7 @@
 """The chunks of an image in a single file, read where they are; see imaging.pack."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from imaging.chunk import Buffer
 from imaging.errors import BadImageError, RefusedError
@@ -121,7 +121,7 @@ class PackStore:
         """The names of the chunks that were stored since `when`: when that was is not known of them."""
         return [one.id for one in self.listed(0, FOLDERS) if one.stored >= when]
 
-    def remove_unfinished(self, owner: str) -> None:
+    def remove_unfinished(self, owners: Collection[str]) -> None:
         """Nothing: nobody stores here."""
 
     def drop_unless_whole(self, name: bytes) -> bool:

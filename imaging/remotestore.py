@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
@@ -145,7 +145,7 @@ class RemoteStore:
         """The ids of the chunks that were stored since `when` (seconds since the epoch); raises IoError."""
         return [one.id for one in self.listed(0, FOLDERS) if one.stored >= when]
 
-    def remove_unfinished(self, owner: str) -> None:
+    def remove_unfinished(self, owners: Collection[str]) -> None:
         """Nothing: an object is there whole or not at all."""
 
     def drop_unless_whole(self, chunk: bytes) -> bool:

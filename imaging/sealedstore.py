@@ -1,6 +1,6 @@
 """Chunks of an encrypted library: another store, in which each lies sealed and under a name that tells nothing."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from imaging.chunk import Buffer
 from imaging.sealing import OVERHEAD, Seal
@@ -61,9 +61,9 @@ class SealedStore:
         """The names of the chunks that were stored since `when` (seconds since the epoch); raises IoError."""
         return self._store.named_since(when)
 
-    def remove_unfinished(self, owner: str) -> None:
-        """Remove what a process that is dead was just storing. Raises IoError."""
-        self._store.remove_unfinished(owner)
+    def remove_unfinished(self, owners: Collection[str]) -> None:
+        """Remove what processes that are dead were just storing. Raises IoError."""
+        self._store.remove_unfinished(owners)
 
     def drop_unless_whole(self, name: bytes) -> bool:
         """Remove what does not hold what its name says; whether it was removed. Raises IoError."""

@@ -5,7 +5,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,8 +90,8 @@ class ChunkStore(Protocol):
     def named_since(self, when: float) -> Sequence[bytes]:
         """The names of the chunks that were stored since `when` (seconds since the epoch); raises IoError."""
 
-    def remove_unfinished(self, owner: str) -> None:
-        """Remove what a process that is dead was just storing; see imaging.temporary for its name. Raises IoError."""
+    def remove_unfinished(self, owners: Collection[str]) -> None:
+        """Remove what processes that are dead were just storing; see imaging.temporary for their names. IoError."""
 
     def drop_unless_whole(self, name: bytes) -> bool:
         """Remove a chunk that does not hold what its name says; whether it was removed. Raises IoError."""
@@ -251,12 +251,12 @@ class LocalStore:
             raise IoError(f"{self._root} cannot be read: {error.strerror}", code="read-failed") from error
         return [chunk for chunk in found if chunk]
 
-    def remove_unfinished(self, owner: str) -> None:
-        """Remove the temporary files of a process that is dead; one that cannot be removed stays. Raises IoError."""
+    def remove_unfinished(self, owners: Collection[str]) -> None:
+        """Remove the temporary files of processes that are dead; one that cannot be removed stays. Raises IoError."""
         with reading(self._root):
             folders = self._folders(0, FOLDERS)
         for folder in folders:
-            remove_remains(Path(folder), owner)
+            remove_remains(Path(folder), owners)
 
     def drop_unless_whole(self, chunk: bytes) -> bool:
         """Remove a chunk that does not hold what its name says; whether it was removed. Raises IoError.

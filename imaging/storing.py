@@ -187,8 +187,8 @@ def _heal(job: Storing) -> None:
 
     run_all(range(len(suspects)), lambda: work, job.cancel)
     job.store.sync()
-    for owner in job.writer.dead_owners:
-        job.store.remove_unfinished(owner)
+    if job.writer.dead_owners:
+        job.store.remove_unfinished(job.writer.dead_owners)
     if not unread:  # else the next capture has to look at them again
         job.writer.settle()
 

@@ -4,8 +4,12 @@ import functools
 import hashlib
 import os
 import secrets
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+
+_END = ".tmp"
+_DIGITS = 16
 
 
 def boot_id() -> str:
@@ -16,7 +20,7 @@ def boot_id() -> str:
 
 def whose(boot: str, pid: int) -> str:
     """What stands in the names of a process's temporary files: 16 hexadecimal digits."""
-    return hashlib.blake2b(f"{boot} {pid}".encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(f"{boot} {pid}".encode(), digest_size=_DIGITS // 2).hexdigest()
 
 
 @functools.cache
@@ -26,12 +30,15 @@ def _mine(pid: int) -> str:
 
 def temporary(path: Path) -> Path:
     """A name beside a file, hidden, under which it can be written until it is whole."""
-    return path.with_name(f".{path.name}.{_mine(os.getpid())}{secrets.token_hex(8)}.tmp")
+    return path.with_name(f".{path.name}.{_mine(os.getpid())}{secrets.token_hex(8)}{_END}")
 
 
-def remove_remains(folder: Path, owner: str) -> None:
-    """Remove the temporary files that a process left in a folder; where one cannot be removed, it stays."""
-    with suppress(OSError):
-        for path in list(folder.glob(f".*.{owner}*.tmp")):
+def remove_remains(folder: Path, owners: Collection[str]) -> None:
+    """Remove the temporary files that processes left in a folder; where one cannot be removed, it stays."""
+    names: list[str] = []
+    with suppress(OSError), os.scandir(folder) as files:
+        names = [file.name for file in files if file.name.endswith(_END)]
+    for name in names if owners else ():
+        if name.removesuffix(_END).rpartition(".")[2][:_DIGITS] in owners:
             with suppress(OSError):
-                path.unlink()
+                (folder / name).unlink()

@@ -143,9 +143,8 @@ class Writer:
 
     def settle(self) -> None:
         """All that was stored since `died_since` is whole and on the medium: the marks of the dead can go."""
-        for owner in self.dead_owners:
-            for folder in (self._library.path, self._path.parent):
-                temporary.remove_remains(folder, owner)
+        for folder in (self._library.path, self._path.parent):
+            temporary.remove_remains(folder, self.dead_owners)
         for other in self._others:
             if other.dead:
                 presence.take_away(self._library, other.path)

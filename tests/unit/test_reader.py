@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import pytest
 
@@ -69,7 +69,7 @@ class MemoryStore:
     def set_aside(self, chunk: bytes) -> bool:  # noqa: ARG002
         return False
 
-    def remove_unfinished(self, owner: str) -> None:  # noqa: ARG002
+    def remove_unfinished(self, owners: Collection[str]) -> None:  # noqa: ARG002
         raise AssertionError
 
     def drop_unless_whole(self, chunk: bytes) -> bool:  # noqa: ARG002

@@ -20,6 +20,8 @@ from imaging.temporary import remove_remains, temporary
 _BEHIND = 8
 """Chunks that may be on their way to the medium at once, each an open file."""
 _SUFFIX = ".cacnk"
+_NAME = 2 * ID_SIZE + len(_SUFFIX)
+"""Letters of a chunk's file name."""
 _BAD = ".bad"
 """What is behind the name of a chunk that was set aside."""
 FRAME_SLACK = 1 << 16
@@ -302,12 +304,17 @@ class LocalStore:
     def listed(self, first: int, end: int, but: Passed = none_of) -> Iterator[Listed]:
         """The chunks that are there whose names begin with `first` to `end` - 1 (two bytes, as numbers).
 
-        What is no chunk's file is passed over, and so is what a link leads to. Raises IoError.
+        What is no chunk's file is passed over, and so is what a link leads to, and what lies in another folder than
+        its own: whoever removes a chunk by its name would remove the good one. Raises IoError.
         """
         try:
             for folder in self._folders(first, end):
+                own = Path(folder).name
                 with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as files:
                     for file in files:
+                        # As long as it must be, and in small letters: other ways to write an id are other files.
+                        if len(file.name) != _NAME or not file.name.islower() or not file.name.startswith(own):
+                            continue
                         chunk = _id_of(file.name) if file.name.endswith(_SUFFIX) else b""
                         if len(chunk) == ID_SIZE and not but(chunk) and file.is_file(follow_symlinks=False):
                             status = file.stat(follow_symlinks=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imaging import care, freeing, stores
+from imaging import care, freeing, naming, stores
 from imaging.chunk import chunk_id
 from imaging.errors import RefusedError
 from imaging.events import CaptureResult, PruneResult
@@ -148,6 +148,32 @@ def test_nothing_is_freed_where_it_cannot_be_known_what_an_image_names(sample: S
     assert isinstance(done.result, PruneResult)
     assert done.result.chunks == 0
     assert orphan.exists()
+
+
+@pytest.mark.parametrize("how", ["folder", "letters", "blank"])
+def test_a_copy_that_is_misfiled_takes_no_chunk_along(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """What images name is gone through in parts, and a copy in the wrong folder is in another than the chunk."""
+    monkeypatch.setattr(naming, "_MOST_HELD", 1)
+    before = chunks_of(sample.library)
+    for number, path in enumerate(sorted((sample.library / "chunks").glob("*/*.cacnk"))):
+        os.utime(path, (OLD, OLD))
+        name = path.name
+        copies = {
+            "folder": path.parents[1] / f"{0x1111 * (number % 16):04x}" / name,
+            "letters": path.with_name(f"{name[:4]}{path.stem[4:].upper()}{path.suffix}"),
+            "blank": path.with_name(f"{name[:6]} {name[6:]}"),
+        }
+        copies[how].parent.mkdir(exist_ok=True)
+        if not copies[how].exists():
+            copies[how].write_bytes(path.read_bytes())
+            os.utime(copies[how], (OLD, OLD))
+    result = carry_out_here(planned(sample.library), tmp_path / "job").result
+    assert isinstance(result, PruneResult)
+    assert (result.chunks, result.orphans) == (0, 0)
+    assert before <= chunks_of(sample.library)
+    prove(sample.library)
 
 
 def test_what_links_lead_to_is_never_removed(sample: Sample, tmp_path: Path) -> None:

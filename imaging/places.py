@@ -58,9 +58,7 @@ def remember(folder: Path, place: Remembered) -> None:
         raise UsageError(f"{place.address} cannot be remembered", code="bad-address")
     others = [other for other in read(folder) if (other.address, other.user) != (place.address, place.user)]
     if len(others) >= _MOST:
-        raise UsageError(
-            f"{_MOST} places are remembered already", code="too-many", hint="have one of them forgotten first"
-        )
+        raise _too_many()
     _write(folder, [*others, place])
 
 
@@ -74,7 +72,14 @@ def forget(folder: Path, place: Remembered) -> None:
 
 def _write(folder: Path, places: Iterable[Remembered]) -> None:
     entries: Sequence[object] = [{key: value for key, value in asdict(place).items() if value} for place in places]
-    write_file(folder / FILE, json.dumps({"places": entries}, indent=1, ensure_ascii=False).encode())
+    data = json.dumps({"places": entries}, indent=1, ensure_ascii=False).encode()
+    if len(data) > _MOST_BYTES:
+        raise _too_many()
+    write_file(folder / FILE, data)
+
+
+def _too_many() -> UsageError:
+    return UsageError("no more places can be remembered", code="too-many", hint="have one of them forgotten first")
 
 
 def _place(entry: Any) -> Remembered | None:

@@ -85,9 +85,17 @@ def test_there_is_an_end_to_it(tmp_path: Path) -> None:
     many = [{"address": f"//nas/{number}"} for number in range(200)]
     (tmp_path / places.FILE).write_text(json.dumps({"places": many}))
     assert len(places.read(tmp_path)) == 100
-    with pytest.raises(UsageError, match="100 places"):
+    with pytest.raises(UsageError, match="no more places"):
         places.remember(tmp_path, NAS)
     assert len(json.loads((tmp_path / places.FILE).read_text())["places"]) == 200
+
+
+def test_what_would_be_too_long_to_be_read_again_is_not_written(tmp_path: Path) -> None:
+    long = [Remembered(address=f"//nas/{number}", user="u" * 1000) for number in range(100)]
+    with pytest.raises(UsageError, match="no more places"):
+        for place in long:
+            places.remember(tmp_path, place)
+    assert 50 < len(places.read(tmp_path)) < 100
 
 
 def test_a_folder_in_the_files_place_is_told(tmp_path: Path) -> None:

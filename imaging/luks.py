@@ -5,6 +5,7 @@ kernel's documentation (the number of a sector always counts units of 512 bytes)
 """
 
 import re
+import signal
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _TIMEOUT = 300.0
 """Seconds: a slot may ask for much work, and an emulated machine is slow."""
 _NO_KEY, _NO_MEMORY = 2, 3
 """How cryptsetup ends; see cryptsetup(8), RETURN CODES."""
+_SIGNALS = 64
 _KEY = re.compile(r"MK\s+dump:((?:\s+[0-9a-f]{2})+)")
 _CODE = "bad-luks"
 
@@ -135,10 +137,10 @@ def volume_key(path: str, passphrase: str) -> bytes:
     Raises RefusedError (code "wrong-passphrase") where no slot opens with the passphrase, IoError.
     """
     argv: Sequence[str] = ("cryptsetup", "luksDump", "-q", "--dump-volume-key", "--key-file", "-", path)
-    done = run(argv, accept=range(256), timeout=_TIMEOUT, secret=passphrase)
+    done = run(argv, accept=range(-_SIGNALS, 256), timeout=_TIMEOUT, secret=passphrase)
     if done.status == _NO_KEY:
         raise RefusedError("that is not its passphrase", code="wrong-passphrase", hint="mind the keyboard's layout")
-    if done.status == _NO_MEMORY:
+    if done.status in (_NO_MEMORY, -signal.SIGKILL):
         raise IoError(
             "there is not enough memory to try its passphrase",
             code="no-memory",

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, chain, count
 from pathlib import Path
 from types import MappingProxyType
 
@@ -31,6 +31,8 @@ from imaging.run import run
 
 LUKS = "crypto_LUKS"
 _LVM = "LVM2_member"
+_NO_NAMES = ("", ".", "..", "disks")
+"""What no folder of a volume can be called; the last holds the disks."""
 UNLOCKED = "-open"
 """The end of the name under which a volume's plain data stands beside it."""
 _DRIVERS = {"ntfs": "ntfs3"}
@@ -91,17 +93,31 @@ class OpenVolume:
 
 
 def volumes(image: Image) -> Sequence[OpenVolume]:
-    """All volumes of an image, in the order of its disks."""
+    """All volumes of an image, in the order of its disks; no two bear the same name."""
     found: list[OpenVolume] = []
+    taken = {*_NO_NAMES, *(disk.name for disk in image.disks)}
     for disk in image.disks:
         for volume in disk.volumes:
-            found.append(_volume(disk, volume))
+            whole = _volume(disk, volume)
+            found += [whole] if not volume.number else _apart([whole], taken)
             end = min(volume.start + volume.size, disk.size)
-            found += [
-                _inner(inner, disk=disk.name, sector=disk.logical_sector, start=volume.start, end=end)
-                for inner in volume.inner
+            inner = [
+                _inner(one, disk=disk.name, sector=disk.logical_sector, start=volume.start, end=end)
+                for one in volume.inner
             ]
+            found += _apart(inner, taken)
     return found
+
+
+def _apart(found: Sequence[OpenVolume], taken: set[str]) -> list[OpenVolume]:
+    """Volumes with a number behind each name that is taken, and from now on theirs are."""
+    apart = []
+    for volume in found:
+        names = chain((volume.name,), (f"{volume.name}-{number}" for number in count(2)))
+        name = next(name for name in names if name not in taken)
+        taken.add(name)
+        apart.append(replace(volume, name=name))
+    return apart
 
 
 def volume_name(disk: str, number: int) -> str:
@@ -139,12 +155,12 @@ def find_volume(image: Image, name: str) -> OpenVolume:
     return chosen[0]
 
 
-def find_locked(image: Image, name: str) -> OpenVolume:
-    """The volume of that name, which LUKS encrypts. Raises BadImageError where the image has none."""
-    locked = {volume.name: volume for volume in volumes(image) if volume.content.kind == LUKS and volume.pieces}
+def find_locked(known: Sequence[OpenVolume], name: str, image_id: str) -> OpenVolume:
+    """The volume of that name, which LUKS encrypts. Raises BadImageError where there is none."""
+    locked = {volume.name: volume for volume in known if volume.content.kind == LUKS and volume.pieces}
     if name not in locked:
         raise BadImageError(
-            f"image {image.id} has no volume {name!r} that LUKS encrypts",
+            f"image {image_id} has no volume {name!r} that LUKS encrypts",
             code="no-such-volume",
             hint=f"volumes that LUKS encrypts: {', '.join(locked) or 'none'}",
         )
@@ -236,6 +252,7 @@ class OpenImage:
         self._files, self._stack = dict(files), stack
         self._sources: dict[str, VirtualFile] = dict(readers)
         self._mounts: dict[str, int] = {}
+        self._taken = {*_NO_NAMES, *readers, *(volume.name for volume in volumes(image))}
 
     def mount(self, volume: OpenVolume) -> int:
         """A volume's file system, mounted read-only and attached nowhere: a descriptor of its root (O_PATH).
@@ -282,16 +299,18 @@ class OpenImage:
             raise
 
     def _inside(self, volume: OpenVolume, plain: luks.Decrypted) -> Sequence[OpenVolume]:
-        name = f"{volume.name}{UNLOCKED}"
+        (whole,) = _apart([replace(volume, name=f"{volume.name}{UNLOCKED}", size=plain.size, problem="")], self._taken)
+        name = whole.name
         self._serve({name: plain})
-        whole = replace(volume, name=name, disk=name, size=plain.size, pieces=((0, plain.size),), problem="")
+        whole = replace(whole, disk=name, pieces=((0, plain.size),))
         with self._device(whole) as path:
             content = probe(path)
             inner: Sequence[InnerVolume] = ()
             if content.kind == _LVM:
                 with opened_device(path) as fd:
                     inner = lvmmap.physical_map(path, fd, 0, plain.size, _all_used, _all_used).inner
-        found = [_inner(one, disk=name, sector=volume.sector, start=0, end=plain.size) for one in inner]
+        parts = [_inner(one, disk=name, sector=volume.sector, start=0, end=plain.size) for one in inner]
+        found = _apart(parts, self._taken)
         self._serve({one.name: _Pieces(plain, one.pieces) for one in found if len(one.pieces) > 1})
         return [replace(whole, content=content, problem=_why_not(content)), *found]
 
@@ -334,7 +353,7 @@ def mounted_image(
     with open_image(library, image, cache=cache) as opened, ExitStack() as stack:
         known = list(volumes(image))
         for name, words in passphrases.items():
-            known += opened.unlock(find_locked(image, name), words)
+            known += opened.unlock(find_locked(known, name, image.id), words)
         disks = _made(where / "disks", stack)
         stack.enter_context(virtual.mounted({f"{name}.img": r for name, r in opened.readers.items()}, disks))
         yield [(volume, volume.problem or _attached(opened, volume, where / volume.name, stack)) for volume in known]
@@ -346,7 +365,10 @@ def _attached(opened: OpenImage, volume: OpenVolume, where: Path, stack: ExitSta
         mount = opened.mount(volume)
     except RescueError as error:
         return error.message
-    newmounts.attach(mount, _made(where, stack), volume.name)
+    try:
+        newmounts.attach(mount, _made(where, stack), volume.name)
+    except OSError as error:
+        return f"{where} cannot be made: {error.strerror}"
     stack.callback(newmounts.release, where)
     return ""
 

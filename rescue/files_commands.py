@@ -217,6 +217,7 @@ def mount(options: Namespace) -> int:
 
 def _passphrase(volume: str, options: Namespace) -> str:
     """What opens a volume that is encrypted: the first line of the file that was given, else typed."""
+    keyring.leave_no_core()
     if options.unlock_file:
         return keyring.lines_of(options.unlock_file)[0]
     if not sys.stdin.isatty():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from imaging import luks, opened
 from imaging.errors import BadImageError, RefusedError
 from imaging.library import Library
+from imaging.manifest import InnerVolume
 from tests.command import run_rescue
 from tests.disks import MIB, blank, run
 from tests.faults.world import PATIENCE
@@ -112,6 +114,68 @@ def test_logical_volumes_in_a_volume_of_luks_are_mounted_those_in_pieces_too(fil
     found, reasons = _shown(disk, room)
     assert found == before
     assert set(reasons) == {"pc.img", "pc.img-open"}
+
+
+def _grouped(disk: Path, extents: int) -> Place:
+    """A disk file that holds a physical volume with one logical volume, `group/root`, and room for a header behind."""
+    size = (extents + 16) * EXTENT
+    place = Place(path=blank(disk, size + HEADER), start=0, size=size)
+    with lvm_on(place) as lvm:
+        lvm.run("pvcreate", *lvm.devices)
+        lvm.run("vgcreate", f"--physicalextentsize={EXTENT}b", "group", *lvm.devices)
+        lvm.create("group", "root", extents)
+        (part,) = pieces(lvm, place, "group/root")
+    return part
+
+
+def test_an_encrypted_volume_within_an_encrypted_one_is_opened_too(files: Path, room: Path) -> None:
+    require(("cryptsetup", "vgcreate"))
+    vault = room / "vault.img"
+    before = _ext4(vault, 40 * MIB, files, HEADER)
+    part = _grouped(room / "pc.img", 72 * MIB // EXTENT)
+    with part.path.open("r+b") as file:
+        file.seek(part.start)
+        file.write(_encrypted(vault, "--type=luks2", "--resilience=none").read_bytes())
+    captured = images.capture(_encrypted(part.path, "--type=luks2", "--resilience=none"), room / "library")
+    library = Library.open(captured.library)
+    where = room / "mounted"
+    where.mkdir()
+    both = {"pc.img": WORDS, "group-root": WORDS}
+    with opened.mounted_image(library, library.image(captured.image), where, passphrases=both) as shown:
+        assert [volume.name for volume, problem in shown if not problem] == ["group-root-open"]
+        assert fingerprint(where / "group-root-open") == before
+
+
+def test_two_encrypted_disks_with_groups_of_one_name_are_both_shown(files: Path, room: Path) -> None:
+    require(("cryptsetup", "vgcreate"))
+    disks, before = [], []
+    for number in range(2):
+        part = _grouped(room / f"pc{number}.img", 48 * MIB // EXTENT)
+        volumes.make(EXT4, part)
+        volumes.fill(EXT4, part, files)
+        before.append(volumes.entries(EXT4, part))
+        disks.append(_encrypted(part.path, "--type=luks2", "--resilience=none"))
+    made = run_rescue("capture", *disks, "--library", room / "library", "--json").events[-1]["result"]["image"]
+    library = Library.open(room / "library")
+    where = room / "mounted"
+    where.mkdir()
+    both = dict.fromkeys((disk.name for disk in disks), WORDS)
+    with opened.mounted_image(library, library.image(made), where, passphrases=both) as shown:
+        assert [volume.name for volume, problem in shown if not problem] == ["group-root", "group-root-2"]
+        assert [fingerprint(where / name) for name in ("group-root", "group-root-2")] == before
+    assert list(where.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "disks", "pc.img", "pc.img-1"])
+def test_volumes_that_lie_about_their_names_are_told_apart(captured: images.Captured, name: str) -> None:
+    library = Library.open(captured.library)
+    image = library.image(captured.image)
+    (disk,) = image.disks
+    inner = tuple(InnerVolume(name=name, size=512, used=0, map_origin="", pieces=((0, 512),)) for _ in range(2))
+    hostile = replace(image, disks=(replace(disk, volumes=(replace(disk.volumes[0], inner=inner),)),))
+    names = [volume.name for volume in opened.volumes(hostile)]
+    assert len(set(names)) == 3
+    assert not {"", ".", "..", "disks"} & set(names)
 
 
 @pytest.fixture(scope="module")

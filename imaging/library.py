@@ -109,15 +109,15 @@ class Library:
         return str(self.path) if self.mirror is None else self.mirror.objects.address.url
 
     @classmethod
-    def open(cls, path: Path) -> "Library":
-        """Open the library in the folder `path`, or the image in that file.
+    def open(cls, path: Path, *, from_medium: bool = False) -> "Library":
+        """Open the library in the folder `path`, or the image in that file; `from_medium` is as in remote.mirror_of.
 
         Raises BadImageError where there is none or it is too new.
 
         Raises RefusedError with code "passphrase-needed" or "wrong-passphrase" where it is encrypted: see
         imaging.keyring.
         """
-        mirror = remote.mirror_of(path)
+        mirror = remote.mirror_of(path, from_medium=from_medium)
         info = cls.look(path, mirror)
         return cls(path, info, mirror, keyring.seal_of(info, mirror.objects.address.url if mirror else str(path), path))
 

@@ -86,9 +86,13 @@ def pieces_of(path: Path) -> Sequence[Path]:
 class Pieces:
     """Files one after the other, as one."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        """Take the files. Raises BadImageError where one is not a regular file, IoError."""
+    def __init__(self, paths: Sequence[Path], *, from_medium: bool = False) -> None:
+        """Take the files; `from_medium` is for all of `read`.
+
+        Raises BadImageError where one is not a regular file, IoError.
+        """
         self.paths = paths
+        self._from_medium = from_medium
         self.sizes = []
         stamps = []
         for path in paths:
@@ -138,7 +142,7 @@ class Pieces:
     def read(self, at: int, size: int) -> bytes:
         """So many bytes; raises as `read_into`."""
         data = bytearray(size)
-        self.read_into(memoryview(data), at)
+        self.read_into(memoryview(data), at, from_medium=self._from_medium)
         return bytes(data)
 
     def announce(self, at: int, size: int, *, from_medium: bool) -> None:
@@ -260,10 +264,13 @@ class PackAddress:
 class Pack:
     """An image in a single file, by its files' paths; it offers what imaging.objects.Objects does."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, or its first piece. Raises BadImageError where it is damaged or not whole, IoError."""
+    def __init__(self, path: Path, *, from_medium: bool = False) -> None:
+        """Open the file, or its first piece; with `from_medium` nothing but chunks is taken from memory, either.
+
+        Raises BadImageError where it is damaged or not whole, IoError.
+        """
         self.address = PackAddress(str(path))
-        self.pieces = pieces = Pieces(pieces_of(path))
+        self.pieces = pieces = Pieces(pieces_of(path), from_medium=from_medium)
         end = pieces.read(pieces.size - BLOCK - len(END), BLOCK + len(END)) if pieces.size > 4 * BLOCK else b""
         tail, digest = packformat.decode_tail(end, pieces.size, str(path))
         table = packformat.decode_table(pieces.read(tail.table_at, tail.table_size), digest, str(path))

@@ -22,6 +22,7 @@ from imaging.address import ObjectAddress, parse
 from imaging.credentials import Keys
 from imaging.durable import write_file, written
 from imaging.errors import BadImageError, IoError, RefusedError
+from imaging.lentfolders import kept_by, lent
 from imaging.objects import Listed, Objects, set_rate
 from imaging.pack import Pack, is_pack
 from imaging.regular import read_regular
@@ -278,13 +279,13 @@ def address_of(folder: Path) -> ObjectAddress | None:
         raise BadImageError(f"{folder / ORIGIN} is damaged", code="not-a-library") from error
 
 
-def mirror_of(folder: Path) -> Mirror | None:
+def mirror_of(folder: Path, *, from_medium: bool = False) -> Mirror | None:
     """The mirror in a folder, or that of an image in a single file; None where it is an ordinary folder.
 
-    Raises RefusedError, BadImageError, IoError.
+    With `from_medium` nothing of a single file is taken from memory. Raises RefusedError, BadImageError, IoError.
     """
     if is_pack(folder):
-        return _mirror_of_pack(Pack(folder))
+        return _mirror_of_pack(Pack(folder, from_medium=from_medium))
     address = address_of(folder)
     if address is None:
         return None
@@ -292,11 +293,14 @@ def mirror_of(folder: Path) -> Mirror | None:
 
 
 def _mirror_of_pack(pack: Pack) -> Mirror:
-    """A folder of its own for each file, and another once that was changed."""
-    folder = state_folder() / "single" / pack.stamp / _MIRROR
-    with written(folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Mirror(folder, pack)
+    """A folder of its own for each time that one is opened: rot changes no time, and what was read once may be rotten.
+
+    It is gone when nobody uses the mirror any more.
+    """
+    folder = lent(state_folder() / "single")
+    mirror = Mirror(folder, pack)
+    kept_by(mirror, folder)
+    return mirror
 
 
 def _objects(address: ObjectAddress, keys: Keys) -> Objects:

@@ -122,7 +122,7 @@ def verify(plan: VerifyPlan, report: Reporter, cancel: threading.Event, shared: 
     compare with is not the one that was shown, IoError, CancelledError.
     """
     began = time.monotonic()
-    library = Library.open(Path(plan.library))
+    library = Library.open(Path(plan.library), from_medium=True)
     vouched = look(library, plan.image)
     image = vouched.image
     if vouched.standing.problem:

@@ -28,6 +28,7 @@ from imaging import (
     media,
     mounts,
     orders,
+    pack,
     packformat,
     packing,
     planner,
@@ -46,6 +47,7 @@ from imaging.pipeline import Reporter
 from imaging.plan import CopyImagesPlan, ExportFormat, ExportPlan, ImportPlan, encode
 from imaging.signatures import State
 from imaging.signingkeys import PrivateKey
+from imaging.state import state_folder
 from imaging.worker import carry_out
 from tests.command import Outcome
 from tests.disks import MIB, blank, run
@@ -840,6 +842,63 @@ def test_a_bad_chunk_in_it_is_named_by_a_verification(single: Sample, tmp_path: 
     assert (done.status, done.code) == (4, "corrupt-chunk"), done
     assert isinstance(done.result, VerifyResult)
     assert any(name.hex() in str(bad) for bad in done.result.bad)
+
+
+def members_of(file: Path) -> dict[str, PackedFile]:
+    """The files that are no chunks, by the ends of their names."""
+    return {member.path.rpartition(".")[2]: member for member in index_of(file)[1].files[1:]}
+
+
+def rot(file: Path, member: PackedFile) -> None:
+    """Change a byte of a member as a medium does that fails: the time of the file stays."""
+    status = file.stat()
+    with file.open("r+b") as opened:
+        opened.seek(member.at + BLOCK + member.size // 2)
+        byte = opened.read(1)[0]
+        opened.seek(-1, os.SEEK_CUR)
+        opened.write(bytes([byte ^ 0xFF]))
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("suffix", ["json", "caibx", "used", "blake3"])
+def test_rot_is_found_by_the_next_verification(suffix: str, single: Sample, tmp_path: Path) -> None:
+    plan = planner.plan_verify(single.library, single.image)
+    assert carry_out_here(plan, tmp_path / "before").status == 0
+    rot(single.library, members_of(single.library)[suffix])
+    assert carry_out_here(plan, tmp_path / "after").status == 4
+
+
+def test_a_verification_takes_nothing_from_memory(
+    single: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(pack, "forget", lambda _fd, at, size: asked.append((at, size)))
+    assert verify_here(single, tmp_path / "verify").status == 0
+    for member in members_of(single.library).values():
+        assert (member.at + BLOCK, member.size) in asked
+    tail, _, records = index_of(single.library)
+    assert {(tail.table_at, tail.table_size), (tail.records_at, len(records))} <= set(asked)
+
+
+def test_nothing_of_it_is_kept_here_once_nobody_uses_it(single: Sample) -> None:
+    folder = state_folder() / "single"
+    opened = Library.open(single.library)
+    image = opened.images().images[0]
+    index = opened.files(image, image.disks[0]).index.encoded
+    root = opened.root
+    assert root.parent == folder
+    left = folder / f"{root.name.partition('-')[0]}-{2**22 + 1}-killed"  # no process has a number as high
+    left.mkdir()
+    (left / "library.json").write_text("x")
+    another = Library.open(single.library)
+    assert another.root != root
+    assert not left.exists()
+    assert root.exists()
+    assert opened.files(image, image.disks[0]).index.encoded == index
+    gone = another.root
+    del opened, another
+    assert not root.exists()
+    assert not gone.exists()
 
 
 def test_an_image_is_read_from_a_medium_that_comes_back(single: Sample) -> None:

@@ -84,7 +84,12 @@ def _imaged(foreign: ForeignDisk, kind: str, tell: Tell) -> ImagedDisk:
         why = found.problem or why_not_source(found)
         if why:
             raise RefusedError(f"{foreign.name} cannot be restored: {why}", code="not-a-source")
-        found = replace(found, id=DiskId(size=size, model=kind))
+        found = replace(
+            found,
+            id=DiskId(size=size, model=kind),
+            logical_sector=foreign.sector,  # a disk without a table does not tell it
+            physical_sector=foreign.sector,
+        )
         with opened(found.path) as fd:
             _refuse_unless_whole(foreign.name, found, fd)
             table = sfdisk.table_extents(fd, found.table, size, found.logical_sector)

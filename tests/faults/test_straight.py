@@ -264,6 +264,15 @@ def test_of_several_disks_it_is_said_which_goes_where(tmp_path: Path) -> None:
     assert alone.read_bytes() == other.read_bytes()
 
 
+def test_the_sectors_of_a_disk_without_a_table_are_those_that_were_saved(tmp_path: Path) -> None:
+    saved = two_disks(tmp_path)
+    (saved.path / "nvme0n1-pt.parted").write_text(
+        "Disk /dev/nvme0n1: 4096s\nSector size (logical/physical): 4096B/4096B\n"
+    )
+    seen = foreignlook.look(saved.path, threading.Event(), lambda *_: None)
+    assert [disk.logical_sector for disk in seen.disks] == [512, 4096]
+
+
 def test_partitions_that_were_not_saved_stay_as_they_are(tmp_path: Path) -> None:
     saved = make(tmp_path, GPT)
     (saved.path / "disk").unlink()

@@ -10,6 +10,7 @@ from imaging.foreignfiles import files_of
 from imaging.foreignlook import Seen
 from imaging.manifest import ImagedDisk
 from imaging.mounts import files_beneath
+from imaging.packformat import lies_in
 from imaging.plan import ForeignSource, RestorePlan, RestoreTarget
 from imaging.planner import refuse_target, why_not_target
 from imaging.signatures import UNSIGNED, why_not_used
@@ -23,11 +24,12 @@ def plan_straight(
     read_back: bool = True,
     create: bool = False,
     accept_unsigned: bool = False,
+    library: Path | None = None,
 ) -> RestorePlan:
     """Plan to restore disks of a foreign image, by their names in it, each onto a whole disk.
 
     The targets were looked at with the image's path among the libraries. `create` says that they are files that do not
-    exist yet. Raises RefusedError or UsageError.
+    exist yet; no target may lie in `library`. Raises RefusedError or UsageError.
     """
     sources = {disk.name: disk for disk in seen.disks}
     unknown = [name for name in targets if name not in sources]
@@ -39,6 +41,8 @@ def plan_straight(
     if len({target.path for target in targets.values()}) != len(targets):
         raise UsageError("two disks cannot be restored onto one", code="same-disk-twice")
     for name, target in targets.items():
+        if library is not None and target.regular_file and lies_in(Path(target.path), library):
+            refuse_target(target.name, target, "it lies in the image library")
         if create and Path(target.path).is_relative_to(seen.path):
             refuse_target(target.name, target, "it would lie in what is restored")
         if not create:

@@ -67,7 +67,8 @@ def plan(options: Namespace, source: Path) -> RestorePlan:
         raise CancelledError("stopped: nothing was written") from None
     finally:
         progress.end()
-    pairs = targets(options.targets, seen.disks, [source, *_library(options)])
+    library = _library(options)
+    pairs = targets(options.targets, seen.disks, [source, *library])
     create = [name for name, (_, new) in pairs.items() if new]
     if create and len(create) != len(pairs):
         raise UsageError("give either disks that exist or new files, not both", code="usage")
@@ -77,6 +78,7 @@ def plan(options: Namespace, source: Path) -> RestorePlan:
         read_back=not options.no_read_back,
         create=bool(create),
         accept_unsigned=options.accept_unsigned,
+        library=next(iter(library), None),
     )
     refuse_doubtful(made)
     return made

@@ -315,6 +315,17 @@ def test_a_target_that_is_part_of_the_source_is_refused_by_whatever_name(tmp_pat
     assert "belongs to what is restored" in refused(saved.path, saved.path / "sda3.dd-ptcl-img.uncomp")["message"]
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_file_in_a_library_is_no_target(captured: Sample, tmp_path: Path, there: bool) -> None:
+    saved = make(tmp_path, GPT)
+    library = captured.copy(tmp_path / "library").library
+    target = library / "target.img"
+    if there:
+        blank(target, SIZE, fill=0xAA)
+    assert "it lies in the image library" in refused(saved.path, target, "--library", library)["message"]
+    assert target.exists() == there
+
+
 @pytest.mark.root
 def test_a_loop_device_over_a_part_of_the_source_is_refused(tmp_path: Path) -> None:
     saved = make(tmp_path, GPT)

@@ -40,9 +40,9 @@ class ForeignDisk(Protocol):
     def pieces(self) -> Iterator[tuple[int, bytes]]:
         """Offset and data of all that there is, rising, never overlapping, none longer than PIECE.
 
-        What lies between pieces is unused, or zero where `used` is None. Can be asked for more than once, and begins
-        anew each time; whoever stops before the end closes it. Raises BadImageError where the image is cut short or
-        damaged, IoError.
+        What lies between pieces is unused, or zero where `used` is None; an empty piece says how far it has come where
+        there is nothing. Can be asked for more than once, and begins anew each time; whoever stops before the end
+        closes it. Raises BadImageError where the image is cut short or damaged, IoError.
         """
 
 

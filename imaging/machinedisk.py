@@ -86,13 +86,13 @@ class MachineDisk:
     left_out: frozenset[int] = frozenset()
 
     def pieces(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
-        """As ForeignDisk, from `start` on; what is zero is passed over."""
+        """As ForeignDisk, from `start` on; what is zero is passed over, with an empty piece."""
         zeros = bytes(PIECE)
         with self.served() as disk:
             for at in range(start, self.size, PIECE):
                 data = b"".join(disk.read(at, PIECE))
-                if data != zeros[: len(data)]:
-                    yield at, data
+                empty = data == zeros[: len(data)]
+                yield (at + len(data), b"") if empty else (at, data)
 
     @contextmanager
     def served(self) -> Iterator[NbdDisk]:

@@ -19,6 +19,7 @@ from imaging.clonezilla import ClonezillaDisk
 from imaging.events import Finished, RestoreResult
 from imaging.foreignplan import plan_straight
 from imaging.jobs import JobState
+from imaging.nbd import NbdDisk
 from imaging.pipeline import Reporter
 from imaging.plan import RestorePlan, encode
 from imaging.signingkeys import PrivateKey, PublicKey
@@ -504,6 +505,32 @@ def test_a_restore_that_is_cancelled_says_what_it_leaves_and_goes_on_later(
     assert result.skipped
     assert result.written
     assert result.tables == 1
+
+
+@pytest.mark.root
+def test_where_a_machines_disk_is_empty_a_restore_can_be_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "pc.qcow2"
+    run("qemu-img", "create", "-f", "qcow2", source, "96M")
+    target = blank(tmp_path / "target.img", 96 * MIB)
+    folder = tmp_path / "job"
+    folder.mkdir()
+    (folder / "plan.json").write_bytes(encode(planned(source, target)))
+    cancel, furthest, read = threading.Event(), 0, NbdDisk.read
+
+    def with_an_event(disk: NbdDisk, at: int, size: int) -> list[bytes]:
+        nonlocal furthest
+        furthest = max(furthest, at)
+        if at >= 16 * MIB:
+            cancel.set()
+        return read(disk, at, size)
+
+    monkeypatch.setattr(NbdDisk, "read", with_an_event)
+    with (folder / "events.jsonl").open("wb") as out:
+        done: Finished = carry_out(folder, Reporter(out.write), cancel)
+    assert (done.status, done.code) == (6, "cancelled")
+    assert 16 * MIB <= furthest < 64 * MIB
 
 
 @pytest.mark.parametrize("again", ["the same", "by the command"])

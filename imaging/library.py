@@ -311,8 +311,9 @@ class Library:
         """Index, used map and digest table of a disk; raises BadImageError where they are not those of the manifest."""
 
         def read(suffix: str, digest: str) -> tuple[bytes, str]:
-            name = self.file(image.id, disk.name, suffix)
-            data = self.read(name, most_bytes(disk, suffix))
+            most = most_bytes(disk, suffix)
+            name = self.file(image.id, disk.name, suffix, most)
+            data = self.read(name, most)
             if blake3(data).hexdigest() != digest:
                 raise BadImageError(
                     f"{name} is damaged: it is not the file that the manifest names", code="bad-image-file"
@@ -324,11 +325,14 @@ class Library:
         digests = index.decode_digests(*_with_size(read("blake3", disk.blake3_digest), len(chunks)))
         return DiskFiles(index=chunks, used=used, digests=digests)
 
-    def file(self, image_id: str, disk: str, suffix: str) -> Path:
-        """Where the index ("caibx"), used map ("used") or digest table ("blake3") of an image's disk lies."""
+    def file(self, image_id: str, disk: str, suffix: str, most: int = _MOST_FILE) -> Path:
+        """Where the index ("caibx"), used map ("used") or digest table ("blake3") of an image's disk lies.
+
+        What is longer than `most` is not brought here, and is damaged for whoever reads it.
+        """
         path = self.root / "images" / image_id / f"{disk}.{suffix}"
         if self.mirror is not None:
-            self.mirror.ensure(path)
+            self.mirror.ensure(path, most + FILE_OVERHEAD)
         return path
 
     def read(self, name: Path, most: int) -> bytes:

@@ -110,7 +110,7 @@ def indexes_of_all(library: Library, listing: Listing, but: Collection[str] = ()
 def _indexes_by(library: Library, image: Image) -> list[IndexFile]:
     return [
         IndexFile(
-            path=library.file(image.id, disk.name, "caibx"),
+            path=library.file(image.id, disk.name, "caibx", most_bytes(disk, "caibx")),
             digest=disk.index_digest,
             most=most_bytes(disk, "caibx"),
             library=_if_sealed(library),

@@ -230,7 +230,7 @@ def _files(library: Library, image: Image, manifest: str, report: Reporter) -> S
     for disk in image.disks:
         digests = {"caibx": disk.index_digest, "used": disk.used_digest, "blake3": disk.blake3_digest}
         for suffix, digest in digests.items():
-            source = library.file(image.id, disk.name, suffix)
+            source = library.file(image.id, disk.name, suffix, most_bytes(disk, suffix))
             found.append(_File(source, f"{place}/{source.name}", most_bytes(disk, suffix), digest))
     for name, most in ((SIGNATURES, MOST_SIGNATURES), (NOTES, MOST_NOTES)):
         file = _File(folder / name, f"{place}/{name}", most)

@@ -87,7 +87,7 @@ def _open(library: Library, image: Image, disk: ImagedDisk) -> Previous:
     opened: list[int] = []
     try:
         for suffix, digest in (("caibx", disk.index_digest), ("blake3", disk.blake3_digest)):
-            path = library.file(image.id, disk.name, suffix)
+            path = library.file(image.id, disk.name, suffix, most_bytes(disk, suffix))
             opened.append(_opened(library, path, most_bytes(disk, suffix)))
             if _digest(opened[-1]) != digest:
                 raise IoError(f"{path} is damaged", code="bad-image-file")

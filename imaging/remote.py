@@ -17,9 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from imaging import credentials
+from imaging import credentials, notes
 from imaging.address import ObjectAddress, parse
 from imaging.credentials import Keys
+from imaging.disk import format_size
 from imaging.durable import write_file, written
 from imaging.errors import BadImageError, IoError, RefusedError
 from imaging.lentfolders import kept_by, lent
@@ -45,6 +46,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NAME = re.compile(r"[^/\0]{1,255}")
 _MOST_SIGNATURES = 64 << 10
 """Twice what they can need: those of an encrypted library are longer by a little."""
+_MOST_NOTES = 2 * notes.MOST_BYTES
 _MOST_SMALL = 16 << 20
 _MOST_FILE = 1 << 30
 
@@ -85,7 +87,12 @@ class Mirror:
             )
 
     def pull(self, name: str, most: int = _MOST_SMALL) -> bool:
-        """Bring one file of the library, new, by its path below it; False where it is not there. IoError."""
+        """Bring one file of the library, new, by its path below it; False where it is not there. IoError.
+
+        Raises BadImageError where it is longer than `most`, RefusedError where this system has no room for it.
+        """
+        if isinstance(self.objects, Pack):
+            self._refuse_without_room(self.objects.size(name) or 0, most)
         data = self.objects.get(name, most)
         path = self.folder / name
         if data is None:
@@ -97,29 +104,45 @@ class Mirror:
         write_file(path, data)
         return True
 
-    def _pull_or_stand_in(self, name: str) -> bool:
+    def _refuse_without_room(self, size: int, most: int) -> None:
+        """Raise RefusedError where a file would fill the memory in which mirrors lie on the live system."""
+        with written(self.folder):
+            status = os.statvfs(self.folder)
+        free = status.f_bavail * status.f_frsize
+        if status.f_blocks and free // 2 < size <= most:
+            where = self.objects.address.url
+            raise RefusedError(
+                f"{where} needs {format_size(size)} in {self.folder}, and {format_size(free)} are free",
+                code="no-space",
+                hint="use a computer with more memory, or copy the image into a library there",
+            )
+
+    def _pull_or_stand_in(self, name: str, most: int = _MOST_SMALL) -> bool:
         """As `pull`; a file that is far too long does not keep the others away.
 
         What stands in for it is empty and as much too long: it is damaged for whoever reads it, as in a folder.
         """
         try:
-            return self.pull(name)
+            return self.pull(name, most)
         except BadImageError:
             path = self.folder / name
             with written(path):
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 write_file(path, b"")
-                os.truncate(path, _MOST_SMALL + 1)
+                os.truncate(path, most + 1)
             return True
 
-    def ensure(self, path: Path) -> None:
-        """Bring a file that never changes, where the mirror does not have it yet. Raises IoError."""
-        if not path.exists():
-            self.pull(self._name(path), _MOST_FILE)
+    def ensure(self, path: Path, most: int = _MOST_FILE) -> None:
+        """Bring a file that never changes, unless the mirror has it: one of more than `most` bytes is damaged. IoError.
 
-    def renew(self, path: Path) -> None:
-        """Bring a file as it is there now, whatever the mirror has. Raises IoError."""
-        self.pull(self._name(path), _MOST_FILE)
+        Raises RefusedError where this system has no room for it.
+        """
+        if not path.exists():
+            self._pull_or_stand_in(self._name(path), most)
+
+    def renew(self, path: Path, most: int = _MOST_FILE) -> None:
+        """Bring a file as it is there now, whatever the mirror has; raises as `ensure` does."""
+        self._pull_or_stand_in(self._name(path), most)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
@@ -192,7 +215,7 @@ class Mirror:
 
     def _pull_image(self, name: str) -> None:
         if self._pull_or_stand_in(f"images/{name}/manifest.json"):
-            self._pull_or_stand_in(f"images/{name}/notes.json")
+            self._pull_or_stand_in(f"images/{name}/notes.json", _MOST_NOTES)
             with suppress(BadImageError):  # far too long: whoever wants to believe it asks again, and is told
                 self.pull(f"images/{name}/{SIGNATURES}", _MOST_SIGNATURES)
 

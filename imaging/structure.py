@@ -14,9 +14,10 @@ from pathlib import Path
 from imaging.chunk import MAX_CHUNK_SIZE
 from imaging.durable import reading
 from imaging.errors import BadImageError, CancelledError, IoError
-from imaging.library import Library
+from imaging.library import Library, most_bytes
 from imaging.manifest import Image, ImagedDisk
 from imaging.naming import IndexFile, indexes_of, key_of, keys_of, parts_of, sizes_between
+from imaging.sealing import FILE_OVERHEAD
 from imaging.stores import FOLDERS, FRAME_SLACK, ChunkStore, Listed
 
 _SUFFIXES = ("caibx", "used", "blake3")
@@ -162,7 +163,8 @@ class _Check:
     def _files_are_whole(self, image: Image, disk: ImagedDisk) -> bool:
         if self._mirror is not None:
             for suffix in _SUFFIXES:
-                self._mirror.renew(self._library.root / "images" / image.id / f"{disk.name}.{suffix}")
+                path = self._library.root / "images" / image.id / f"{disk.name}.{suffix}"
+                self._mirror.renew(path, most_bytes(disk, suffix) + FILE_OVERHEAD)
         try:
             self._library.files(image, disk)
         except (BadImageError, IoError) as error:

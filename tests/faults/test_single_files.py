@@ -770,6 +770,58 @@ def test_files_of_a_second_image_or_that_share_their_bytes_are_refused(single: S
     refused(single.library, "is not where its index says that it is")
 
 
+def inflated(file: Path, to: Path, sizes: dict[str, int]) -> Path:
+    """The same, with members that are said to be as long, of which nothing takes room; chunks are left out."""
+    files = []
+    with file.open("rb") as source, to.open("wb") as out:
+        for member in index_of(file)[1].files:
+            source.seek(member.at + BLOCK)
+            data, at = source.read(member.size), out.tell()
+            size = next((sizes[end] for end in sizes if member.path.endswith(end)), member.size)
+            out.write(packformat.header(member.path, size, 0) + data)
+            out.seek(at + BLOCK + packformat.padded(size))
+            files.append(PackedFile(member.path, at, size))
+        table, at = Table(files=tuple(files)), out.tell()
+        out.write(packformat.header("rescue-index", packformat.size_of_index(0, table), 0))
+        out.write(packformat.end_of_index(0, table, at, 0))
+    return to
+
+
+@pytest.mark.parametrize("suffix", ["caibx", "used", "blake3"])
+def test_what_no_image_needs_is_not_brought_into_memory(suffix: str, single: Sample, tmp_path: Path) -> None:
+    opened = Library.open(inflated(single.library, tmp_path / "large.rescue", {suffix: 1 << 30}))
+    image = opened.images().images[0]
+    with pytest.raises(BadImageError, match="more than the"):
+        opened.files(image, image.disks[0])
+    found = structure.check(opened, lambda _done, _total: None, threading.Event())
+    assert not found.whole
+    assert sum(path.stat().st_blocks for path in opened.root.rglob("*")) * 512 < MIB
+
+
+def test_notes_that_are_far_too_long_are_not_brought_into_memory(sample: Sample, tmp_path: Path) -> None:
+    care.note(sample.library, sample.image_id, "from the shelf")
+    single = packed(sample, tmp_path / "pc.rescue", tmp_path / "export")
+    opened = Library.open(inflated(single.library, tmp_path / "large.rescue", {"notes.json": 15 * MIB}))
+    listing = opened.images()
+    assert [image.id for image in listing.images] == [single.image_id]
+    assert listing.unnoted == {single.image_id}
+    notes = opened.root / "images" / single.image_id / "notes.json"
+    assert notes.stat().st_blocks == 0
+
+
+@pytest.mark.root
+def test_memory_that_is_short_is_said_and_not_filled(
+    single: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = inflated(single.library, tmp_path / "large.rescue", {"json": 900 << 10})
+    with tmpfs(tmp_path / "state", "1M") as state:
+        monkeypatch.setenv("RESCUE_STATE", str(state))
+        with pytest.raises(RefusedError, match="are free") as error:
+            Library.open(large)
+        assert error.value.code == "no-space"
+        assert sum(path.stat().st_size for path in state.rglob("*.json")) == 0
+
+
 def test_one_without_a_manifest_is_no_image(single: Sample, tmp_path: Path, command: Callable[..., Outcome]) -> None:
     _, table, records = index_of(single.library)
     rewrite(single.library, bytes(records), Table(files=table.files[:-1], marks=table.marks))

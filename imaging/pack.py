@@ -21,7 +21,7 @@ from imaging.chunk import ID_SIZE
 from imaging.durable import reading
 from imaging.errors import BadImageError, IoError, RefusedError
 from imaging.objects import Listed
-from imaging.packformat import BLOCK, END, MARKED, RECORD_SIZE, PackedFile
+from imaging.packformat import BLOCK, END, MARKED, RECORD_SIZE, PackedFile, Table
 from imaging.regular import open_regular
 
 SUFFIX = ".rescue"
@@ -275,20 +275,20 @@ class Pack:
         tail, digest = packformat.decode_tail(end, pieces.size, str(path))
         table = packformat.decode_table(pieces.read(tail.table_at, tail.table_size), digest, str(path))
         self._end = tail.index_at
-        self._refuse_unless_in_order(tail.piece, table.marks)
+        self._refuse_unless_in_order(tail.piece, table)
         self._files = {file.path: file for file in table.files}
         self._refuse_odd(table.files)
         self.records = _Records(pieces, tail.records_at, tail.chunks)
         self.stamp = blake3(pieces.stamp + digest).hexdigest()[:32]
         """What no other file has, nor this one once it was changed."""
 
-    def _refuse_unless_in_order(self, piece: int, marks: Sequence[str]) -> None:
+    def _refuse_unless_in_order(self, piece: int, table: Table) -> None:
         """Raise BadImageError where pieces were swapped, or are of another image.
 
         They may have been joined since they were written, or cut anew.
         """
-        for at, known in zip(count(piece, piece), marks, strict=False):
-            if packformat.mark(self.pieces.read(at, max(0, min(MARKED, self._end - at)))) != known:
+        for at, known in zip(count(0, piece), (table.first if piece else "", *table.marks), strict=False):
+            if known and packformat.mark(self.pieces.read(at, max(0, min(MARKED, self._end - at)))) != known:
                 raise BadImageError(
                     f"{self.pieces.path_at(at)} is not the piece that was written under this name",
                     code="bad-pieces",

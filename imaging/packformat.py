@@ -34,6 +34,7 @@ _TAIL = struct.Struct("<16sIIQQQQQ32s")
 _RECORD = struct.Struct("<32sQQ")
 RECORD_SIZE = _RECORD.size
 _NAME, _PREFIX = 100, 155
+_CHECKSUM = slice(148, 156)
 _PIECE = re.compile(r"(.+)\.([0-9]{3})")
 
 
@@ -69,11 +70,12 @@ class PackedFile(msgspec.Struct, frozen=True, array_like=True):
 class Table(msgspec.Struct, frozen=True, kw_only=True):
     """What the index says beside where the chunks are: the other files, and the BLAKE3 of how pieces begin.
 
-    The first piece has no mark: it is known by its first member.
+    `first` is the mark of the first piece, `marks` are those of all others. Early files have no `first`.
     """
 
     files: tuple[PackedFile, ...]
     marks: tuple[str, ...] = ()
+    first: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +125,14 @@ def header(path: str, size: int, when: int) -> bytes:
 
 
 def member(block: bytes) -> tuple[str, int]:
-    """Path and size of a member, by its header; an empty path where this is none of a plain file."""
+    """Path and size of a member, by its header; an empty path where this is none of a plain file that tar unpacks."""
     if len(block) != BLOCK or block[257:263] != b"ustar\0" or block[156:157] != b"0":
         return "", 0
     prefix, name = block[345:500].rstrip(b"\0"), block[:_NAME].rstrip(b"\0")
     try:
         size = int(block[124:135], 8)
+        if int(block[_CHECKSUM].rstrip(b"\0 "), 8) != sum(block) - sum(block[_CHECKSUM]) + len(block[_CHECKSUM]) * 0x20:
+            return "", 0
         return (prefix + b"/" + name if prefix else name).decode(), size
     except ValueError:
         return "", 0

@@ -378,8 +378,8 @@ def _write_chunks(
 
 def _append_index(out: _Out, records: Sequence[bytes], files: Sequence[PackedFile], when: int, limit: int) -> None:
     at = out.at
-    marks = tuple(packformat.mark(bytes(head)) for head in out.heads[1:])
-    table = Table(files=tuple(files), marks=marks)
+    first, *others = (packformat.mark(bytes(head)) for head in out.heads)
+    table = Table(files=tuple(files), marks=tuple(others), first=first)
     out.append(packformat.header(INDEX, packformat.size_of_index(len(records), table), when))
     for start in range(0, len(records), _RECORDS):
         out.append(b"".join(records[start : start + _RECORDS]))

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import struct
+import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -659,6 +660,33 @@ def test_pieces_that_were_swapped_are_refused(pieces: Sample) -> None:
     second.write_bytes(fourth.read_bytes())
     fourth.write_bytes(data)
     refused(pieces.library, "pc.rescue.002 is not the piece that was written under this name")
+
+
+def test_a_first_piece_of_another_image_is_refused(pieces: Sample) -> None:
+    other, beginning = pieces.library.with_suffix(".002").read_bytes(), pieces.library.read_bytes()[: 2 * BLOCK]
+    pieces.library.write_bytes(beginning + other[len(beginning) :])  # one of the same library and length
+    refused(pieces.library, "pc.rescue.001 is not the piece that was written under this name")
+
+
+def test_an_early_file_without_the_mark_of_its_first_piece_is_read(pieces: Sample, tmp_path: Path) -> None:
+    whole = joined(pieces.library, tmp_path / "whole.rescue")
+    _, table, records = index_of(whole)
+    assert table.first
+    rewrite(whole, bytes(records), Table(files=table.files, marks=table.marks))
+    assert images_of_file(whole) == [pieces.image_id]
+
+
+def test_a_member_that_tar_does_not_unpack_is_bad(single: Sample, tmp_path: Path) -> None:
+    _, _, records = index_of(single.library)
+    name, at, _size = packformat.record_of(bytes(records[:48]))
+    with single.library.open("r+b") as file:
+        file.seek(at + 136)  # the time, which nothing but the checksum of the header knows
+        file.write(b"00000000000")
+    assert subprocess.run(["tar", "tf", single.library], capture_output=True, check=False).returncode
+    done = verify_here(single, tmp_path / "verify")
+    assert done.status == 4
+    assert isinstance(done.result, VerifyResult)
+    assert done.result.bad == (name.hex(),)
 
 
 def test_a_piece_that_is_longer_or_shorter_is_refused(pieces: Sample) -> None:

@@ -3,13 +3,14 @@
 import functools
 import hashlib
 import os
+import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
 _END = ".tmp"
-_DIGITS = 16
+_OWNED = re.compile(r"\.([0-9a-f]{16})[0-9a-f]{16}\.tmp$")
 
 
 def boot_id() -> str:
@@ -19,8 +20,8 @@ def boot_id() -> str:
 
 
 def whose(boot: str, pid: int) -> str:
-    """What stands in the names of a process's temporary files: 16 hexadecimal digits."""
-    return hashlib.blake2b(f"{boot} {pid}".encode(), digest_size=_DIGITS // 2).hexdigest()
+    """What stands in the names of a process's temporary files: 8 hexadecimal digits of its start, 8 of its id."""
+    return f"{hashlib.blake2b(boot.encode(), digest_size=4).hexdigest()}{pid:08x}"
 
 
 @functools.cache
@@ -33,12 +34,24 @@ def temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{_mine(os.getpid())}{secrets.token_hex(8)}{_END}")
 
 
+def remove_of_dead(folder: Path, lives: Callable[[int], bool]) -> None:
+    """Remove what dead processes of this start of the machine left in a folder; what cannot be removed stays."""
+    here = whose(boot_id(), 0)[:8]
+    _remove(folder, lambda owner: owner.startswith(here) and not lives(int(owner[8:], 16)))
+
+
 def remove_remains(folder: Path, owners: Collection[str]) -> None:
     """Remove the temporary files that processes left in a folder; where one cannot be removed, it stays."""
+    if owners:
+        _remove(folder, lambda owner: owner in owners)
+
+
+def _remove(folder: Path, chosen: Callable[[str], bool]) -> None:
     names: list[str] = []
     with suppress(OSError), os.scandir(folder) as files:
         names = [file.name for file in files if file.name.endswith(_END)]
-    for name in names if owners else ():
-        if name.removesuffix(_END).rpartition(".")[2][:_DIGITS] in owners:
+    for name in names:
+        found = _OWNED.search(name)
+        if found is not None and chosen(found[1]):
             with suppress(OSError):
                 (folder / name).unlink()

@@ -67,6 +67,9 @@ class Writer:
         for other in self._others:
             if other.dead:
                 library.discard(other.path.stem)
+        # Whoever was killed before it had left its mark has none that would tell of it.
+        for folder in (library.path, self._path.parent):
+            temporary.remove_of_dead(folder, presence.lives)
         # Beside the work: a survey of a failing disk, say, can take longer than others wait.
         threading.Thread(target=self._keep_alive, daemon=True).start()
 

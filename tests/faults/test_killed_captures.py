@@ -16,7 +16,7 @@ from imaging.events import CaptureResult
 from imaging.jobs import JobState
 from imaging.library import Library
 from imaging.plan import CapturePlan
-from imaging.temporary import whose
+from imaging.temporary import boot_id, whose
 from tests.command import Outcome
 from tests.disks import MIB
 from tests.faults.killing import finish, kill, kill_after, moments, seconds_of, start, wait_for_step
@@ -131,6 +131,21 @@ def test_what_a_dead_capture_was_just_storing_is_removed_and_what_a_living_one_i
     assert capture_here(sample.disk, sample.library, tmp_path / "job").status == 0
     assert {path: path.exists() for path in paths} == paths
     assert not mark.exists()
+
+
+def test_what_was_killed_before_its_mark_was_there_leaves_nothing_and_others_keep_theirs(
+    sample: Sample, tmp_path: Path
+) -> None:
+    boot = boot_id()
+    owners = {whose(boot, 2**22 + 1): False, whose(boot, os.getppid()): True, whose("elsewhere", 2**22 + 1): True}
+    names = {f".{name}.{owner}{'0' * 16}.tmp": stays for owner, stays in owners.items() for name in ("x.json", "y")}
+    names[".x.json.tmp"] = names[f".x.{whose(boot, 2**22 + 1)}.tmp"] = True
+    folders = (sample.library, sample.library / "writers")
+    paths = {folder / name: stays for name, stays in names.items() for folder in folders}
+    for path in paths:
+        path.write_bytes(b"half")
+    assert capture_here(sample.disk, sample.library, tmp_path / "job").status == 0
+    assert {path: path.exists() for path in paths} == paths
 
 
 def test_broken_chunks_of_one_disk_do_not_outlive_the_capture_of_another(sample: Sample, tmp_path: Path) -> None:

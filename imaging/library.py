@@ -183,7 +183,12 @@ class Library:
         where = mirror.objects.address.url if mirror else str(path)
         keyring.refuse_another("", where, path)
         if mirror is None:
-            refuse_to_create(path)
+            try:
+                refuse_to_create(path)
+            except RefusedError:
+                if _is_there(path / "library.json"):  # since it was looked for
+                    return None
+                raise
             if lasting:
                 _refuse_memory(path)
         else:

@@ -6,6 +6,7 @@ import pytest
 
 from imaging import inventory, planner
 from imaging.chunk import compress
+from imaging.errors import RefusedError
 from imaging.events import CaptureResult
 from imaging.jobs import Job, JobState
 from imaging.library import Library
@@ -74,6 +75,20 @@ def test_a_capture_that_fails_beside_another_takes_nothing_of_it_along(tmp_path:
         assert images_of(library) == [image]
         prove(library)
         assert _remains(library) == []
+
+
+def test_a_library_that_another_makes_at_the_same_moment_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not there when it was looked for, and holds chunks already when its folder is looked at."""
+    disk = sample_disk(tmp_path / "pc.img", megabytes=2)
+    assert capture_here(disk, tmp_path / "library", tmp_path / "first").status == 0
+    made = Library.open(tmp_path / "library").info.id
+    monkeypatch.setattr("imaging.library._has_one", lambda _path, _mirror: False)
+    assert Library.open_or_create(tmp_path / "library").info.id == made
+    (tmp_path / "library/library.json").unlink()
+    with pytest.raises(RefusedError, match="has lost its library"):
+        Library.open_or_create(tmp_path / "library")
 
 
 @pytest.mark.parametrize("turn", range(2))

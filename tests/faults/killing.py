@@ -33,8 +33,10 @@ def start(plan: Plan) -> Job:
 
 
 def finish(job: Job) -> Job:
-    """Wait for the job's end."""
+    """Wait for the job's end, and for its worker's: until then others take whom it belonged to for alive."""
     until(lambda: ended(job), what=f"the end of job {job.id}")
+    with suppress(FileNotFoundError):
+        until(lambda: _is_gone(worker_of(job)), what="the end of the worker")
     return job
 
 
@@ -44,8 +46,6 @@ def kill(job: Job, number: int = signal.SIGKILL) -> None:
         with suppress(ProcessLookupError):  # it may end by itself just now
             os.kill(worker_of(job), number)
     finish(job)
-    # Its lock is let go of while the kernel still takes it apart, and for so long it lives in the eyes of others.
-    until(lambda: _is_gone(worker_of(job)), what="the end of the worker")
 
 
 def _is_gone(pid: int) -> bool:

@@ -23,6 +23,7 @@ from tests.faults.world import (
     restore_here,
     sample_disk,
     tmpfs,
+    until,
     verify_here,
     wide_disk,
 )
@@ -117,13 +118,15 @@ def test_a_library_disk_that_turns_read_only_fails_the_capture_whole(tmp_path: P
 
 def _remount(where: Path, how: str) -> None:
     """Remount; a file that is open for writing just then makes the kernel say busy."""
-    for _ in range(2000):
+
+    def done() -> bool:
         try:
             run("mount", "-o", f"remount,{how}", where)
-            return
         except AssertionError:
-            continue
-    raise AssertionError(f"{where} could not be remounted {how}")
+            return False
+        return True
+
+    until(done, what=f"a moment in which {where} can be remounted {how}")
 
 
 def _restore_job(sample: Sample, target: Path) -> Job:

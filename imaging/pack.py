@@ -6,7 +6,6 @@ header is compared before its data is believed.
 
 import os
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,22 +15,17 @@ from pathlib import Path
 from blake3 import blake3
 
 from imaging import packformat
-from imaging.behind import announce, forget
-from imaging.chunk import ID_SIZE
 from imaging.durable import reading
-from imaging.errors import BadImageError, IoError, RefusedError
+from imaging.errors import BadImageError, RefusedError
 from imaging.objects import Listed
-from imaging.packformat import BLOCK, END, MARKED, RECORD_SIZE, PackedFile, Table
+from imaging.packformat import BLOCK, END, MARKED, PackedFile, Table
+from imaging.packpieces import LARGEST, Pieces
+from imaging.packrecords import Records
 from imaging.regular import open_regular
 
 SUFFIX = ".rescue"
 _NAMES = (SUFFIX, f"{SUFFIX}.001")
 _MEMBER = re.compile(r"library\.json|images/[A-Za-z0-9][A-Za-z0-9._-]{0,99}/[^/\0]{1,255}")
-_AT_ONCE = 4096
-"""Records that are read at once."""
-_KEPT = 64
-"""How many times as many are kept in memory."""
-_LARGEST = 1 << 62
 _MOST_JSON = 1 << 20
 
 
@@ -40,7 +34,7 @@ def is_pack(path: Path) -> bool:
     with suppress(OSError, BadImageError):
         if not path.is_file():
             return False
-        fd = open_regular(path, _LARGEST)
+        fd = open_regular(path, LARGEST)
         try:
             return packformat.member(os.read(fd, BLOCK))[0] == packformat.FIRST
         finally:
@@ -83,172 +77,6 @@ def pieces_of(path: Path) -> Sequence[Path]:
     return [found[number] for number in range(1, len(found) + 1)]
 
 
-class Pieces:
-    """Files one after the other, as one."""
-
-    def __init__(self, paths: Sequence[Path], *, from_medium: bool = False) -> None:
-        """Take the files; `from_medium` is for all of `read`.
-
-        Raises BadImageError where one is not a regular file, IoError.
-        """
-        self.paths = paths
-        self._from_medium = from_medium
-        self.sizes = []
-        stamps = []
-        for path in paths:
-            with reading(path):
-                fd = open_regular(path, _LARGEST)
-                status = os.fstat(fd)
-                os.close(fd)
-            self.sizes.append(status.st_size)
-            stamps.append((str(path), status.st_size, status.st_mtime_ns))
-        self.size = sum(self.sizes)
-        self.stamp = repr(stamps).encode()
-        """What changes whenever a file does."""
-
-    def _parts(self, at: int, size: int) -> Iterator[tuple[Path, int, int]]:
-        """The file, offset and length of each part of a range."""
-        for path, length in zip(self.paths, self.sizes, strict=True):
-            if size <= 0:
-                return
-            if at < length:
-                part = min(size, length - at)
-                yield path, at, part
-                at, size = 0, size - part
-            else:
-                at -= length
-
-    def path_at(self, at: int) -> Path:
-        """The file that holds an offset; the last one for any behind all."""
-        return next((path for path, _, _ in self._parts(at, 1)), self.paths[-1])
-
-    def read_into(self, view: memoryview, at: int, *, from_medium: bool = False) -> None:
-        """Fill a view from an offset. Raises BadImageError where the files end before that, IoError."""
-        done = 0
-        for path, offset, size in self._parts(at, len(view)):
-            with self._open(path) as fd:
-                if from_medium:
-                    forget(fd, offset, size)
-                end = done + size
-                while done < end:
-                    got = os.preadv(fd, [view[done:end]], offset)
-                    if not got:
-                        raise packformat.not_whole(str(path), "it has become shorter")
-                    done, offset = done + got, offset + got
-        if done < len(view):
-            path = self.paths[0]
-            raise BadImageError(f"{path}: its index points beyond its end", code="bad-image-file")
-
-    def read(self, at: int, size: int) -> bytes:
-        """So many bytes; raises as `read_into`."""
-        data = bytearray(size)
-        self.read_into(memoryview(data), at, from_medium=self._from_medium)
-        return bytes(data)
-
-    def announce(self, at: int, size: int, *, from_medium: bool) -> None:
-        """Have the kernel read a range meanwhile; where it is to come from the medium, memory lets go of it first."""
-        for path, offset, part in self._parts(at, size):
-            with suppress(IoError), self._open(path) as fd:
-                if from_medium:
-                    forget(fd, offset, part)
-                announce(fd, offset, part)
-
-    @staticmethod
-    def _open(path: Path) -> "_Opened":
-        return _Opened(path)
-
-
-class _Opened:
-    """A file that is read, closed at the end; what fails says that the image's medium does."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._fd = -1
-
-    def __enter__(self) -> int:
-        try:
-            self._fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError as error:
-            raise IoError(
-                f"{self._path} is gone: the disk with the image is no longer there",
-                code="library-gone",
-                hint="attach the disk that holds it again, and start anew",
-            ) from error
-        except OSError as error:
-            raise IoError(f"{self._path} cannot be read: {error.strerror}", code="read-failed") from error
-        return self._fd
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        with suppress(OSError):
-            os.close(self._fd)
-        if isinstance(error, OSError):
-            raise IoError(f"{self._path} cannot be read: {error.strerror}", code="read-failed") from error
-
-
-class _Records:
-    """Where the chunks are: looked up a block of records at a time, so that memory stays flat."""
-
-    def __init__(self, pieces: Pieces, at: int, count: int) -> None:
-        self._pieces, self._at, self.count = pieces, at, count
-        self._lock = threading.Lock()
-        self._blocks: dict[int, bytes] = {}
-        self._firsts: dict[int, bytes] = {}
-
-    def find(self, name: bytes) -> tuple[int, int] | None:
-        """Offset and bytes of a chunk; None where it is not named. Raises BadImageError, IoError."""
-        low, high = 0, -(-self.count // _AT_ONCE)
-        if not high:
-            return None
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self._first(middle) <= name else (low, middle)
-        block = self._block(low)
-        first, last = 0, len(block) // RECORD_SIZE
-        while first < last:
-            middle = (first + last) // 2
-            found, at, size = _record(block, middle)
-            if found == name:
-                return at, size
-            first, last = (middle + 1, last) if found < name else (first, middle)
-        return None
-
-    def all(self, low: bytes) -> Iterator[tuple[bytes, int, int]]:
-        """All records from the first that is not below a name on, in the order of names."""
-        for number in range(-(-self.count // _AT_ONCE)):
-            block = self._block(number)
-            for i in range(len(block) // RECORD_SIZE):
-                found = _record(block, i)
-                if found[0] >= low:
-                    yield found
-
-    def _first(self, number: int) -> bytes:
-        with self._lock:
-            known = self._firsts.get(number)
-        if known is None:
-            known = self._block(number)[:ID_SIZE]
-            with self._lock:
-                self._firsts[number] = known
-        return known
-
-    def _block(self, number: int) -> bytes:
-        with self._lock:
-            known = self._blocks.pop(number, None)
-            if known is not None:
-                self._blocks[number] = known  # the one that was used last is let go of last
-                return known
-        count = min(_AT_ONCE, self.count - number * _AT_ONCE)
-        read = self._pieces.read(self._at + number * _AT_ONCE * RECORD_SIZE, count * RECORD_SIZE)
-        with self._lock:
-            self._blocks[number] = read
-            if len(self._blocks) > _KEPT:
-                del self._blocks[next(iter(self._blocks))]
-        return read
-
-
-def _record(block: bytes, i: int) -> tuple[bytes, int, int]:
-    return packformat.record_of(memoryview(block)[i * RECORD_SIZE : (i + 1) * RECORD_SIZE])
-
-
 @dataclass(frozen=True, slots=True)
 class PackAddress:
     """Where it lies."""
@@ -278,7 +106,7 @@ class Pack:
         self._refuse_unless_in_order(tail.piece, table)
         self._files = {file.path: file for file in table.files}
         self._refuse_odd(table.files)
-        self.records = _Records(pieces, tail.records_at, tail.chunks)
+        self.records = Records(pieces, tail.records_at, tail.chunks, str(path))
         self.stamp = blake3(pieces.stamp + digest).hexdigest()[:32]
         """What no other file has, nor this one once it was changed."""
 

@@ -29,9 +29,10 @@ from imaging import (
     media,
     mounts,
     orders,
-    pack,
     packformat,
     packing,
+    packpieces,
+    packrecords,
     planner,
     structure,
     vouching,
@@ -754,6 +755,45 @@ def test_an_index_that_points_elsewhere_reads_nothing(at: int | None, size: int,
     assert error.value.code == code, error.value
 
 
+@pytest.mark.parametrize("at_once", [4096, 1, 3])
+def test_records_that_are_not_in_order_or_named_twice_are_refused(
+    at_once: int, single: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packrecords, "_AT_ONCE", at_once)
+    _, table, records = index_of(single.library)
+    every = [bytes(records[at : at + 48]) for at in range(0, len(records), 48)]
+    assert names_listed(single, 0) == [record[:32] for record in every]
+    for wrong in (every[::-1], [*every[:2], every[1], *every[2:]], [*every[1:], every[0]]):
+        rewrite(single.library, b"".join(wrong), table)
+        with pytest.raises(BadImageError, match="are not in order"):
+            names_listed(single, 0)
+
+
+def names_listed(sample: Sample, first: int) -> list[bytes]:
+    """The names of the chunks from those on that begin with two bytes."""
+    return [one.id for one in Library.open(sample.library).store().listed(first, 1 << 16)]
+
+
+def test_a_part_of_the_records_is_listed_without_reading_those_before(
+    single: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packrecords, "_AT_ONCE", 1)
+    tail, _, records = index_of(single.library)
+    last = bytes(records[-48:-16])
+    count = len(records) // 48
+    asked: set[int] = set()
+    read = packpieces.Pieces.read
+
+    def note(self: packpieces.Pieces, at: int, size: int) -> bytes:
+        if tail.records_at <= at < tail.table_at:
+            asked.add(at)
+        return read(self, at, size)
+
+    monkeypatch.setattr(packpieces.Pieces, "read", note)
+    assert names_listed(single, int.from_bytes(last[:2], "big"))[-1] == last
+    assert len(asked) <= count.bit_length() + 1 < count
+
+
 def test_chunks_that_overlap_or_bear_each_others_names_are_refused(single: Sample) -> None:
     _, table, records = index_of(single.library)
     smallest = min(range(0, len(records), 48), key=lambda at: packformat.record_of(bytes(records[at : at + 48]))[2])
@@ -952,7 +992,7 @@ def test_a_verification_takes_nothing_from_memory(
     single: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, int]] = []
-    monkeypatch.setattr(pack, "forget", lambda _fd, at, size: asked.append((at, size)))
+    monkeypatch.setattr(packpieces, "forget", lambda _fd, at, size: asked.append((at, size)))
     assert verify_here(single, tmp_path / "verify").status == 0
     for member in members_of(single.library).values():
         assert (member.at + BLOCK, member.size) in asked

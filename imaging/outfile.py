@@ -71,11 +71,16 @@ def _boot() -> str:
 def sweep(target: Path) -> None:
     """Remove what exports to the same file have left when they were killed; those of others once they are old."""
     for left in target.parent.glob(f".{glob.escape(target.name)}.*-*.part"):
-        boot, _, process = left.name.removesuffix(".part").rpartition(".")[2].partition("-")
-        ours = boot == _boot() and process.isdecimal()
-        dead = not Path(f"/proc/{process}").exists() if ours else time.time() - left.stat().st_mtime > _DEAD_AFTER
-        if dead or process == str(os.getpid()):
+        if is_left(left):
             left.unlink(missing_ok=True)
+
+
+def is_left(path: Path) -> bool:
+    """Whether nobody is at an unfinished file any more, by its name. Raises OSError."""
+    boot, _, process = path.name.removesuffix(".part").rpartition(".")[2].partition("-")
+    ours = boot == _boot() and process.isdecimal()
+    dead = not Path(f"/proc/{process}").exists() if ours else time.time() - path.stat().st_mtime > _DEAD_AFTER
+    return dead or process == str(os.getpid())
 
 
 def _is_there(target: Path) -> RefusedError:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from imaging import mounts, outfile, packformat
+from imaging import leftpieces, mounts, outfile, packformat
 from imaging.access import make_writable
 from imaging.behind import WriteBehind
 from imaging.chunk import Buffer
@@ -33,7 +33,7 @@ from imaging.manifest import Image
 from imaging.notes import MOST_BYTES as MOST_NOTES
 from imaging.notes import NAME as NOTES
 from imaging.outfile import InOrder
-from imaging.packformat import BLOCK, FIRST, INDEX, MARKED, MOST_PIECES, PackedFile, Table, padded
+from imaging.packformat import BLOCK, FIRST, INDEX, MARKED, MOST_PIECES, PackedFile, Table, padded, piece_of
 from imaging.pipeline import Reporter, run_all
 from imaging.plan import ExportPlan
 from imaging.regular import read_regular
@@ -161,7 +161,9 @@ class _Out:
         """Bring all down to the medium and give it its names, the first piece last; that one. IoError, RefusedError."""
         with written(self._target):
             self._end()
-        for number in range(len(self.made), 0, -1):
+            if self._limit:
+                self.made.append(leftpieces.note(self._target, self.heads))
+        for number in range(len(self.heads), 0, -1):
             outfile.finish(self.made[number - 1], self._name(number))
             self._placed.append(self._name(number))
         self._placed.clear()
@@ -193,6 +195,9 @@ def pack_image(plan: ExportPlan, report: Reporter, cancel: threading.Event) -> E
     image = library.image_of(plan.image, manifest)
     contents = [Content.load(library, image, disk) for disk in image.disks]
     chunks, files = _Chunks(contents), _files(library, image, blake3(manifest).hexdigest(), report)
+    with written(target):
+        leftpieces.sweep(target)
+        outfile.sweep(target)
     _refuse_if_there(target)
     total = _total(library, chunks, files, report)
     limit = piece_size(target, plan.piece_size, total)
@@ -201,7 +206,6 @@ def pack_image(plan: ExportPlan, report: Reporter, cancel: threading.Event) -> E
     out = _Out(target, limit)
     try:
         with written(target):
-            outfile.sweep(target)
             packed = [_append(out, library, files[0], when)]
             records = _write_chunks(out, library, chunks, image.label or image.id, when, report, cancel)
             packed += [_append(out, library, file, when) for file in files[1:]]
@@ -215,7 +219,7 @@ def pack_image(plan: ExportPlan, report: Reporter, cancel: threading.Event) -> E
         file=str(first),
         disk_size=sum(disk.size for disk in image.disks),
         size=out.taken,
-        pieces=len(out.made),
+        pieces=len(out.heads),
         seconds=time.monotonic() - began,
     )
 
@@ -319,6 +323,12 @@ def _refuse_if_there(target: Path) -> None:
     piece = re.compile(re.escape(target.name) + r"\.[0-9]{3}")
     with written(target), os.scandir(target.parent) as entries:
         there = sorted(entry.name for entry in entries if piece.fullmatch(entry.name))
+    if there and piece_of(there[0])[1] != 1:
+        raise RefusedError(
+            f"{target.with_name(there[0])} is there already, without a first piece",
+            code="exists",
+            hint="it is of no use where an export was cut off: remove it then, or give another name",
+        )
     if there:
         outfile.refuse_if_there(target.with_name(there[0]))
 

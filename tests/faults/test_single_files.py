@@ -6,6 +6,7 @@ import random
 import shutil
 import struct
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -534,11 +535,62 @@ def test_one_that_was_killed_is_no_image_and_the_next_is_whole(tmp_path: Path) -
     if not first.exists():
         with pytest.raises(BadImageError):
             elsewhere.libraries_in(place)
-        for left in place.glob("pc.rescue.*"):  # pieces that had their names already
-            left.unlink()
         assert finish(start(plan)).state is JobState.DONE
     assert not list(place.glob(".*"))
     assert verify_here(Sample(first, sample.image_id, disk), tmp_path / "verify").status == 0
+
+
+KILLED = """
+import os, sys, threading
+from pathlib import Path
+from imaging import outfile, packing, plan
+from imaging.pipeline import Reporter
+name = outfile.finish
+def finish(made, target):
+    if target.name.endswith(".003"):
+        os._exit(9)
+    name(made, target)
+outfile.finish = finish
+packing.pack_image(plan.decode(Path(sys.argv[1]).read_bytes()), Reporter(len), threading.Event())
+"""
+
+
+@pytest.fixture
+def cut_off(captured: Sample, tmp_path: Path) -> list[Path]:
+    """The pieces that had their names when their export was killed."""
+    (tmp_path / "plan.json").write_bytes(encode(plan_for(captured, tmp_path / "pc.rescue", 3 * MIB)))
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "plan.json"], check=False)
+    assert done.returncode == 9
+    left = sorted(tmp_path.glob("pc.rescue.*"))
+    assert left
+    assert left[0].name == "pc.rescue.004"
+    return left
+
+
+def test_pieces_that_were_named_when_it_was_killed_do_not_block_the_next(
+    captured: Sample, cut_off: list[Path], tmp_path: Path
+) -> None:
+    again = packed(captured, tmp_path / "pc.rescue", tmp_path / "export", 4 * MIB)
+    assert verify_here(again, tmp_path / "verify").status == 0
+    assert not list(tmp_path.glob(".*"))
+    assert len(list(tmp_path.glob("pc.rescue.*"))) < len(cut_off) + 3
+
+
+@pytest.mark.parametrize("changed", ["a piece", "first", "note"])
+def test_pieces_that_are_not_known_to_be_left_over_stay(
+    changed: str, captured: Sample, cut_off: list[Path], tmp_path: Path
+) -> None:
+    mine = {"a piece": cut_off[0], "first": tmp_path / "pc.rescue.001"}.get(changed)
+    if mine is not None:
+        mine.write_text("mine")
+    else:
+        next(tmp_path.glob(".pc.rescue.pieces.*")).unlink()
+    done = carry_out_here(plan_for(captured, tmp_path / "pc.rescue", 4 * MIB), tmp_path / "export")
+    assert (done.status, done.code) == (3, "exists")
+    assert ("without a first piece" in done.message) == (changed != "first")
+    kept = [mine] if changed == "a piece" else cut_off
+    assert all(path.exists() for path in kept if path is not None)
+    assert mine is None or mine.read_text() == "mine"
 
 
 def test_pieces_get_their_names_from_the_last_to_the_first(

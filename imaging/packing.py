@@ -162,7 +162,7 @@ class _Out:
         with written(self._target):
             self._end()
             if self._limit:
-                self.made.append(leftpieces.note(self._target, self.heads))
+                self.made.append(leftpieces.note(self._target, [bytes(head) for head in self.heads]))
         for number in range(len(self.heads), 0, -1):
             outfile.finish(self.made[number - 1], self._name(number))
             self._placed.append(self._name(number))

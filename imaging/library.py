@@ -125,11 +125,12 @@ class Library:
     def look(cls, path: Path, mirror: Mirror | None = None) -> LibraryInfo:
         """What `library.json` says, which needs no passphrase; raises as `open` does."""
         mirror = mirror or remote.mirror_of(path)
-        name = (path if mirror is None else mirror.folder) / "library.json"
+        file, name = path / "library.json", str(path / "library.json")
         if mirror is not None:
             mirror.pull("library.json")
+            file, name = mirror.folder / "library.json", f"{mirror.objects.address.url}: library.json"
         try:
-            data = read_regular(name, _MOST_JSON, "not-a-library")
+            data = read_regular(file, _MOST_JSON, "not-a-library", name)
         except (FileNotFoundError, NotADirectoryError) as error:
             where = mirror.objects.address.url if mirror else path
             raise BadImageError(
@@ -139,7 +140,7 @@ class Library:
             ) from error
         except OSError as error:
             raise IoError(f"{name} cannot be read: {error.strerror}", code="read-failed") from error
-        return libraryinfo.decode(data, str(name), str(path))
+        return libraryinfo.decode(data, name, str(path))
 
     @classmethod
     def open_or_create(cls, path: Path, *, lasting: bool = True) -> "Library":
@@ -281,7 +282,7 @@ class Library:
         return self.root.joinpath("images", image_id, "manifest.json")
 
     def _decoded(self, image_id: str, data: bytes) -> Image:
-        name = str(self._manifest(image_id))
+        name = self._shown(self._manifest(image_id))
         image = manifest.decode(data, name)
         if image.id != image_id:
             raise BadImageError(f"{name}: the manifest is of another image, {image.id!r}", code="bad-manifest")
@@ -317,13 +318,13 @@ class Library:
 
         def read(suffix: str, digest: str) -> tuple[bytes, str]:
             most = most_bytes(disk, suffix)
-            name = self.file(image.id, disk.name, suffix, most)
-            data = self.read(name, most)
+            path = self.file(image.id, disk.name, suffix, most)
+            data, name = self.read(path, most), self._shown(path)
             if blake3(data).hexdigest() != digest:
                 raise BadImageError(
                     f"{name} is damaged: it is not the file that the manifest names", code="bad-image-file"
                 )
-            return data, str(name)
+            return data, name
 
         chunks = index.decode(*_with_size(read("caibx", disk.index_digest), disk.size))
         used = extents.decode(*_with_size(read("used", disk.used_digest), disk.size))
@@ -342,8 +343,12 @@ class Library:
 
     def read(self, name: Path, most: int) -> bytes:
         """What a file of an image holds, at most so many bytes. Raises BadImageError, IoError."""
-        data = _read(name, most if self.seal is None else most + FILE_OVERHEAD)
+        data = _read(name, most if self.seal is None else most + FILE_OVERHEAD, self._shown(name))
         return data if self.seal is None else opened(self.seal, self._place(name), data)
+
+    def _shown(self, path: Path) -> str:
+        """What a person calls a file of an image: the folder in which a remote one is read says nothing to anyone."""
+        return str(path) if self.mirror is None else f"{self.where}: {self._place(path)}"
 
     def _place(self, name: Path) -> str:
         return name.relative_to(self.root).as_posix()
@@ -489,9 +494,9 @@ def most_bytes(disk: ImagedDisk, suffix: str) -> int:
             return min(_MOST_FILE, _FEW + 40 * chunks)
 
 
-def _read(name: Path, most: int) -> bytes:
+def _read(path: Path, most: int, name: str) -> bytes:
     try:
-        return read_regular(name, most)
+        return read_regular(path, most, shown=name)
     except FileNotFoundError as error:
         raise BadImageError(f"{name} is missing", code="bad-image-file") from error
     except OSError as error:

@@ -1036,8 +1036,11 @@ def rot(file: Path, member: PackedFile) -> None:
 def test_rot_is_found_by_the_next_verification(suffix: str, single: Sample, tmp_path: Path) -> None:
     plan = planner.plan_verify(single.library, single.image)
     assert carry_out_here(plan, tmp_path / "before").status == 0
-    rot(single.library, members_of(single.library)[suffix])
-    assert carry_out_here(plan, tmp_path / "after").status == 4
+    member = members_of(single.library)[suffix]
+    rot(single.library, member)
+    done = carry_out_here(plan, tmp_path / "after")
+    assert done.status == 4
+    assert done.message.startswith(f"{single.library}: {member.path}")
 
 
 def test_a_verification_takes_nothing_from_memory(

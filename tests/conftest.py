@@ -53,6 +53,14 @@ def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture(scope="session", autouse=True)
+def strangers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests of a file share is made without the keys that this machine trusts, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESCUE_CONFIG", str(tmp_path_factory.mktemp("nobody") / "config"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def quick_workers() -> Iterator[None]:
     """Workers of jobs that a test submits start quickly."""
     with pytest.MonkeyPatch.context() as patch:

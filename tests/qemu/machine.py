@@ -21,7 +21,24 @@ RUN_IN_QEMU = CHECKOUT / "live-image/run-in-qemu"
 # three times busier still; they are not what it takes.
 BOOT, STEP, JOB = 1200.0, 400.0, 2400.0
 
-_KEY_NAMES = {" ": "spc", "-": "minus", "@": "shift-2", "/": "slash", ".": "dot", ";": "semicolon", "=": "equal"}
+# Asked of a machine whose screen did not become what it should, and the seconds that may take.
+_QUESTIONS = (
+    "clear; dmesg -l emerg,alert,crit,err | tail -n 9 | cut -c 1-79",
+    "journalctl -b -o cat -p warning -n 9 | cut -c 1-79",
+)
+_ASKED, _ANSWERED = 90.0, 10.0
+
+_KEY_NAMES = {
+    " ": "spc",
+    "-": "minus",
+    "@": "shift-2",
+    "/": "slash",
+    ".": "dot",
+    ",": "comma",
+    ";": "semicolon",
+    "=": "equal",
+    "|": "shift-backslash",
+}
 
 
 class Machine:
@@ -93,6 +110,20 @@ class Machine:
         terminal.wait_for_cursor("[ No, go back ]", timeout=STEP)
         terminal.press("y")
         self.wait_for_power_off()
+
+    def what_it_says(self) -> str:
+        """What the machine's own log says of what went wrong, read off its screen; empty where it cannot be asked."""
+        try:
+            self.press_on_keyboard("esc", "f2")
+            self.wait_for_screen("root@rescue", timeout=_ASKED)
+            for question in _QUESTIONS:
+                self.type_on_keyboard(question)
+                self.press_on_keyboard("ret")
+                self.terminal.look(_ANSWERED)
+            self.screenshot("what-it-says")
+            return self.screen_text()
+        except (OSError, ValueError, RuntimeError, ScreenTimeoutError):
+            return ""
 
     def stop(self) -> None:
         """End the machine whatever it does, as pulling the plug would."""
@@ -168,5 +199,9 @@ def started(
                 yield machine
         else:
             yield machine
+    except ScreenTimeoutError as error:
+        if not machine.terminal.closed:
+            error.add_note(machine.what_it_says())
+        raise
     finally:
         machine.stop()

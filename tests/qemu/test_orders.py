@@ -128,6 +128,7 @@ def test_an_order_restores_a_blank_disk_without_a_key_and_refuses_where_there_ar
             terminal.wait_for("several internal disks were found", timeout=STEP)
             machine.wait_for_screen("REFUSED - nothing was written", timeout=STEP)
             machine.screenshot("refused")
+            terminal.wait_until(lambda: len(got) > 1, what="the report", timeout=STEP)
             terminal.press(ENTER)
             terminal.wait_for("Restore an image", timeout=STEP)
             machine.power_off_from_the_menu()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imaging import durable, encryption, inventory, keyring, planner, stores
+from imaging import durable, encryption, inventory, keyring, planner, temporary
 from imaging.errors import RefusedError
 from imaging.jobs import JobState
 from imaging.keyslots import LEAST
@@ -45,13 +45,12 @@ def test_a_temporary_name_that_is_a_link_is_not_followed(tmp_path: Path, monkeyp
     victim.write_text("precious")
     name = bytes(32)
     store = LocalStore(tmp_path / "chunks")
-    for module in (durable, stores):
-        monkeypatch.setattr(f"{module.__name__}.secrets.token_hex", lambda _: "0011")
-    (tmp_path / ".note.0011.tmp").symlink_to(victim)
+    monkeypatch.setattr("imaging.temporary.secrets.token_hex", lambda _: "0011")
+    temporary.temporary(tmp_path / "note").symlink_to(victim)
     with pytest.raises(Exception, match="cannot be written: File exists"):
         durable.write_file(tmp_path / "note", b"x")
     store.path(name).parent.mkdir(parents=True)
-    store.path(name).with_name(f".{store.path(name).name}.0011.tmp").symlink_to(victim)
+    temporary.temporary(store.path(name)).symlink_to(victim)
     with pytest.raises(Exception, match="cannot be written: File exists"):
         store.put(name, b"x")
     assert victim.read_text() == "precious"

@@ -17,7 +17,7 @@ from imaging.sshshares import HostKey
 from rescue.aside import aside
 from rescue.formats import clean
 from rescue.language import N_, _
-from rescue.screens.base import WIDEST, Dialogue, Notice, Question, RescueScreen, problem, text
+from rescue.screens.base import AskText, Notice, Question, RescueScreen, problem, text
 from rescue.screens.fields import Field, Fields
 from rescue.screens.remembering import remember
 from rescue.widgets.act import Act, Acts
@@ -39,7 +39,7 @@ ASK_FOR_KEY = N_(
 )
 
 
-class AskWhere(Dialogue[str]):
+class AskWhere(AskText):
     """Asks for a folder or the address of a share; what cannot be one is told while the words stay in the field."""
 
     ABOUT = N_("""
@@ -53,7 +53,6 @@ are asked for next.
 A bucket begins with s3://, gs:// or az://, a web server with https://.
 
 Esc closes this box and changes nothing.""")
-    WIDTH = WIDEST
     DEFAULT_CSS = (
         "AskWhere .box { max-width: 100%; } AskWhere #wrong { height: auto; margin: 1 0 0 0; text-style: bold; }"
     )
@@ -81,17 +80,6 @@ Esc closes this box and changes nothing.""")
     def on_toggle_changed(self) -> None:
         """It was ticked, or not any more."""
         self.remembers = self.query_one(Toggle).ticked
-
-    def on_input_submitted(self) -> None:
-        """Enter in the field."""
-        self.use()
-
-    def on_act_pressed(self, event: Act.Pressed) -> None:
-        """A button."""
-        if event.act.id == "use":
-            self.use()
-        else:
-            self.dismiss(None)
 
     def use(self) -> None:
         """Hand the words over, if they can be meant."""

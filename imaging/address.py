@@ -22,6 +22,8 @@ _OPTIONS = {
 _READ_ONLY = ("http", "https")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ @+=,:~-]*")
+_ENDPOINT = re.compile(r"https?://[a-z0-9\[][a-z0-9.:\[\]_-]*(/[a-z0-9._~/-]*)?", re.IGNORECASE | re.ASCII)
+"""A host, a port and a folder, in letters that look like no others: a person reads where keys would go."""
 _MOST = 1000
 
 
@@ -85,7 +87,7 @@ def parse(words: str) -> ObjectAddress:
     for name, value in options:
         if name not in _OPTIONS[scheme] or not value:
             raise _bad(words, f"{scheme} knows no {name}")
-        if name == "endpoint" and (not is_address(value) or "@" in value):
+        if name == "endpoint" and not _ENDPOINT.fullmatch(value):
             raise _bad(words, "its endpoint is no http or https address")
     return ObjectAddress(scheme=scheme, host=parts.netloc, folder=folder, options=options)
 

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from imaging import remote
+from imaging import address, remote
 from imaging.disk import format_size as format_size
 from imaging.errors import UsageError
 from rescue.language import _, pgettext
@@ -77,6 +77,18 @@ def clean(text: str) -> str:
 def format_place(library: Path | str) -> str:
     """A library's address, or its folder."""
     return clean(remote.name_of(Path(library)))
+
+
+def format_address(words: str) -> str:
+    """An address as a person reads it, a bucket's with the server that it is at: `s3://office/images (https://nas:9000)`.
+
+    No folder of an address can hold those brackets, and the server is named whole, for it is shown any key.
+    """
+    if not address.is_address(words):
+        return clean(words)
+    found = address.parse(words)
+    server = found.option("endpoint")
+    return joined(found.url.partition("?")[0], f"({server})" if server else "", by=" ")
 
 
 def quoted(text: str) -> str:

@@ -12,7 +12,7 @@ from imaging.errors import RescueError, UsageError
 from imaging.objecterrors import UNKNOWN_ISSUER
 from imaging.places import Remembered
 from rescue.aside import aside
-from rescue.formats import clean
+from rescue.formats import clean, format_address
 from rescue.language import N_, _
 from rescue.screens.base import AskText, Notice, RescueScreen, problem
 from rescue.screens.fields import Field, Fields
@@ -60,7 +60,7 @@ Esc closes this box and changes nothing.""")
     def __init__(
         self, address: ObjectAddress, *, wrong: str = "", before: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        where = _("What lets you in at {address}?").format(address=clean(address.url.partition("?")[0]))
+        where = _("What lets you in at {address}?").format(address=format_address(address.url))
         super().__init__((f"{wrong}\n\n" if wrong else "") + where)
         self.address = address
         self.before = {"server": address.option("endpoint"), "region": address.option("region"), **before}
@@ -162,7 +162,7 @@ class Reacher:
 
     def reach(self, address: ObjectAddress, asked: Asked | None) -> None:
         """Reach it; what was typed is asked for again where that does not do."""
-        self.status(_(" Connecting to {share} ..").format(share=clean(address.url.partition("?")[0])))
+        self.status(_(" Connecting to {share} ..").format(share=format_address(address.url)))
 
         def reach() -> Path:
             return self.screen.backend.reach(address, asked.keys if asked else None, writable=self.writable)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from imaging.errors import RescueError
 from imaging.places import Remembered
 from rescue.aside import aside
-from rescue.formats import clean
+from rescue.formats import clean, format_address
 from rescue.language import _
 from rescue.screens.base import Notice, Question, RescueScreen, problem
 from rescue.widgets.choices import Choice
@@ -29,7 +29,7 @@ def _lines(place: Remembered) -> tuple[str, str]:
         words = _("    remembered on this recovery drive, for {user}").format(user=clean(place.user))
     else:
         words = _("    remembered on this recovery drive")
-    return clean(place.address.partition("?")[0]), words
+    return format_address(place.address), words
 
 
 def remembered(screen: RescueScreen) -> tuple[Remembered, ...]:
@@ -63,5 +63,5 @@ def forget(screen: RescueScreen, place: Remembered, then: Callable[[], None]) ->
         if agreed:
             screen.run_worker(work(), group="forget", exclusive=True)
 
-    question = _("Forget {place}?").format(place=clean(place.address.partition("?")[0]))
+    question = _("Forget {place}?").format(place=format_address(place.address))
     screen.app.push_screen(Question(question, yes=_("forget it"), no=_("go back")), answered)

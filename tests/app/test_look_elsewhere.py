@@ -368,14 +368,30 @@ async def test_a_remembered_place_is_forgotten_after_a_question(sit_down: Sit) -
     backend = lost(MOUNTED)
     backend.remembered = [Remembered(address="s3://office/images?endpoint=https://nas:9000")]
     async with sit_down(backend) as person:
-        assert "> s3://office/images" in await look(person)
+        assert "> s3://office/images (https://nas:9000)" in await look(person)
         await person.press("d")
-        assert "Forget s3://office/images?" in person.words
+        assert "Forget s3://office/images (https://nas:9000)?" in person.words
         await person.press("enter")
         assert len(backend.remembered) == 1
         await person.press("d", "y")
         assert backend.remembered == []
         assert "s3://office/images" not in person.screen
+
+
+async def test_a_remembered_bucket_names_the_whole_server_before_anything_goes_there(sit_down: Sit) -> None:
+    """The file may be anybody's: a server that seems to be another one is told from it by its end."""
+    server = f"https://s3.amazonaws.com.{'a' * 60}.example"
+    backend = lost(MIRROR)
+    backend.remembered = [Remembered(address=f"s3://office/images?endpoint={server}&region=eu")]
+    async with sit_down(backend) as person:
+        screen = await look(person)
+        assert f"(https://s3.amazonaws.com.{'a' * 60}.example)" in "".join(line.strip() for line in screen.splitlines())
+        await person.press("enter")
+        assert "What lets you in at s3://office/images" in person.words
+        assert ".example)?" in person.words
+        assert backend.calls == []
+        await person.press("escape", "d")
+        assert ".example)?" in person.words
 
 
 async def test_what_cannot_be_remembered_is_told_and_its_images_are_listed_all_the_same(sit_down: Sit) -> None:

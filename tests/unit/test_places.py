@@ -41,7 +41,18 @@ def test_a_password_is_kept_only_where_there_is_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "/mnt/images", "//", "https://anna:secret@nas/x", "smb://anna:secret@nas/x", "a" * 2000]
+    "address",
+    [
+        "",
+        "/mnt/images",
+        "//",
+        "https://anna:secret@nas/x",
+        "smb://anna:secret@nas/x",
+        "a" * 2000,
+        "s3://office/images?endpoint=https://s3.\u0430mazonaws.com",
+        "s3://office/images?endpoint=https://nas%20(https://other)",
+        "s3://office/images?endpoint=s3://nas",
+    ],
 )
 def test_what_is_no_address_is_not_remembered(tmp_path: Path, address: str) -> None:
     with pytest.raises(UsageError):

@@ -5,6 +5,7 @@ other processes see it, is not its own.
 """
 
 import atexit
+import gc
 import json
 import os
 import signal
@@ -107,6 +108,7 @@ def close() -> None:
 
 def serve(line: socket.socket) -> dict[str, Any]:
     """Fork for each order that comes; returns it in the child, ready to carry it out, or ends with the line."""
+    gc.freeze()  # or each child would visit, and so copy, all that was imported when it ends
     while True:
         order, files, _, _ = socket.recv_fds(line, _WORDS, 3)
         if not order:

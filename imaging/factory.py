@@ -1,6 +1,7 @@
-"""Which image of a library is the factory image: `factory.json` beside `library.json` names it.
+"""Which image a recovery medium was made with as the factory image: `factory.json` beside `library.json` names it.
 
 {"format": 1, "image": "<image id>"}. A program that does not know the file loses nothing; one image at most is marked.
+What else makes an image a factory image, and for which computers, is noted with it: imaging.notes.
 """
 
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from imaging.durable import write_file
+from imaging.durable import sync_folder, write_file, written
 from imaging.errors import BadImageError, IoError
 from imaging.regular import read_regular
 
@@ -46,3 +47,11 @@ def mark_factory_image(library: Path, image_id: str) -> None:
     """Mark an image as the library's factory image, in place of any other; raises IoError."""
     data = msgspec.json.encode({"format": FORMAT, "image": image_id})
     write_file(library / NAME, msgspec.json.format(data, indent=1) + b"\n")
+
+
+def unmark_factory_image(library: Path, image_id: str) -> None:
+    """Take the mark away where it names this image; raises BadImageError, IoError."""
+    if factory_image(library) == image_id:
+        with written(library / NAME):
+            (library / NAME).unlink()
+            sync_folder(library)

@@ -18,12 +18,13 @@ from imaging.chunk import CHUNK_SIZE, is_whole
 from imaging.durable import sync_folder, write_file, written
 from imaging.errors import BadImageError, IoError, RefusedError, RescueError
 from imaging.extents import Extents
+from imaging.factory import factory_image
 from imaging.index import DigestTable, Index
 from imaging.keyslots import KeySlots
 from imaging.libraryinfo import FORMAT, LibraryInfo
 from imaging.manifest import Image, ImagedDisk
 from imaging.notes import NAME as NOTES
-from imaging.notes import Notes
+from imaging.notes import FactoryState, Notes
 from imaging.pack import Pack, in_folder
 from imaging.packstore import PackStore
 from imaging.regular import read_regular
@@ -220,13 +221,15 @@ class Library:
         images, damaged, ignored = [], [], []
         noted: dict[str, Notes] = {}
         unnoted: set[str] = set()
+        marked = self._marked()
         for name in self._names():
             try:
                 image = self.captured(name)
             except (BadImageError, IoError) as error:
                 damaged.append(DamagedImage(id=name, problem=error.message))
                 continue
-            noted[image.id], problem = notebook.read(self.root.joinpath("images", name), self.seal)
+            found, problem = notebook.read(self.root.joinpath("images", name), self.seal)
+            noted[image.id] = _with_mark(found) if image.id == marked else found
             images.append(_labelled(image, noted[image.id]))
             if problem:
                 ignored.append(problem)
@@ -290,7 +293,14 @@ class Library:
 
     def notes(self, image_id: str) -> Notes:
         """What is noted of an image; nothing where the file is missing or cannot be used."""
-        return notebook.read(self.root / "images" / image_id, self.seal)[0]
+        noted = notebook.read(self.root / "images" / image_id, self.seal)[0]
+        return _with_mark(noted) if image_id == self._marked() else noted
+
+    def _marked(self) -> str:
+        """The image that this medium was made with as the factory image; empty where that cannot be read, too."""
+        with suppress(BadImageError, IoError):
+            return factory_image(self.root)
+        return ""
 
     def why_unnoted(self, image_id: str) -> str:
         """Why what is noted of an image cannot be used, in words; empty where it can."""
@@ -448,6 +458,10 @@ class Library:
             except FileExistsError:
                 return False
         return True
+
+
+def _with_mark(noted: Notes) -> Notes:
+    return noted if noted.factory is not None else replace(noted, factory=FactoryState())
 
 
 def _labelled(image: Image, noted: Notes) -> Image:

@@ -1,11 +1,11 @@
-"""What is noted of an image beside its manifest, which never changes: another label, notes, a pin, the last
-verification.
+"""What is noted of an image beside its manifest, which never changes: another label, notes, a pin, a factory mark, the
+last verification.
 
 The file may be missing or damaged: an image is none the worse for it.
 """
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from imaging.disk import Size
 from imaging.errors import BadImageError, UsageError
+from imaging.orders import DiskMatch, Match
 
 FORMAT = 1
 NAME = "notes.json"
@@ -43,6 +44,20 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FactoryState:
+    """That an image is the state in which a computer leaves the factory, and of which computers."""
+
+    name: str = ""
+    """What it is called to a person; empty: as the image."""
+    description: str = ""
+    edition: str = ""
+    match: Match = field(default_factory=Match)
+    """The computers that it was made for; all where nothing is given."""
+    disk: DiskMatch | None = None
+    """Which disk of such a computer it goes to, so that nobody is asked; None where a person says it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notes:
     """What is noted of one image."""
 
@@ -52,6 +67,8 @@ class Notes:
     verified: Verification | None = None
     pinned: bool = False
     """Whether it is not to be deleted, by nobody and by no rule."""
+    factory: FactoryState | None = None
+    """Where it is a factory image, which is not deleted, either, as long as it is one."""
 
 
 NOTHING = Notes()
@@ -88,9 +105,19 @@ def decode(data: bytes, name: str) -> Notes:
     if document.get("digest") != _digest(document.get("notes")):
         raise bad("the notes are damaged: their digest does not match")
     try:
-        return msgspec.convert(document.get("notes"), Notes)
-    except msgspec.ValidationError as error:
+        noted = msgspec.convert(document.get("notes"), Notes)
+        _refuse_odd(noted.factory)
+    except (msgspec.ValidationError, ValueError) as error:
         raise bad(f"the notes are not valid: {error}") from error
+    return noted
+
+
+def _refuse_odd(state: FactoryState | None) -> None:
+    """Raise ValueError where the rule for the disk is none that this computer's own disks could meet."""
+    if state is not None and state.disk is not None:
+        _ = state.disk.sizes
+        if state.disk.file or state.disk.source:
+            raise ValueError("a factory image goes to a disk of a computer, not to a file")
 
 
 def label(words: str) -> str:
@@ -101,6 +128,24 @@ def label(words: str) -> str:
 def text(words: str) -> str:
     """Notes as they are kept; raises UsageError where they are too long or more than a line."""
     return _line(words, _MOST_TEXT, "note")
+
+
+def factory_state(
+    name: str = "", description: str = "", edition: str = "", match: Match | None = None, disk: DiskMatch | None = None
+) -> FactoryState:
+    """A factory mark as it is kept; raises UsageError where a text of it is too long or no line, or a size is none."""
+    if disk is not None:
+        try:
+            _ = disk.sizes
+        except ValueError as error:
+            raise UsageError(str(error), code="usage") from error
+    return FactoryState(
+        name=_line(name, _MOST_LABEL, "name"),
+        description=_line(description, _MOST_TEXT, "description"),
+        edition=_line(edition, _MOST_LABEL, "edition"),
+        match=match or Match(),
+        disk=disk,
+    )
 
 
 def _line(words: str, most: int, what: str) -> str:

@@ -55,7 +55,7 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A table of an order: what it does not know is refused."""
 
 
-class Match(_Strict, frozen=True, kw_only=True):
+class Match(_Strict, frozen=True, kw_only=True, omit_defaults=True):
     """The computers that an order is for; all that is given has to hold. `*` and `?` stand for any characters."""
 
     vendor: Words = ()
@@ -74,7 +74,7 @@ class Login(_Strict, frozen=True, kw_only=True):
         return f"Login(user={self.user!r})"
 
 
-class DiskMatch(_Strict, frozen=True, kw_only=True):
+class DiskMatch(_Strict, frozen=True, kw_only=True, omit_defaults=True):
     """A disk of this computer, by what is known of it; all that is given has to hold, of one disk alone."""
 
     source: str = ""

@@ -54,10 +54,10 @@ def judge(
 ) -> Sequence[Verdict]:
     """What becomes of each image, in the order given.
 
-    Pinned images stay and count for nothing else, and so do those that may be: the `unnoted`, whose notes cannot be
-    used. One that is damaged (its last verification found it bad, or its disk
-    could not be read in full) takes no other's place: it goes only where it would have gone as a whole one. Images
-    whose date cannot be read stay. Days, weeks (ISO 8601) and so on are those of UTC.
+    Pinned images and factory images stay and count for nothing else, and so do those that may be: the `unnoted`, whose
+    notes cannot be used. One that is damaged (its last verification found it bad, or its disk could not be read in
+    full) takes no other's place: it goes only where it would have gone as a whole one. Images whose date cannot be read
+    stay. Days, weeks (ISO 8601) and so on are those of UTC.
 
     Raises UsageError where the rule is empty.
     """
@@ -71,8 +71,9 @@ def judge(
     reasons: dict[str, list[str]] = {image.id: [] for image in given}
     groups: dict[Group, list[tuple[datetime, Image]]] = {}
     for image in given:
-        if notes(image.id).pinned:
-            reasons[image.id].append("pinned")
+        noted = notes(image.id)
+        if noted.pinned or noted.factory is not None:
+            reasons[image.id].append("pinned" if noted.pinned else "factory")
             continue
         if image.id in unnoted:
             reasons[image.id].append("unnoted")

@@ -16,8 +16,15 @@ from imaging.library import WITHDRAWN, Library
 
 
 def refuse_pinned(library: Library, image_id: str) -> None:
-    """Raise RefusedError where the image is pinned."""
-    if library.notes(image_id).pinned:
+    """Raise RefusedError where the image is pinned, or a factory image."""
+    noted = library.notes(image_id)
+    if noted.factory is not None:
+        raise RefusedError(
+            f"image {image_id} is a factory image: it is not deleted",
+            code="factory",
+            hint=f"`rescue factory unset {image_id}` makes it an ordinary one",
+        )
+    if noted.pinned:
         raise RefusedError(
             f"image {image_id} is pinned: it is not deleted",
             code="pinned",

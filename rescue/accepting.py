@@ -1,4 +1,4 @@
-"""Images that no trusted key has signed, on the command line: accepted with an option alone."""
+"""What is accepted on the command line with an option alone: that a disk is erased, that nobody signed an image."""
 
 import argparse
 import sys
@@ -11,6 +11,20 @@ def add_accept(command: argparse.ArgumentParser) -> None:
     """The option that takes an image which no trusted key has signed."""
     words = _("take an image that no trusted key has signed, or whose signature does not match, all the same")
     command.add_argument("--accept-unsigned", action="store_true", help=words)
+
+
+def add_erase(command: argparse.ArgumentParser) -> None:
+    """The option that names what is to be erased."""
+    command.add_argument(
+        "--erase",
+        action="append",
+        default=[],
+        metavar="NAME-OR-SERIAL",
+        help=_(
+            "confirms the target by its name (sda, disk.img) or serial number, in place of typing it; a partition by "
+            "its own (sda2, nvme0n1p2, disk.img:2, SERIAL:2), never by its disk's; once for each"
+        ),
+    )
 
 
 def warn_of_doubt(doubt: str) -> None:

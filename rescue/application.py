@@ -26,6 +26,7 @@ from rescue.orderwatch import EVERY, OrderWatch
 from rescue.screens.base import Host, Notice, Question, RescueScreen, problem
 from rescue.screens.disks import DisksScreen
 from rescue.screens.drive import DriveScreen
+from rescue.screens.factory import FactoryScreen
 from rescue.screens.images import ImagesScreen
 from rescue.screens.jobs import JobsScreen, feed_of
 from rescue.screens.language import LanguageScreen
@@ -78,6 +79,8 @@ class RescueApp(Host):
         match task:
             case "restore":
                 self.push_screen(ImagesScreen())
+            case "factory":
+                self.push_screen(FactoryScreen())
             case "backup":
                 self.push_screen(SourcesScreen())
             case "images":

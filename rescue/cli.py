@@ -17,6 +17,7 @@ from rescue import (
     commands,
     diff_command,
     encryption_commands,
+    factory_commands,
     files_commands,
     key_commands,
     language,
@@ -30,7 +31,7 @@ from rescue import (
     verify_command,
 )
 from rescue import disks as disks_
-from rescue.accepting import add_accept
+from rescue.accepting import add_accept, add_erase
 from rescue.language import N_, _
 
 _STATUSES = N_("""\
@@ -234,7 +235,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help=_("carry it out now: what it erases is confirmed as for restore; no countdown, no report, no restart"),
     )
-    _add_erase(order)
+    add_erase(order)
     order.set_defaults(run=order_command.order)
 
     words = _("mount a network share in a folder")
@@ -257,6 +258,7 @@ def build_parser() -> argparse.ArgumentParser:
     log.add_argument("--kernel", action="store_true", help=_("show what the kernel said, too"))
     log.set_defaults(run=log_command.log)
     media_commands.add_media(found, [json, library])
+    factory_commands.add_factory(found, [json, library])
     key_commands.add_keys(found, [json, library])
     return parser
 
@@ -290,7 +292,7 @@ def _add_restore(restore: argparse.ArgumentParser) -> None:
         ),
     )
     restore.add_argument("--plan", action="store_true", help=_("show what would be done, and end"))
-    _add_erase(restore)
+    add_erase(restore)
     restore.add_argument(
         "--yes",
         action="store_true",
@@ -323,19 +325,6 @@ def _count(words: str) -> int:
     if not words.isascii() or not words.isdecimal():
         raise argparse.ArgumentTypeError(_("{words} is not a number").format(words=words))
     return int(words)
-
-
-def _add_erase(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--erase",
-        action="append",
-        default=[],
-        metavar="NAME-OR-SERIAL",
-        help=_(
-            "confirms the target by its name (sda, disk.img) or serial number, in place of typing it; a partition by "
-            "its own (sda2, nvme0n1p2, disk.img:2, SERIAL:2), never by its disk's; once for each"
-        ),
-    )
 
 
 def _speak() -> None:

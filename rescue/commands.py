@@ -121,7 +121,7 @@ def _listed(library: Library) -> tuple[str, Listing, Mapping[str, Standing]]:
 
 def _image_value(library: str, image: Image, notes: Notes, standing: Standing) -> dict[str, Any]:
     """An image in a list for scripts: its manifest, with its present label, what is noted of it, and who signed it."""
-    noted = {"note": notes.text, "verified": notes.verified, "signature": standing}
+    noted = {"note": notes.text, "verified": notes.verified, "factory": notes.factory, "signature": standing}
     return {"library": library, **msgspec.to_builtins(image), **noted}
 
 
@@ -131,7 +131,7 @@ def show(options: Namespace) -> int:
     notes = found.library.notes(found.image.id)
     standing = vouching.look(found.library, found.image.id).standing
     if options.json:
-        noted = {"note": notes.text, "verified": notes.verified, "signature": standing}
+        noted = {"note": notes.text, "verified": notes.verified, "factory": notes.factory, "signature": standing}
         print_json({"library": str(found.library.path), "image": found.image, **noted})
     else:
         print_lines(report.image_lines(found.image, notes, standing))

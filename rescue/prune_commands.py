@@ -22,6 +22,7 @@ from rescue.report import label_words
 
 _REASONS = {
     "pinned": N_("pinned"),
+    "factory": N_("a factory image"),
     "last": N_("one of the last"),
     "daily": N_("of its day"),
     "weekly": N_("of its week"),

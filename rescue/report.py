@@ -46,6 +46,7 @@ from rescue.care import (
     verify_set_lines,
 )
 from rescue.contents import NO_SYSTEMS, content_words, partition_rows, system_words
+from rescue.factory_words import factory_words
 from rescue.formats import (
     clean,
     columns,
@@ -308,6 +309,7 @@ def image_lines(image: Image, notes: Notes = NOTHING, standing: Standing = UNSIG
         [_("Signature"), signed_words(standing)],
         [_("Notes"), clean(notes.text)],
         [_("Pinned"), _("yes: it is not deleted") if notes.pinned else ""],
+        [_("Factory"), factory_words(notes.factory) if notes.factory else ""],
     ]
     lines = columns([fact for fact in facts if fact[1]])
     for disk in image.disks:

@@ -115,7 +115,7 @@ def gather(backend: Backend, libraries: Sequence[Path]) -> Shelf:
                 id=image.id,
                 image=image,
                 notes=listing.notes.get(image.id, NOTHING),
-                factory=image.id == marked,
+                factory=image.id == marked or listing.notes.get(image.id, NOTHING).factory is not None,
                 standing=signed.get(image.id, UNSIGNED),
             )
             for image in listing.images

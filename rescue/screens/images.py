@@ -150,8 +150,7 @@ A damaged image is named with what is wrong with it, and cannot be chosen.""")
         item = self.shelf.item(event.option_id) if self.shelf else None
         if item is not None and item.image is not None:
             where = fact_line(_("Library"), format_place(item.library))
-            factory = [fact_line(_("Factory"), _("this is the factory image"))] if item.factory else []
-            self.say("about", "\n".join([*factory, *image_lines(item.image, item.notes, item.standing), "", where]))
+            self.say("about", "\n".join([*image_lines(item.image, item.notes, item.standing), "", where]))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """On to what of it is wanted."""

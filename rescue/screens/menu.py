@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 TASKS = (
     ("1", "restore", N_("Restore an image"), N_("Put a saved system back")),
+    ("f", "factory", N_("Reset this computer"), N_("To its factory state")),
     ("2", "backup", N_("Back up this computer"), N_("Save its disks as an image")),
     ("3", "images", N_("Images"), N_("See, verify, rename, delete")),
     ("c", "media", N_("Create a recovery drive"), N_("A stick to start from")),
@@ -89,6 +90,7 @@ A job that runs goes on whatever you do here; r shows it again.
     BINDINGS: ClassVar[list[BindingType]] = [
         ("r", "reattach"),
         ("c", "task('media')"),
+        ("f", "task('factory')"),
         ("f2,s", "task('shell')"),
         ("q", "app.help_quit"),
     ]

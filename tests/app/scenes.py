@@ -13,9 +13,9 @@ from imaging import bootcheck
 from imaging.bootcheck import BootState
 from imaging.events import Started
 from imaging.manifest import Image, Machine
-from imaging.notes import Notes, Verification
+from imaging.notes import FactoryState, Notes, Verification
 from imaging.orderboard import Phase, State
-from imaging.orders import After
+from imaging.orders import After, Match
 from imaging.places import Remembered
 from imaging.plan import MediaGrowPlan
 from imaging.signatures import Signer, Standing
@@ -156,6 +156,15 @@ def crowded_files() -> FakeBackend:
     files = [a_file(f"{number:03} of many.txt", 1000**3 * number) for number in range(1, 100)]
     backend.files = FakeFiles(tree={(): [*files[:20], *map(a_file, names), *files[20:]]})
     return backend
+
+
+def factory_made() -> FakeBackend:
+    """Two factory images, one of them for other computers, beside an image that is none."""
+    ours = FactoryState(name="Office workplace", edition="2026-10", match=Match(vendor="Dell*", product="OptiPlex*"))
+    others = FactoryState(name="Notebooks", match=Match(product=("Book 7", "Book 8")), description="With the camera")
+    images = (make_image(), make_image("ours", label="office"), make_image("others", label="notebooks"))
+    noted = {"ours": Notes(factory=ours), "others": Notes(factory=others)}
+    return FakeBackend(listing=FakeListing(images=images, notes=noted))
 
 
 def noted() -> FakeBackend:
@@ -321,6 +330,9 @@ SCENES = [
     Scene(name="help", screen="Help", keys="f1"),
     Scene(name="images", screen="ImagesScreen", keys="1"),
     Scene(name="images-crowded", screen="ImagesScreen", keys="1 down down down down", backend=crowded),
+    Scene(name="factory", screen="FactoryScreen", keys="f", backend=factory_made),
+    Scene(name="factory-others", screen="Question", keys="f down enter", backend=factory_made),
+    Scene(name="factory-none", screen="FactoryScreen", keys="f"),
     Scene(name="images-none", screen="ImagesScreen", keys="1", backend=bare),
     Scene(name="images-encrypted", screen="AskPassphrase", keys="1", backend=encrypted),
     Scene(name="images-closed", screen="ImagesScreen", keys="1 escape", backend=encrypted),

@@ -46,7 +46,7 @@ async def test_the_cursor_can_be_seen_without_colour(sit_down: Sit) -> None:
         await person.press("down")
         strips = person.app.screen._compositor.render_strips()
         reverse = [strip.text for strip in strips if any(part.style and part.style.reverse for part in strip)]
-        assert any("Back up this computer" in line for line in reverse)
+        assert any("Reset this computer" in line for line in reverse)
         assert not any("Restore an image" in line for line in reverse)
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from imaging import inventory, medium, mediumcheck
+from imaging import care, inventory, medium, mediumcheck
 from imaging.disk import Disk
 from imaging.factory import factory_image
 from imaging.library import Library
 from imaging.logs import Place
+from imaging.notes import FactoryState
 from rescue.application import RescueApp
 from rescue.engine import Engine
 from tests import small_medium
@@ -84,6 +85,14 @@ def library(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def test_an_image_is_restored(sample: Sample, tmp_path: Path) -> None:
     target = blank(tmp_path / "new.img", DISK_SIZE)
     said = await walk(Workshop(target), keys_for("Restore an image", the_disks_name="new.img"), "A job has ended")
+    assert "DONE" in said
+    assert holds_used_bytes(sample, target)
+
+
+async def test_a_computer_is_reset_to_its_factory_state(sample: Sample, tmp_path: Path) -> None:
+    care.mark_factory(sample.library, sample.image_id, FactoryState(name="as new"))
+    target = blank(tmp_path / "new.img", DISK_SIZE)
+    said = await walk(Workshop(target), keys_for("Reset this computer", the_disks_name="new.img"), "A job has ended")
     assert "DONE" in said
     assert holds_used_bytes(sample, target)
 

@@ -1,0 +1,209 @@
+"""`rescue factory`: which images are factory images, and putting this computer back to the one made for it."""
+
+import argparse
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from imaging import care, inventory, notes
+from imaging.disk import Disk
+from imaging.errors import ExitStatus, RefusedError, UsageError
+from imaging.orders import DiskMatch, Match
+from rescue import commands
+from rescue.accepting import add_accept, add_erase
+from rescue.factories import Offer, offers, only_one, target_by_rule
+from rescue.factory_words import made_for
+from rescue.finding import find, libraries
+from rescue.formats import clean, columns
+from rescue.language import _
+from rescue.targeting import targets
+
+
+def add_factory(
+    found: "argparse._SubParsersAction[argparse.ArgumentParser]", parents: Sequence[argparse.ArgumentParser]
+) -> None:
+    """The command `factory` and those beneath it."""
+    top = found.add_parser("factory", help=_("mark factory images, and put this computer back to the one made for it"))
+    under = top.add_subparsers(metavar="COMMAND", dest="factory_command", required=True)
+    _add_set(under.add_parser("set", parents=list(parents), help=_("make an image a factory image")))
+    unset = under.add_parser("unset", parents=list(parents), help=_("make it an ordinary image again"))
+    unset.add_argument("image", metavar="IMAGE")
+    unset.set_defaults(run=unset_factory)
+    words = _("list the factory images, those made for this computer first")
+    under.add_parser("list", parents=list(parents), help=words).set_defaults(run=list_factory)
+    words = _("restore the factory image that was made for this computer")
+    _add_reset(under.add_parser("reset", parents=list(parents), help=words))
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IMAGE")
+    parser.add_argument("--name", default="", metavar="TEXT", help=_("what it is called to a person"))
+    parser.add_argument("--description", default="", metavar="TEXT", help=_("a line that says what it is"))
+    parser.add_argument("--edition", default="", metavar="TEXT", help=_("its edition or version"))
+    meant = _("the {what} of the computers that it is made for (`rescue factory list` shows this one's); * is any text")
+    for option, what in (("--vendor", _("maker")), ("--product", _("model")), ("--serial", _("serial number"))):
+        words = meant.format(what=what)
+        parser.add_argument(option, action="append", default=[], metavar="PATTERN", help=words)
+    parser.add_argument(
+        "--only-internal", action="store_true", help=_("it goes to the one disk that is built in, and nobody is asked")
+    )
+    words = _("it goes to the one disk of this model, and nobody is asked")
+    parser.add_argument("--disk-model", action="append", default=[], metavar="PATTERN", help=words)
+    words = _("of disks that it may go to: at least so large, such as 200GB")
+    parser.add_argument("--min-size", metavar="SIZE", help=words)
+    words = _("of disks that it may go to: at most so large")
+    parser.add_argument("--max-size", metavar="SIZE", help=words)
+    parser.set_defaults(run=set_factory)
+
+
+def _add_reset(parser: argparse.ArgumentParser) -> None:
+    words = _("the factory image (default: the one that was made for this computer)")
+    parser.add_argument("image", metavar="IMAGE", nargs="?", help=words)
+    words = _("the disk to erase (default: by the image's own rule); for one disk of several: NAME=TARGET")
+    parser.add_argument("--to", action="append", default=[], metavar="TARGET", help=words)
+    parser.add_argument("--plan", action="store_true", help=_("show what would be done, and end"))
+    parser.add_argument(
+        "--yes-on",
+        action="append",
+        default=[],
+        metavar="SERIAL",
+        help=_("confirms the disk by its serial number, in place of typing its name; once for each"),
+    )
+    add_erase(parser)
+    words = _("take an image that was made for other computers")
+    parser.add_argument("--other-computer", action="store_true", help=words)
+    parser.add_argument("--no-read-back", action="store_true", help=_("do not read back and compare what was written"))
+    add_accept(parser)
+    parser.set_defaults(run=reset)
+
+
+def set_factory(options: Namespace) -> int:
+    """`rescue factory set IMAGE`."""
+    found = find(options)
+    match = Match(vendor=tuple(options.vendor), product=tuple(options.product), serial=tuple(options.serial))
+    state = notes.factory_state(options.name, options.description, options.edition, match, _disk_rule(options))
+    care.mark_factory(found.library.path, found.image.id, state)
+    if options.json:
+        commands.print_json({"library": str(found.library.path), "id": found.image.id, "factory": state})
+        return ExitStatus.DONE
+    image = clean(found.image.id)
+    print(_("Image {image} is a factory image now, for: {computers}").format(image=image, computers=made_for(match)))
+    print(_("Nobody can delete it before `rescue factory unset`."))
+    return ExitStatus.DONE
+
+
+def _disk_rule(options: Namespace) -> DiskMatch | None:
+    """The rule that was given."""
+    rule = DiskMatch(
+        model=tuple(options.disk_model),
+        min_size=options.min_size,
+        max_size=options.max_size,
+        only_internal=options.only_internal,
+    )
+    return rule if rule != DiskMatch() else None
+
+
+def unset_factory(options: Namespace) -> int:
+    """`rescue factory unset IMAGE`."""
+    found = find(options)
+    care.mark_factory(found.library.path, found.image.id, None)
+    if options.json:
+        commands.print_json({"library": str(found.library.path), "id": found.image.id, "factory": None})
+    else:
+        print(_("Image {image} is no factory image any more.").format(image=clean(found.image.id)))
+    return ExitStatus.DONE
+
+
+def _offers(options: Namespace) -> list[Offer]:
+    there = []
+    for library in libraries(options):
+        listing = library.images()
+        for image in listing.images:
+            state = listing.notes[image.id].factory
+            if state is not None:
+                there.append((library.path, image, state))
+    return offers(there, inventory.machine())
+
+
+def list_factory(options: Namespace) -> int:
+    """`rescue factory list`."""
+    found, here = _offers(options), inventory.machine()
+    if options.json:
+        commands.print_json({"machine": here, "factory": [_value(offer) for offer in found]})
+        return ExitStatus.DONE
+    known = (clean(here.vendor), clean(here.model), clean(here.serial))
+    print(_("This computer: {words}").format(words=", ".join(filter(None, known)) or _("not known")))
+    if not found:
+        print(_("No image is marked as a factory image."))
+        return ExitStatus.DONE
+    heads = [_("Fits"), _("Name"), _("Edition"), _("Made for"), _("Image")]
+    commands.print_lines(columns([heads, *map(_row, found)]))
+    return ExitStatus.DONE
+
+
+def _row(offer: Offer) -> list[str]:
+    fits = _("yes") if offer.fits else _("no")
+    return [fits, offer.name, clean(offer.state.edition), made_for(offer.state.match), clean(offer.image.id)]
+
+
+def _value(offer: Offer) -> dict[str, Any]:
+    builtins: dict[str, Any] = msgspec.to_builtins(offer.state)
+    return {"library": str(offer.library), "id": offer.image.id, "fits": offer.fits, **builtins}
+
+
+def reset(options: Namespace) -> int:
+    """`rescue factory reset [IMAGE]`: a restore of the factory image, with a restore's plan and confirmation."""
+    offer = _chosen(_offers(options), options)
+    words = list(options.to) or [_ruled(offer).path]
+    restored = Namespace(**vars(options))
+    restored.library, restored.image, restored.targets = str(offer.library), offer.image.id, words
+    restored.partition, restored.erase = [], [*options.erase, *options.yes_on]
+    _refuse_names(options.yes_on, words, offer)
+    return commands.restore(restored)
+
+
+def _chosen(found: list[Offer], options: Namespace) -> Offer:
+    if options.image is None:
+        return only_one(found)
+    offer = next((offer for offer in found if offer.image.id == options.image), None)
+    if offer is None:
+        find(options)
+        raise RefusedError(
+            f"image {options.image} is no factory image",
+            code="no-factory-image",
+            hint="`rescue factory set` marks it; `rescue restore` restores any image",
+        )
+    if not offer.fits and not options.other_computer:
+        raise RefusedError(
+            f"image {offer.image.id} was not made for this computer",
+            code="not-here",
+            hint="with --other-computer it is taken all the same",
+        )
+    return offer
+
+
+def _ruled(offer: Offer) -> Disk:
+    disk = target_by_rule(offer, inventory.machine(), inventory.scan([offer.library]))
+    if disk is None:
+        raise UsageError(
+            f"factory image {offer.image.id} does not say which disk it goes to",
+            code="usage",
+            hint="name it with --to DISK",
+        )
+    return disk
+
+
+def _refuse_names(serials: Sequence[str], words: Sequence[str], offer: Offer) -> None:
+    """What is confirmed unseen is confirmed by a serial number: the kernel's names change from start to start."""
+    if not serials:
+        return
+    known = {disk.id.serial for disk, _new in targets(words, offer.image.disks, [offer.library]).values()}
+    for serial in serials:
+        if not serial or serial not in known:
+            raise RefusedError(
+                f"--yes-on {serial} is the serial number of none of the targets",
+                code="not-confirmed",
+                hint="`rescue disks` shows the serial numbers; nothing was written",
+            )

@@ -1,0 +1,161 @@
+"""Reset this computer: the factory images, those made for this computer first, then the plan of restoring one."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.widgets import OptionList
+
+from imaging.disk import Disk
+from imaging.errors import RescueError
+from imaging.manifest import Machine
+from imaging.notes import FactoryState
+from imaging.plan import RestorePlan
+from rescue.factories import Offer, offers, target_by_rule
+from rescue.factory_words import made_for
+from rescue.formats import clean, format_place, format_when, joined
+from rescue.language import N_, _
+from rescue.report import machine_line
+from rescue.screens.base import Question, text
+from rescue.screens.disklist import INDENT, NOTHING
+from rescue.screens.elsewhere import ElsewhereScreen
+from rescue.screens.restore import RestorePlanScreen
+from rescue.screens.shelf import Filter, ShelfScreen
+from rescue.screens.targets import Restore, TargetScreen
+from rescue.shelf import Item, Shelf, locked_lines
+from rescue.telling import told
+from rescue.widgets.choices import Choice, Choices
+
+
+class FactoryScreen(ShelfScreen):
+    """Which factory image?"""
+
+    HEADING = N_("Reset this computer to its factory state")
+    KEYS = N_("Enter choose  / filter  o elsewhere  l look again  Esc back  F1 help")
+    ABOUT = N_("""
+A factory image is the state in which a computer left the factory, or its
+administrator's hands. Restoring it erases everything on the disk that it
+goes to: programs, settings and files.
+
+The images that were made for this computer stand first. Nothing is written
+before you have seen what is lost and have typed the disk's name.
+
+  Enter   choose the image; nothing is written yet
+  /       show only images with the words that you type
+  o       look elsewhere: on the network, in a folder, on another disk
+  l       look for libraries again, after you have plugged in a medium
+
+`rescue factory set IMAGE` makes an image a factory image.""")
+    BINDINGS: ClassVar[list[BindingType]] = [("o", "other")]
+
+    def body(self) -> ComposeResult:
+        """The list."""
+        yield text("", id="question")
+        yield text(_(" Looking for images .."), id="status")
+        yield Choices(id="images")
+        yield Filter()
+
+    def unanswered(self, error: RescueError) -> None:
+        """Nothing is looked for any more."""
+        self.say("status", f" {clean(told(error.message))}")
+        self.query_one("#status").display = True
+
+    def offers(self, shelf: Shelf, items: Sequence[Item]) -> list[Offer]:
+        """The factory images among these."""
+        marked = [
+            (item.library, item.image, item.notes.factory or FactoryState())
+            for item in items
+            if item.image is not None and item.factory
+        ]
+        return offers(marked, shelf.here)
+
+    def show_images(self) -> None:
+        """Fill the list with what the filter lets through."""
+        shelf = self.shelf
+        if shelf is None:
+            return
+        self.say("question", _(" This computer: {words}").format(words=machine_line(shelf.here)))
+        all_ = self.offers(shelf, shelf.good)
+        shown = self.offers(shelf, self.wanted(shelf.good, shelf.here))
+        self.query_one(Choices).show([Choice(key=key_of(offer), lines=offer_lines(offer)) for offer in shown])
+        self.say("hits", _(" {count} of {all}").format(count=len(shown), all=len(all_)))
+        status = self.status(shelf, all_)
+        if self.words and not shown:
+            status = _(" No image has these words. Esc shows all again.")
+        self.say("status", status)
+        self.query_one("#status").display = bool(status)
+
+    def status(self, shelf: Shelf, found: Sequence[Offer]) -> str:
+        """What there is to say of the libraries, and what to do where no image is marked."""
+        lines = [_(" Cannot be read: {what}").format(what=words) for words in shelf.problems]
+        lines += [f" {words}" for words in locked_lines(shelf)]
+        if not found and not shelf.locked:
+            lines.append(_(" No factory image was found."))
+            lines.append(_(" Plug in the medium that holds it and press l, or press o to look elsewhere."))
+            lines.append(_(" Any other image is restored with Restore an image, in the menu."))
+        elif found and not found[0].fits:
+            lines.append(_(" None of these was made for this computer."))
+        return "\n".join(lines)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """On to the plan; first a word where the image was made for other computers."""
+        shelf = self.shelf
+        found = self.offers(shelf, shelf.good) if shelf else []
+        offer = next((offer for offer in found if key_of(offer) == event.option_id), None)
+        if shelf is None or offer is None:
+            return
+        if offer.fits:
+            self.use(offer, shelf)
+            return
+        words = _(
+            "This image was made for other computers: {computers}\n\nOn this one it may not start, or lack its drivers."
+        ).format(computers=made_for(offer.state.match))
+
+        def answered(agreed: bool | None) -> None:
+            if agreed:
+                self.use(offer, shelf)
+
+        self.open(Question(words, yes=_("use it all the same"), no=_("go back")), answered)
+
+    def use(self, offer: Offer, shelf: Shelf) -> None:
+        """The plan where the image's own rule finds the one disk, the choice of a disk where it does not."""
+        order = Restore(library=offer.library, image=offer.image, libraries=shelf.libraries)
+
+        def ask() -> RestorePlan | None:
+            disk = self.ruled(offer, shelf.here, shelf)
+            if disk is None:
+                return None
+            return self.backend.plan_restore(offer.library, offer.image, {offer.image.disks[0].name: disk})
+
+        def then(plan: RestorePlan | None) -> None:
+            self.open(TargetScreen(order) if plan is None else RestorePlanScreen(plan, NOTHING))
+
+        self.look(ask, then, "plan")
+
+    def ruled(self, offer: Offer, here: Machine, shelf: Shelf) -> Disk | None:
+        """The disk that the image's own rule means, where that is exactly one that can be written to."""
+        disk = None
+        with suppress(RescueError):
+            disk = target_by_rule(offer, here, self.backend.disks(shelf.libraries))
+        return disk if disk and not self.backend.why_not_target(disk, offer.image.disks[0]) else None
+
+    def action_other(self) -> None:
+        """o: look elsewhere; what was found there stands in the list afterwards."""
+        self.open(ElsewhereScreen(), lambda _done: self.action_again())
+
+
+def key_of(offer: Offer) -> str:
+    """Its own wherever it stands in the list."""
+    return f"{offer.library}/{offer.image.id}"
+
+
+def offer_lines(offer: Offer) -> tuple[str, ...]:
+    """What it is called, then for which computers, from when and where."""
+    title = joined(offer.name, clean(offer.state.edition), by=", ")
+    computers = _("for: {computers}").format(computers=made_for(offer.state.match))
+    fits = "" if offer.fits else _("NOT MADE FOR THIS COMPUTER")
+    where = joined(format_when(offer.image.created), format_place(offer.library), by=", ")
+    lines = (joined(fits, computers, by=", "), clean(offer.state.description), where)
+    return (title, *(INDENT + line for line in lines if line))

@@ -1,0 +1,65 @@
+"""Reset this computer: the factory images, a word where one was made for others, then a restore's own plan."""
+
+from dataclasses import replace
+
+from imaging.notes import FactoryState, Notes
+from imaging.orders import DiskMatch, Match
+from imaging.plan import RestorePlan
+from tests.app.conftest import Sit
+from tests.app.machine import SDA, FakeBackend, FakeListing, make_image
+
+OURS = FactoryState(name="Office", edition="2026", match=Match(vendor="Dell*", product="OptiPlex 7050"))
+OTHERS = FactoryState(name="Notebooks", match=Match(product=("Book 7", "Book 8")))
+PLAIN = make_image("plain", label="no factory image")
+
+
+def backend(**states: FactoryState) -> FakeBackend:
+    """One factory image for each, and one image that is none."""
+    images = tuple(make_image(name, label=name) for name in states)
+    noted = {name: Notes(factory=state) for name, state in states.items()}
+    return FakeBackend(listing=FakeListing(images=(*images, PLAIN), notes=noted))
+
+
+async def test_those_made_for_this_computer_stand_first_and_others_say_so(sit_down: Sit) -> None:
+    async with sit_down(backend(others=OTHERS, ours=OURS)) as person:
+        screen = await person.press("f")
+        assert screen.index("Office, 2026") < screen.index("Notebooks")
+        assert "NOT MADE FOR THIS COMPUTER, for: Book 7 or Book 8" in person.words
+        assert "no factory image" not in screen
+        assert "choose the disk to write to" in await person.press("enter")
+
+
+async def test_one_for_other_computers_is_taken_after_a_word_alone(sit_down: Sit) -> None:
+    async with sit_down(backend(others=OTHERS)) as person:
+        assert "None of these was made for this computer" in await person.press("f")
+        screen = await person.press("enter")
+        assert "it may not start, or lack its drivers" in person.words
+        assert "choose the disk" not in screen
+        assert "Notebooks" in await person.press("enter")
+        assert "choose the disk to write to" in await person.press("enter", "left", "enter")
+
+
+async def test_the_rule_for_the_disk_leads_straight_to_the_plan(sit_down: Sit) -> None:
+    state = replace(OURS, disk=DiskMatch(serial=SDA.id.serial))
+    there = backend(ours=state)
+    async with sit_down(there) as person:
+        screen = await person.press("f", "enter")
+        assert "read this before you go on" in screen
+        await person.type(SDA.id.serial)
+        await person.press("enter", "enter")
+        (plan,) = there.submitted
+        assert isinstance(plan, RestorePlan)
+        assert [pair.target for pair in plan.targets] == [SDA]
+
+
+async def test_where_the_rule_means_no_disk_or_several_a_person_chooses(sit_down: Sit) -> None:
+    for rule in (DiskMatch(serial="none of these"), DiskMatch(min_size=1)):
+        async with sit_down(backend(ours=replace(OURS, disk=rule))) as person:
+            assert "choose the disk to write to" in await person.press("f", "enter")
+
+
+async def test_without_a_factory_image_the_screen_says_what_to_do(sit_down: Sit) -> None:
+    async with sit_down(FakeBackend()) as person:
+        screen = await person.press("f")
+        assert "No factory image was found." in screen
+        assert "Restore an image" in screen

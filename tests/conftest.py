@@ -1,5 +1,6 @@
 """What all tests share: what is skipped where, a state folder of the test's own, and the command."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -39,6 +40,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported and collected stays: looking through it for garbage takes a sixth of the time of tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,9 @@ from imaging.durable import sync_all, write_all, written
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError
 from imaging.events import FilesResult
 from imaging.fileview import LARGEST_ON_FAT
+from imaging.imagevolumes import find_volume
 from imaging.library import Library
-from imaging.opened import find_volume, open_image
+from imaging.opened import open_image
 from imaging.pipeline import Reporter
 from imaging.plan import FilesPlan
 from imaging.tree import Entry, EntryKind

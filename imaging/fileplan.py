@@ -11,9 +11,9 @@ from imaging.access import refuse_in_library
 from imaging.errors import RefusedError, of_system
 from imaging.fileview import Tally
 from imaging.forecast import free_room
+from imaging.imagevolumes import find_volume
 from imaging.manifest import Image
 from imaging.mounts import kind_beneath
-from imaging.opened import find_volume
 from imaging.plan import FilesPlan
 
 FOLDER = "rescue-files"

@@ -36,8 +36,9 @@ from imaging.fileview import (
     Where,
     counted,
 )
+from imaging.imagevolumes import find_volume
 from imaging.library import Library
-from imaging.opened import find_volume, open_image
+from imaging.opened import open_image
 from imaging.tree import Entry, EntryKind
 
 _SAY_EVERY = 0.5

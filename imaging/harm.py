@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
+from imaging.imagevolumes import volume_name
 from imaging.library import DiskFiles, Library
 from imaging.manifest import Image, ImagedDisk
-from imaging.opened import volume_name
 
 _MOST = 64
 

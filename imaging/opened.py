@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import accumulate, chain, count
+from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,189 +18,36 @@ from imaging.blockdev import loop_over
 from imaging.blockdev import opened as opened_device
 from imaging.chunk import Buffer
 from imaging.content import Content
-from imaging.disk import Content as FileSystem
-from imaging.disk import Size
-from imaging.errors import BadImageError, IoError, RefusedError, RescueError
+from imaging.errors import IoError, RefusedError, RescueError
 from imaging.extents import Extents
 from imaging.filesystems import probe
 from imaging.fuse import Reply, VirtualFile
+from imaging.imagevolumes import (
+    FLAGS,
+    LUKS,
+    LVM,
+    NO_NAMES,
+    UNLOCKED,
+    OpenVolume,
+    apart,
+    find_locked,
+    inner_volume,
+    volumes,
+    why_not,
+)
 from imaging.library import Library
-from imaging.manifest import Image, ImagedDisk, InnerVolume, Volume
+from imaging.manifest import Image, InnerVolume
 from imaging.reader import CACHE, DiskReader
 from imaging.run import run
 
-LUKS = "crypto_LUKS"
-_LVM = "LVM2_member"
-_NO_NAMES = ("", ".", "..", "disks")
-"""What no folder of a volume can be called; the last holds the disks."""
-UNLOCKED = "-open"
-"""The end of the name under which a volume's plain data stands beside it."""
 _DRIVERS = {"ntfs": "ntfs3"}
 """What the kernel calls a file system, where blkid calls it something else."""
-_FLAGS: dict[str, tuple[str, ...]] = {
-    "ext2": (),
-    "ext3": ("noload",),
-    "ext4": ("noload",),
-    # A copy of a disk that is mounted beside it has the same UUID.
-    "xfs": ("norecovery", "nouuid"),
-    "btrfs": (),
-    "vfat": ("utf8",),
-    "exfat": (),
-    "ntfs": (),
-    "f2fs": ("norecovery",),
-    "iso9660": (),
-    "squashfs": (),
-    "udf": (),
-    "hfsplus": (),
-    "nilfs2": ("norecovery",),
-    "jfs": (),
-    "reiserfs": (),
-    "minix": (),
-    "erofs": (),
-}
 _SETTINGS = {
     "btrfs": {"rescue": "nologreplay"},
     # Names are kept in UTF-16, and shown in ASCII or Latin-1 where nothing else is asked for.
     "iso9660": {"iocharset": "utf8"},
     "jfs": {"iocharset": "utf8"},
 }
-_REASONS = {
-    "": "nothing known stands on it",
-    "swap": "it is swap space, which holds no files",
-    LUKS: "it is encrypted",
-    "BitLocker": "it is encrypted",
-    _LVM: "it holds logical volumes, which are shown beside it",
-    "linux_raid_member": "it is one member of an array",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenVolume:
-    """A volume of an image by the name that a person gives it: `sda2`, `sda` (a bare disk), `group-volume` (LVM).
-
-    `pieces` are where its bytes lie on the disk, `(start, end)`, one after the other. `problem` says why it cannot be
-    looked into, in words; empty where it can.
-    """
-
-    name: str
-    disk: str
-    size: Size
-    content: FileSystem
-    sector: Size
-    pieces: tuple[tuple[Size, Size], ...]
-    system: str = ""
-    problem: str = ""
-
-
-def volumes(image: Image) -> Sequence[OpenVolume]:
-    """All volumes of an image, in the order of its disks; no two bear the same name."""
-    found: list[OpenVolume] = []
-    taken = {*_NO_NAMES, *(disk.name for disk in image.disks)}
-    for disk in image.disks:
-        for volume in disk.volumes:
-            whole = _volume(disk, volume)
-            found += [whole] if not volume.number else _apart([whole], taken)
-            end = min(volume.start + volume.size, disk.size)
-            inner = [
-                _inner(one, disk=disk.name, sector=disk.logical_sector, start=volume.start, end=end)
-                for one in volume.inner
-            ]
-            found += _apart(inner, taken)
-    return found
-
-
-def _apart(found: Sequence[OpenVolume], taken: set[str]) -> list[OpenVolume]:
-    """Volumes with a number behind each name that is taken, and from now on theirs are."""
-    apart = []
-    for volume in found:
-        names = chain((volume.name,), (f"{volume.name}-{number}" for number in count(2)))
-        name = next(name for name in names if name not in taken)
-        taken.add(name)
-        apart.append(replace(volume, name=name))
-    return apart
-
-
-def volume_name(disk: str, number: int) -> str:
-    """What a volume of an image is called: as the kernel would name the partition; the disk's name for a bare one."""
-    if not number:
-        return disk
-    return f"{disk}{'p' if disk[-1:].isdigit() else ''}{number}"
-
-
-def find_volume(image: Image, name: str) -> OpenVolume:
-    """The volume of that name; its number will do where the image has one disk, and no name where one has files.
-
-    Raises BadImageError where there is none, RefusedError where it cannot be looked into.
-    """
-    known = volumes(image)
-    chosen = [v for v in known if v.name == name]
-    if not chosen and len(image.disks) == 1 and name.isdecimal():
-        chosen = [v for v in known if v.name == volume_name(image.disks[0].name, int(name))]
-    if not name:
-        chosen = [v for v in known if not v.problem]
-    names = ", ".join(v.name for v in known if not v.problem) or "none"
-    if len(chosen) != 1:
-        what = (
-            f"no volume {name!r}" if name else "more than one volume with files" if chosen else "no volume with files"
-        )
-        raise BadImageError(
-            f"image {image.id} has {what}", code="no-such-volume", hint=f"volumes that can be looked into: {names}"
-        )
-    if chosen[0].problem:
-        raise RefusedError(
-            f"{chosen[0].name} of image {image.id} cannot be looked into: {chosen[0].problem}",
-            code="not-a-file-system",
-            hint=f"volumes that can be looked into: {names}",
-        )
-    return chosen[0]
-
-
-def find_locked(known: Sequence[OpenVolume], name: str, image_id: str) -> OpenVolume:
-    """The volume of that name, which LUKS encrypts. Raises BadImageError where there is none."""
-    locked = {volume.name: volume for volume in known if volume.content.kind == LUKS and volume.pieces}
-    if name not in locked:
-        raise BadImageError(
-            f"image {image_id} has no volume {name!r} that LUKS encrypts",
-            code="no-such-volume",
-            hint=f"volumes that LUKS encrypts: {', '.join(locked) or 'none'}",
-        )
-    return locked[name]
-
-
-def _volume(disk: ImagedDisk, volume: Volume) -> OpenVolume:
-    inside = 0 < volume.size <= disk.size - volume.start
-    return OpenVolume(
-        name=volume_name(disk.name, volume.number),
-        disk=disk.name,
-        size=volume.size,
-        content=volume.content,
-        sector=disk.logical_sector,
-        pieces=((volume.start, volume.start + volume.size),) if inside else (),
-        system=volume.system,
-        problem=_why_not(volume.content) if inside else "it does not lie within the disk",
-    )
-
-
-def _inner(inner: InnerVolume, *, disk: str, sector: int, start: int, end: int) -> OpenVolume:
-    """A logical volume of the physical one that lies from `start` to `end` on a disk."""
-    pieces = tuple((start + first, start + last) for first, last in inner.pieces)
-    whole = bool(pieces) and sum(last - first for first, last in pieces) == inner.size
-    plain = whole and all(start <= first < last <= end for first, last in pieces)
-    return OpenVolume(
-        name=inner.name.replace("/", "-"),
-        disk=disk,
-        size=inner.size,
-        content=inner.content,
-        sector=sector,
-        pieces=pieces if plain else (),
-        problem=_why_not(inner.content) if plain else inner.note or "it does not lie in plain pieces on this one disk",
-    )
-
-
-def _why_not(content: FileSystem) -> str:
-    if content.kind in _FLAGS:
-        return ""
-    return _REASONS.get(content.kind, f"{content.kind} cannot be mounted")
 
 
 def _forget(device: str) -> None:
@@ -252,7 +99,7 @@ class OpenImage:
         self._files, self._stack = dict(files), stack
         self._sources: dict[str, VirtualFile] = dict(readers)
         self._mounts: dict[str, int] = {}
-        self._taken = {*_NO_NAMES, *readers, *(volume.name for volume in volumes(image))}
+        self._taken = {*NO_NAMES, *readers, *(volume.name for volume in volumes(image))}
 
     def mount(self, volume: OpenVolume) -> int:
         """A volume's file system, mounted read-only and attached nowhere: a descriptor of its root (O_PATH).
@@ -270,7 +117,7 @@ class OpenImage:
                 self._stack.callback(_forget, loop)
             settings = {"source": loop, **_SETTINGS.get(kind, {})}
             what = f"{volume.name} of image {self.image.id}"
-            mount = newmounts.detached(_DRIVERS.get(kind, kind), settings, _FLAGS[kind], what, execute=False)
+            mount = newmounts.detached(_DRIVERS.get(kind, kind), settings, FLAGS[kind], what, execute=False)
             self._stack.callback(os.close, mount)
             self._mounts[volume.name] = mount
         return self._mounts[volume.name]
@@ -299,20 +146,20 @@ class OpenImage:
             raise
 
     def _inside(self, volume: OpenVolume, plain: luks.Decrypted) -> Sequence[OpenVolume]:
-        (whole,) = _apart([replace(volume, name=f"{volume.name}{UNLOCKED}", size=plain.size, problem="")], self._taken)
+        (whole,) = apart([replace(volume, name=f"{volume.name}{UNLOCKED}", size=plain.size, problem="")], self._taken)
         name = whole.name
         self._serve({name: plain})
         whole = replace(whole, disk=name, pieces=((0, plain.size),))
         with self._device(whole) as path:
             content = probe(path)
             inner: Sequence[InnerVolume] = ()
-            if content.kind == _LVM:
+            if content.kind == LVM:
                 with opened_device(path) as fd:
                     inner = lvmmap.physical_map(path, fd, 0, plain.size, _all_used, _all_used).inner
-        parts = [_inner(one, disk=name, sector=volume.sector, start=0, end=plain.size) for one in inner]
-        found = _apart(parts, self._taken)
+        parts = [inner_volume(one, disk=name, sector=volume.sector, start=0, end=plain.size) for one in inner]
+        found = apart(parts, self._taken)
         self._serve({one.name: _Pieces(plain, one.pieces) for one in found if len(one.pieces) > 1})
-        return [replace(whole, content=content, problem=_why_not(content)), *found]
+        return [replace(whole, content=content, problem=why_not(content)), *found]
 
     def _serve(self, files: Mapping[str, VirtualFile]) -> None:
         """Have more files beside the disks."""

@@ -23,6 +23,7 @@ from imaging.forecast import Forecast
 from imaging.freeing import Freed
 from imaging.health import Health
 from imaging.identify import Attachment
+from imaging.imagevolumes import OpenVolume
 from imaging.keyboard import Keyboard
 from imaging.logs import Place
 from imaging.manifest import Image, ImagedDisk, Machine, Volume
@@ -31,7 +32,6 @@ from imaging.medium import Medium
 from imaging.mediumcheck import Advance, Examined
 from imaging.network import Network, Static
 from imaging.notes import Notes
-from imaging.opened import OpenVolume
 from imaging.orderboard import State
 from imaging.places import Remembered
 from imaging.plan import (

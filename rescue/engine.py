@@ -21,6 +21,7 @@ from imaging import (
     forecast,
     freeing,
     identify,
+    imagevolumes,
     inventory,
     jobs,
     keyboard,
@@ -33,7 +34,6 @@ from imaging import (
     mediavouching,
     medium,
     network,
-    opened,
     partitions,
     places,
     planner,
@@ -58,6 +58,7 @@ from imaging.forecast import Forecast
 from imaging.freeing import Freed
 from imaging.health import Health
 from imaging.identify import Attachment
+from imaging.imagevolumes import OpenVolume
 from imaging.keyboard import Keyboard
 from imaging.levels import LEVELS
 from imaging.logs import Place
@@ -67,7 +68,6 @@ from imaging.medium import Medium
 from imaging.mediumcheck import Advance, Examined
 from imaging.mounts import kind_at
 from imaging.network import Network, Static
-from imaging.opened import OpenVolume
 from imaging.orderboard import Board, State
 from imaging.places import Remembered
 from imaging.plan import (
@@ -176,7 +176,7 @@ class Engine:
 
     def volumes(self, image: Image) -> Sequence[OpenVolume]:
         """The volumes of an image, and why those cannot be looked into that cannot."""
-        return opened.volumes(image)
+        return imagevolumes.volumes(image)
 
     def open_files(self, library: Path, image_id: str, volume: str) -> Files:
         """Mount a volume of an image, read-only, in a process beside this one."""

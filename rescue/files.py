@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from imaging.fileplan import Loss, Place, losses
 from imaging.fileview import Tally, Where, counted
-from imaging.opened import OpenVolume
+from imaging.imagevolumes import OpenVolume
 from imaging.tree import Entry, EntryKind
 from rescue.contents import content_words
 from rescue.formats import cells, clean, format_count, format_size, joined, padded, shortened

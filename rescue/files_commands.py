@@ -15,7 +15,8 @@ from imaging import keyring, levels, pack, tree
 from imaging.blockdev import real_path
 from imaging.errors import ExitStatus, RefusedError, UsageError
 from imaging.fileplan import plan_files
-from imaging.opened import LUKS, UNLOCKED, OpenVolume, find_volume, mounted_image, open_image, volumes
+from imaging.imagevolumes import LUKS, UNLOCKED, OpenVolume, find_volume, volumes
+from imaging.opened import mounted_image, open_image
 from imaging.plan import LEAST_PIECE, CopyImagesPlan, ExportFormat, ExportPlan, ImportPlan
 from imaging.tree import Entry, EntryKind, Found
 from rescue import passphrases

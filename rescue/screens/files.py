@@ -12,8 +12,8 @@ from textual.widgets import OptionList
 
 from imaging.errors import CancelledError, RescueError
 from imaging.fileview import Order, Page, Tally, Where
+from imaging.imagevolumes import OpenVolume
 from imaging.manifest import Image
-from imaging.opened import OpenVolume
 from imaging.plan import FilesPlan
 from imaging.tree import Entry, EntryKind
 from rescue.aside import aside

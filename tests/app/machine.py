@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from msgspec import structs
 
-from imaging import bootcheck, mediaplan, opened, partitions, planner
+from imaging import bootcheck, imagevolumes, mediaplan, partitions, planner
 from imaging.address import ObjectAddress
 from imaging.bootcheck import BootState
 from imaging.chunk import DEFAULT_LEVEL
@@ -35,6 +35,7 @@ from imaging.forecast import DiskForecast, Forecast
 from imaging.freeing import Freed
 from imaging.health import Condition, Health
 from imaging.identify import Attachment
+from imaging.imagevolumes import OpenVolume
 from imaging.keyboard import Keyboard
 from imaging.logs import Place
 from imaging.manifest import Image, ImagedDisk, Machine, Volume
@@ -43,7 +44,6 @@ from imaging.medium import About, Medium, Part
 from imaging.mediumcheck import Advance, Examined
 from imaging.network import How, Interface, Network, Static
 from imaging.notes import Notes
-from imaging.opened import OpenVolume
 from imaging.orderboard import STOPPED, Phase, State
 from imaging.places import Remembered
 from imaging.plan import (
@@ -663,7 +663,7 @@ class FakeBackend:
 
     def volumes(self, image: Image) -> Sequence[OpenVolume]:
         """Those of the image."""
-        return opened.volumes(image)
+        return imagevolumes.volumes(image)
 
     def open_files(self, library: Path, image_id: str, volume: str) -> FakeFiles:  # noqa: ARG002
         """The same of all images, or the refusal that the test wants."""

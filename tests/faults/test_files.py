@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from imaging import copyout, durable, events, mounts, opened, tree
+from imaging import copyout, durable, events, imagevolumes, mounts, tree
 from imaging.disk import DiskId
 from imaging.errors import BadImageError, CancelledError, RefusedError
 from imaging.events import CaptureResult, FilesResult
@@ -294,13 +294,13 @@ def test_files_whose_names_become_one_on_the_target_are_all_written(filled: Samp
 
 def test_volumes_are_named_and_said_why_they_cannot_be_looked_into(filled: Sample) -> None:
     image = Library.open(filled.library).image(filled.image_id)
-    assert [v.name for v in opened.volumes(image)] == ["pc.img1"]
-    assert opened.find_volume(image, "").name == opened.find_volume(image, "1").name == "pc.img1"
+    assert [v.name for v in imagevolumes.volumes(image)] == ["pc.img1"]
+    assert imagevolumes.find_volume(image, "").name == imagevolumes.find_volume(image, "1").name == "pc.img1"
     with pytest.raises(BadImageError, match="no volume '2'"):
-        opened.find_volume(image, "2")
+        imagevolumes.find_volume(image, "2")
     two = an_image(disks=(an_imaged_disk(), an_imaged_disk(name="nvme0n1", id=DiskId(size=1))))
     with pytest.raises(BadImageError, match="no volume with files"):
-        opened.find_volume(two, "")
+        imagevolumes.find_volume(two, "")
 
 
 def test_a_volume_that_points_beyond_its_disk_is_not_looked_into(filled: Sample) -> None:
@@ -311,7 +311,7 @@ def test_a_volume_that_points_beyond_its_disk_is_not_looked_into(filled: Sample)
     volume = replace(disk.volumes[0], size=disk.size)
     hostile = replace(image, disks=(replace(disk, volumes=(volume,)),))
     with pytest.raises(RefusedError, match="does not lie within the disk"):
-        opened.find_volume(hostile, "1")
+        imagevolumes.find_volume(hostile, "1")
 
 
 def test_the_commands_list_search_copy_and_mount(

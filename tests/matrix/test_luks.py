@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imaging import luks, opened
+from imaging import imagevolumes, luks, opened
 from imaging.errors import BadImageError, RefusedError
 from imaging.library import Library
 from imaging.manifest import InnerVolume
@@ -173,7 +173,7 @@ def test_volumes_that_lie_about_their_names_are_told_apart(captured: images.Capt
     (disk,) = image.disks
     inner = tuple(InnerVolume(name=name, size=512, used=0, map_origin="", pieces=((0, 512),)) for _ in range(2))
     hostile = replace(image, disks=(replace(disk, volumes=(replace(disk.volumes[0], inner=inner),)),))
-    names = [volume.name for volume in opened.volumes(hostile)]
+    names = [volume.name for volume in imagevolumes.volumes(hostile)]
     assert len(set(names)) == 3
     assert not {"", ".", "..", "disks"} & set(names)
 

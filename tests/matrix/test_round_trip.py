@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imaging import opened, virtual
+from imaging import imagevolumes, opened, virtual
 from imaging.content import Content
 from imaging.library import Library
 from imaging.reader import DiskReader
@@ -84,7 +84,9 @@ def test_the_files_of_a_mounted_image_are_those_of_the_source(trip: RoundTrip, k
     library = Library.open(trip.captured.library)
     with opened.mounted_image(library, library.image(trip.captured.image), room) as shown:
         problems = {volume.name: problem for volume, problem in shown}
-        (name,) = (v.name for v in opened.volumes(library.image(trip.captured.image)) if v.content.kind == kind.name)
+        (name,) = (
+            v.name for v in imagevolumes.volumes(library.image(trip.captured.image)) if v.content.kind == kind.name
+        )
         assert problems[name] == ""
         assert fingerprint(room / name) == trip.source.entries[kind.name]
         with pytest.raises(OSError, match="Read-only"):

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imaging import mounts, tree
+from imaging import keyring, mounts, tree
 from imaging.access import refuse_in_library, writable
 from imaging.durable import sync_all, write_all, written
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError
@@ -52,10 +52,11 @@ def copy_files(plan: FilesPlan, report: Reporter, cancel: threading.Event) -> Fi
     refuse_in_library(target, where)
     library = Library.open(where)
     image = library.image(plan.image)
-    volume = find_volume(image, plan.volume)
     paths = [tree.parts(path) for path in plan.all_paths]
     with writable(target), open_image(library, image) as opened:
-        work = _Copy(opened.mount(volume), target, where, report, cancel)
+        for name in plan.unlock:
+            opened.unlock(name, keyring.volume_key(image.id, name))
+        work = _Copy(opened.mount(find_volume(image, plan.volume, opened.volumes)), target, where, report, cancel)
         try:
             work.measure(paths)
             with _folder(target, create=plan.create) as fd:

@@ -11,7 +11,22 @@ import msgspec
 
 from imaging import credentials, fileview, keyring, remote
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError, UsageError
-from imaging.fileview import Answer, AskPage, AskSearch, AskTally, Failed, Hits, Open, Opened, Order, Page, Stop, Tally
+from imaging.fileview import (
+    Answer,
+    AskPage,
+    AskSearch,
+    AskTally,
+    Failed,
+    Hits,
+    Open,
+    Opened,
+    Order,
+    Page,
+    Stop,
+    Tally,
+    Unlocked,
+)
+from imaging.imagevolumes import OpenVolume
 from imaging.library import Library
 from imaging.run import Beside, start_beside
 
@@ -35,7 +50,7 @@ class Files:
         self._waiting: dict[int, queue.SimpleQueue[Answer | None]] = {}
         self._gone = False
         self._say(what)
-        match self._next():
+        match _answer(self._process):
             case Failed() as failed:
                 raise self._refused(_error(failed))
             case Opened():
@@ -120,16 +135,8 @@ class Files:
         except (OSError, ValueError) as error:  # ValueError: it is closed
             raise _died() from error
 
-    def _next(self) -> Answer | None:
-        """What the process says next; None where it has ended."""
-        try:
-            line = self._process.said.readline()
-            return _decoder.decode(line) if line else None
-        except (OSError, ValueError, msgspec.DecodeError):
-            return None
-
     def _listen(self) -> None:
-        while (answer := self._next()) is not None:
+        while (answer := _answer(self._process)) is not None:
             waiting = self._waiting.get(answer.id)
             if waiting is not None:
                 waiting.put(answer)
@@ -139,15 +146,59 @@ class Files:
         self._process.said.close()
 
 
-def open_files(library: Path, image: str, volume: str) -> Files:
+def open_files(library: Path, image: str, volume: str, unlocked: Sequence[str] = ()) -> Files:
     """Mount a volume of an image for a screen, in a process of its own; takes seconds, and needs root.
 
-    Raises BadImageError where the library, the image or the volume is not there, RefusedError, IoError.
+    `unlocked` are the encrypted volumes that were opened before, in that order. Raises BadImageError where the library,
+    the image or the volume is not there, RefusedError, IoError.
     """
+    what = _what(library, image, volume, unlocked)
+    return Files(start_beside(_SERVER), what)
+
+
+def unlock(
+    library: Path, image: str, volume: str, passphrase: str, unlocked: Sequence[str] = ()
+) -> Sequence[OpenVolume]:
+    """Open a volume that LUKS encrypts, in a process of its own: what it holds. Takes seconds, and needs root.
+
+    Its key is known from then on. Raises as `open_files`, and RefusedError with the code "wrong-passphrase".
+    """
+    what = msgspec.structs.replace(_what(library, image, volume, unlocked), passphrase=passphrase)
+    process = start_beside(_SERVER)
+    try:
+        process.told.write(msgspec.json.encode(what) + b"\n")
+        process.told.flush()
+        answer = _answer(process)
+    except (OSError, ValueError) as error:
+        raise _died() from error
+    finally:
+        process.said.close()
+        with suppress(OSError):
+            process.told.close()
+    match answer:
+        case Unlocked():
+            keyring.learn_volume(image, volume, answer.key)
+            return answer.volumes
+        case Failed():
+            raise _error(answer)
+        case _:
+            raise _died()
+
+
+def _what(library: Path, image: str, volume: str, unlocked: Sequence[str]) -> Open:
     address, keys = remote.address_of(library), keyring.keys_for(Library.open(library).info.id)
     access = credentials.needed([address]) if address else {}
-    what = Open(library=str(library), image=image, volume=volume, keys=keys, access=access)
-    return Files(start_beside(_SERVER), what)
+    before = {name: keyring.volume_key(image, name) for name in unlocked}
+    return Open(library=str(library), image=image, volume=volume, keys=keys, access=access, unlocked=before)
+
+
+def _answer(process: Beside) -> Answer | None:
+    """What the process says next; None where it has ended."""
+    try:
+        line = process.said.readline()
+        return _decoder.decode(line) if line else None
+    except (OSError, ValueError, msgspec.DecodeError):
+        return None
 
 
 def _error(failed: Failed) -> RescueError:

@@ -11,7 +11,7 @@ from imaging.access import refuse_in_library
 from imaging.errors import RefusedError, of_system
 from imaging.fileview import Tally
 from imaging.forecast import free_room
-from imaging.imagevolumes import find_volume
+from imaging.imagevolumes import OpenVolume
 from imaging.manifest import Image
 from imaging.mounts import kind_beneath
 from imaging.plan import FilesPlan
@@ -70,10 +70,17 @@ def losses(kind: str, tally: Tally) -> frozenset[Loss] | None:
     return frozenset(loss for loss in known if there[loss])
 
 
-def plan_files(library: Path, image: Image, volume: str, paths: Iterable[Sequence[bytes]], target: Path) -> FilesPlan:
+def plan_files(
+    library: Path,
+    image: Image,
+    volume: OpenVolume,
+    paths: Iterable[Sequence[bytes]],
+    target: Path,
+    unlock: Sequence[str] = (),
+) -> FilesPlan:
     """Copy what is at these paths of a volume into a folder, which is made where the one above it is there.
 
-    Raises BadImageError where there is no such volume, RefusedError where it cannot be looked into, where the folder
+    `unlock` are the encrypted volumes that were opened for it, in that order. Raises RefusedError where the folder
     cannot be one, or where it lies in the library.
     """
     target = Path(os.path.realpath(target))
@@ -86,7 +93,8 @@ def plan_files(library: Path, image: Image, volume: str, paths: Iterable[Sequenc
     return FilesPlan(
         library=str(library),
         image=image.id,
-        volume=find_volume(image, volume).name,
+        volume=volume.name,
+        unlock=tuple(unlock),
         paths=tuple(path.decode() for path in joined if _is_text(path)),
         raw_paths=tuple(path for path in joined if not _is_text(path)),
         target=str(target),

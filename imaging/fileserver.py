@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from imaging import credentials, keyring, tree
-from imaging.errors import CancelledError, IoError, RescueError, of_system
+from imaging.errors import CancelledError, ExitStatus, IoError, RescueError, of_system
 from imaging.fileview import (
     MOST_HITS,
     Answer,
@@ -33,6 +33,7 @@ from imaging.fileview import (
     Question,
     Stop,
     Tally,
+    Unlocked,
     Where,
     counted,
 )
@@ -49,9 +50,10 @@ _decoder = msgspec.json.Decoder(Question)
 
 
 def main() -> int:
-    """Serve the volume that the first line of the input names, until the input ends."""
+    """Serve the volume that the first line of the input names, until the input ends; or say what it holds."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    keyring.leave_no_core()
     out = _Out(sys.stdout.fileno())
     try:
         asked = msgspec.json.decode(sys.stdin.buffer.readline(), type=Open)
@@ -60,9 +62,14 @@ def main() -> int:
         credentials.learn(asked.access)
         library = Library.open(Path(asked.library))
         image = library.image(asked.image)
-        volume = find_volume(image, asked.volume)
         with open_image(library, image) as opened:
-            desk = _Desk(opened.mount(volume), out)
+            for name, key in asked.unlocked.items():
+                opened.unlock(name, key)
+            if asked.passphrase:
+                key = opened.key(asked.volume, asked.passphrase)
+                out.say(Unlocked(key=key, volumes=tuple(opened.unlock(asked.volume, key))))
+                return ExitStatus.DONE
+            desk = _Desk(opened.mount(find_volume(image, asked.volume, opened.volumes)), out)
             out.say(Opened())
             try:
                 for line in sys.stdin.buffer:
@@ -72,7 +79,7 @@ def main() -> int:
     except RescueError as error:
         out.say(_failed(0, error))
         return error.exit_status
-    return 0
+    return ExitStatus.DONE
 
 
 def _failed(id: int, error: RescueError) -> Failed:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from imaging.imagevolumes import OpenVolume
 from imaging.tree import Entry, EntryKind, is_odd
 
 LARGEST_ON_FAT = (4 << 30) - 1
@@ -25,13 +26,19 @@ class Order(StrEnum):
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):
-    """What comes first: which volume, the key of its library where that is encrypted, and how an address is reached."""
+    """What comes first: which volume, the key of its library where that is encrypted, and how an address is reached.
+
+    `unlocked` are the keys of volumes that LUKS encrypts and that are opened first, in that order. With a `passphrase`
+    the volume itself is such a one: what it holds is told, and that is all.
+    """
 
     library: str
     image: str
     volume: str
     keys: dict[str, bytes]
     access: dict[str, Any] = {}
+    unlocked: dict[str, bytes] = {}
+    passphrase: str = ""
 
 
 class AskPage(msgspec.Struct, frozen=True, kw_only=True, tag="page"):
@@ -71,6 +78,14 @@ Question = AskPage | AskSearch | AskTally | Stop
 class Opened(msgspec.Struct, frozen=True, kw_only=True, tag="opened"):
     """The volume is mounted: questions can come."""
 
+    id: int = 0
+
+
+class Unlocked(msgspec.Struct, frozen=True, kw_only=True, tag="unlocked"):
+    """The passphrase was right: the volume's key, and what is in it."""
+
+    key: bytes
+    volumes: tuple[OpenVolume, ...]
     id: int = 0
 
 
@@ -147,4 +162,4 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     id: int = 0
 
 
-Answer = Opened | Page | Hits | Tally | Failed
+Answer = Opened | Unlocked | Page | Hits | Tally | Failed

@@ -65,6 +65,11 @@ class OpenVolume:
     system: str = ""
     problem: str = ""
 
+    @property
+    def locked(self) -> bool:
+        """Whether LUKS encrypts it, and its passphrase opens it."""
+        return self.content.kind == LUKS and bool(self.pieces)
+
 
 def volumes(image: Image) -> Sequence[OpenVolume]:
     """All volumes of an image, in the order of its disks; no two bear the same name."""
@@ -101,12 +106,13 @@ def volume_name(disk: str, number: int) -> str:
     return f"{disk}{'p' if disk[-1:].isdigit() else ''}{number}"
 
 
-def find_volume(image: Image, name: str) -> OpenVolume:
+def find_volume(image: Image, name: str, known: Sequence[OpenVolume] = ()) -> OpenVolume:
     """The volume of that name; its number will do where the image has one disk, and no name where one has files.
 
-    Raises BadImageError where there is none, RefusedError where it cannot be looked into.
+    `known` are those to choose from, where encrypted ones were opened. Raises BadImageError where there is none,
+    RefusedError where it cannot be looked into.
     """
-    known = volumes(image)
+    known = known or volumes(image)
     chosen = [v for v in known if v.name == name]
     if not chosen and len(image.disks) == 1 and name.isdecimal():
         chosen = [v for v in known if v.name == volume_name(image.disks[0].name, int(name))]
@@ -121,17 +127,19 @@ def find_volume(image: Image, name: str) -> OpenVolume:
             f"image {image.id} has {what}", code="no-such-volume", hint=f"volumes that can be looked into: {names}"
         )
     if chosen[0].problem:
+        name = chosen[0].name
+        openable = f"open it with its passphrase: --unlock {name}" if chosen[0].locked else ""
         raise RefusedError(
-            f"{chosen[0].name} of image {image.id} cannot be looked into: {chosen[0].problem}",
+            f"{name} of image {image.id} cannot be looked into: {chosen[0].problem}",
             code="not-a-file-system",
-            hint=f"volumes that can be looked into: {names}",
+            hint=openable or f"volumes that can be looked into: {names}",
         )
     return chosen[0]
 
 
 def find_locked(known: Sequence[OpenVolume], name: str, image_id: str) -> OpenVolume:
     """The volume of that name, which LUKS encrypts. Raises BadImageError where there is none."""
-    locked = {volume.name: volume for volume in known if volume.content.kind == LUKS and volume.pieces}
+    locked = {volume.name: volume for volume in known if volume.locked}
     if name not in locked:
         raise BadImageError(
             f"image {image_id} has no volume {name!r} that LUKS encrypts",

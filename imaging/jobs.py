@@ -28,6 +28,7 @@ from imaging.pack import is_pack, library_json
 from imaging.plan import (
     CapturePlan,
     DeletePlan,
+    FilesPlan,
     InstallPlan,
     LibraryUse,
     MediaGrowPlan,
@@ -281,8 +282,13 @@ def _addresses(what: Plan) -> list[ObjectAddress]:
 
 def _keys_needed(what: Plan) -> list[str]:
     """What this process's keyring calls the keys that a worker needs."""
-    signer = [keyring.name_of_signer(what.signer)] if isinstance(what, CapturePlan) and what.signer else []
-    return [*(_library_id(use.library) for use in plan.libraries_used(what)), *signer]
+    names = [_library_id(use.library) for use in plan.libraries_used(what)]
+    match what:
+        case CapturePlan() if what.signer:
+            names.append(keyring.name_of_signer(what.signer))
+        case FilesPlan():
+            names += [keyring.name_of_volume(what.image, volume) for volume in what.unlock]
+    return names
 
 
 @contextmanager

@@ -21,6 +21,8 @@ PASSPHRASE_FILE = "RESCUE_PASSPHRASE_FILE"
 """The environment's name of a file, each line of which is a passphrase."""
 _PIPE = "keys"
 """Its name in a job's folder."""
+_VOLUME = "volume "
+"""How the names of volumes' keys begin; no library's id has a blank."""
 _MOST_FILE = 64 << 10
 _MOST_LINES = 8
 _TIMES = 3
@@ -130,6 +132,28 @@ def signing_key(key_id: str) -> bytes | None:
     return _ring.keys.get(name_of_signer(key_id))
 
 
+def name_of_volume(image: str, volume: str) -> str:
+    """By what name the key of an image's volume, which LUKS encrypts, is handed over."""
+    return f"{_VOLUME}{image} {volume}"
+
+
+def learn_volume(image: str, volume: str, key: bytes) -> None:
+    """Know the key of an image's volume, which its passphrase has opened."""
+    learn(name_of_volume(image, volume), key)
+
+
+def volume_key(image: str, volume: str) -> bytes:
+    """The key of an image's volume; raises RefusedError where this process was not given it."""
+    key = _ring.keys.get(name_of_volume(image, volume))
+    if key is None:
+        raise RefusedError(
+            f"{volume} of image {image} is encrypted, and its passphrase was not given",
+            code="passphrase-needed",
+            hint=f"give it with --unlock {volume}",
+        )
+    return key
+
+
 def keys_for(library_id: str) -> dict[str, bytes]:
     """The key of a library by its id, where this process has opened it: for a process beside it, through a pipe."""
     return {library_id: _ring.keys[library_id]} if library_id in _ring.keys else {}
@@ -224,5 +248,5 @@ def take(folder: Path) -> None:
     for name, key in given.get("keys", {}).items():
         with suppress(TypeError, ValueError):
             master = bytes.fromhex(key)
-            if len(master) == KEY_SIZE:
+            if len(master) == KEY_SIZE or str(name).startswith(_VOLUME):
                 learn(str(name), master)

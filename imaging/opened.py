@@ -24,7 +24,6 @@ from imaging.filesystems import probe
 from imaging.fuse import Reply, VirtualFile
 from imaging.imagevolumes import (
     FLAGS,
-    LUKS,
     LVM,
     NO_NAMES,
     UNLOCKED,
@@ -96,10 +95,12 @@ class OpenImage:
         """Take the disks by name, and a descriptor of each and of each volume in pieces."""
         self.image = image
         self.readers = readers
+        self.volumes = list(volumes(image))
+        """Those that are known: what is in an encrypted one is among them once that is open."""
         self._files, self._stack = dict(files), stack
         self._sources: dict[str, VirtualFile] = dict(readers)
         self._mounts: dict[str, int] = {}
-        self._taken = {*NO_NAMES, *readers, *(volume.name for volume in volumes(image))}
+        self._taken = {*NO_NAMES, *readers, *(volume.name for volume in self.volumes)}
 
     def mount(self, volume: OpenVolume) -> int:
         """A volume's file system, mounted read-only and attached nowhere: a descriptor of its root (O_PATH).
@@ -127,23 +128,30 @@ class OpenImage:
         file, offset = self._files[volume.disk if alone else volume.name], volume.pieces[0][0] if alone else 0
         return loop_over(file, offset=offset, size=volume.size, sector=volume.sector)
 
-    def unlock(self, volume: OpenVolume, passphrase: str) -> Sequence[OpenVolume]:
-        """Open a volume that LUKS encrypts: what is in it, the file system or the logical volumes, to be mounted.
+    def key(self, name: str, passphrase: str) -> bytes:
+        """The key of a volume that LUKS encrypts, which `unlock` takes; seconds, and much memory.
 
-        Raises RefusedError where it is no such volume, or is encrypted in a way that is not known; with the code
-        "wrong-passphrase" where it does not open. BadImageError where it is damaged, IoError.
+        Raises BadImageError where there is no such volume, or it is damaged; RefusedError where it is encrypted in a
+        way that is not known, with the code "wrong-passphrase" where that is not its passphrase; IoError.
         """
-        if volume.content.kind != LUKS or not volume.pieces:
-            raise RefusedError(f"{volume.name} is not encrypted with LUKS", code="not-encrypted")
-        try:
+        volume = find_locked(self.volumes, name, self.image.id)
+        with _naming(volume), self._device(volume) as path:
+            luks.segment(path)
+            return luks.volume_key(path, passphrase)
+
+    def unlock(self, name: str, key: bytes) -> Sequence[OpenVolume]:
+        """Open a volume that LUKS encrypts with its key: what is in it, and among `volumes` from now on.
+
+        That is its plain data, and the logical volumes where it holds some. Raises as `key`.
+        """
+        volume = find_locked(self.volumes, name, self.image.id)
+        with _naming(volume):
             with self._device(volume) as path:
                 where = luks.segment(path)
-                key = luks.volume_key(path, passphrase)
             plain = luks.Decrypted(_Pieces(self._sources[volume.disk], volume.pieces), where, key)
-            return self._inside(volume, plain)
-        except RescueError as error:
-            error.message = f"{volume.name}: {error.message}"
-            raise
+            found = self._inside(volume, plain)
+        self.volumes += found
+        return found
 
     def _inside(self, volume: OpenVolume, plain: luks.Decrypted) -> Sequence[OpenVolume]:
         (whole,) = apart([replace(volume, name=f"{volume.name}{UNLOCKED}", size=plain.size, problem="")], self._taken)
@@ -166,6 +174,16 @@ class OpenImage:
         if files:
             self._files |= self._stack.enter_context(virtual.opened(files))
             self._sources |= files
+
+
+@contextmanager
+def _naming(volume: OpenVolume) -> Iterator[None]:
+    """What goes wrong in here names the volume."""
+    try:
+        yield
+    except RescueError as error:
+        error.message = f"{volume.name}: {error.message}"
+        raise
 
 
 @contextmanager
@@ -192,17 +210,17 @@ def mounted_image(
     """Show an image in an empty folder: `disks/<name>.img`, and a folder for each file system; needs root.
 
     `passphrases` open volumes that LUKS encrypts, by their names. Yields each volume, and why it is not there, in
-    words; empty where it is. Raises as `open_image` and `OpenImage.unlock`, and RefusedError where the folder is not
+    words; empty where it is. Raises as `open_image` and `OpenImage.key`, and RefusedError where the folder is not
     empty.
     """
     newmounts.clear(where / "disks")
     _refuse_unless_empty(where)
     with open_image(library, image, cache=cache) as opened, ExitStack() as stack:
-        known = list(volumes(image))
         for name, words in passphrases.items():
-            known += opened.unlock(find_locked(known, name, image.id), words)
+            opened.unlock(name, opened.key(name, words))
         disks = _made(where / "disks", stack)
         stack.enter_context(virtual.mounted({f"{name}.img": r for name, r in opened.readers.items()}, disks))
+        known = opened.volumes
         yield [(volume, volume.problem or _attached(opened, volume, where / volume.name, stack)) for volume in known]
 
 

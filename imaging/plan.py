@@ -303,7 +303,8 @@ class FilesPlan(msgspec.Struct, frozen=True, kw_only=True, tag="files", tag_fiel
     """Copy files and folders of one volume of an image into the folder `target`; nothing that is there is overwritten.
 
     `paths` begin at the volume's root; an empty one, or "/", stands for all that is in it. `raw_paths` are those that
-    are not UTF-8. With `create` the target is made where it is not there, in a folder that is.
+    are not UTF-8. With `create` the target is made where it is not there, in a folder that is. `unlock` are the
+    encrypted volumes that are opened first, in that order: their keys are handed over to whoever carries it out.
     """
 
     library: str
@@ -312,6 +313,7 @@ class FilesPlan(msgspec.Struct, frozen=True, kw_only=True, tag="files", tag_fiel
     paths: tuple[str, ...]
     target: str
     raw_paths: tuple[bytes, ...] = ()
+    unlock: tuple[str, ...] = ()
     create: bool = False
     label: str = ""
     version: int = VERSION

@@ -218,7 +218,16 @@ class Backend(Protocol):
     def volumes(self, image: Image) -> Sequence[OpenVolume]:
         """The volumes of an image, and why those cannot be looked into that cannot; at once."""
 
-    def open_files(self, library: Path, image_id: str, volume: str) -> Files:
+    def unlock_volume(
+        self, library: Path, image_id: str, volume: str, words: str, unlocked: Sequence[str]
+    ) -> Sequence[OpenVolume]:
+        """What an encrypted volume holds, opened with its passphrase; takes seconds, and as much memory as it asks for.
+
+        `unlocked` are those that were opened before, in that order. Raises RefusedError (code "wrong-passphrase"),
+        BadImageError, IoError.
+        """
+
+    def open_files(self, library: Path, image_id: str, volume: str, unlocked: Sequence[str] = ()) -> Files:
         """Mount a volume of an image, read-only; takes seconds. Raises BadImageError, RefusedError, IoError."""
 
     def file_places(self) -> Sequence[FilePlace]:
@@ -228,7 +237,13 @@ class Backend(Protocol):
         """What there is to know of a folder, there or not; raises IoError."""
 
     def plan_files(
-        self, library: Path, image: Image, volume: str, paths: Sequence[Sequence[bytes]], target: Path
+        self,
+        library: Path,
+        image: Image,
+        volume: OpenVolume,
+        paths: Sequence[Sequence[bytes]],
+        target: Path,
+        unlocked: Sequence[str] = (),
     ) -> FilesPlan:
         """Copy files into a folder, which is made where need be; raises BadImageError, RefusedError."""
 

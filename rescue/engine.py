@@ -178,9 +178,15 @@ class Engine:
         """The volumes of an image, and why those cannot be looked into that cannot."""
         return imagevolumes.volumes(image)
 
-    def open_files(self, library: Path, image_id: str, volume: str) -> Files:
+    def unlock_volume(
+        self, library: Path, image_id: str, volume: str, words: str, unlocked: Sequence[str]
+    ) -> Sequence[OpenVolume]:
+        """What an encrypted volume holds, opened with its passphrase; the key is known from then on."""
+        return fileclient.unlock(library, image_id, volume, words, unlocked)
+
+    def open_files(self, library: Path, image_id: str, volume: str, unlocked: Sequence[str] = ()) -> Files:
         """Mount a volume of an image, read-only, in a process beside this one."""
-        return fileclient.open_files(library, image_id, volume)
+        return fileclient.open_files(library, image_id, volume, unlocked)
 
     def file_places(self) -> Sequence[FilePlace]:
         """Folders on attached disks, sticks and shares that files can be copied into."""
@@ -192,10 +198,16 @@ class Engine:
         return fileplan.place(folder)
 
     def plan_files(
-        self, library: Path, image: Image, volume: str, paths: Sequence[Sequence[bytes]], target: Path
+        self,
+        library: Path,
+        image: Image,
+        volume: OpenVolume,
+        paths: Sequence[Sequence[bytes]],
+        target: Path,
+        unlocked: Sequence[str] = (),
     ) -> FilesPlan:
         """Copy files into a folder, which is made where need be."""
-        return fileplan.plan_files(library, image, volume, paths, target)
+        return fileplan.plan_files(library, image, volume, paths, target, unlocked)
 
     def attached(self) -> Sequence[Attached]:
         """File systems of attached disks in which images can be looked for; takes up to seconds."""

@@ -5,8 +5,9 @@ import signal
 import stat
 import sys
 import threading
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from imaging import keyring, levels, pack, tree
 from imaging.blockdev import real_path
 from imaging.errors import ExitStatus, RefusedError, UsageError
 from imaging.fileplan import plan_files
-from imaging.imagevolumes import LUKS, UNLOCKED, OpenVolume, find_volume, volumes
-from imaging.opened import mounted_image, open_image
+from imaging.imagevolumes import OpenVolume, find_volume, volumes
+from imaging.opened import OpenImage, mounted_image, open_image
 from imaging.plan import LEAST_PIECE, CopyImagesPlan, ExportFormat, ExportPlan, ImportPlan
 from imaging.tree import Entry, EntryKind, Found
 from rescue import passphrases
@@ -32,24 +33,29 @@ _MOST_FOUND = 10_000
 """Entries that a search prints."""
 
 
+def add_unlock(parser: ArgumentParser) -> None:
+    """The options of the commands that look into volumes."""
+    words = _("a volume that LUKS encrypts, to be opened, too: its passphrase is asked for; may repeat")
+    parser.add_argument("--unlock", action="append", default=[], metavar="VOLUME", help=words)
+    words = _("a file whose first line is that passphrase")
+    parser.add_argument("--unlock-file", metavar="FILE", help=words)
+
+
 def files(options: Namespace) -> int:
     """`rescue files IMAGE[:VOLUME] [PATH]`: the volumes of an image, or what is in a folder of one."""
     name, colon, volume = options.image.partition(":")
     found = find(Namespace(**{**vars(options), "image": name}))
-    looked_into = [v for v in volumes(found.image) if not v.problem]
-    if not colon and not options.path and not options.find and len(looked_into) != 1:
-        return _list_volumes(found, options)
-    chosen = find_volume(found.image, volume)
-    path = tree.parts(options.path or "")
-    with open_image(found.library, found.image) as opened:
-        root = opened.mount(chosen)
-        if options.find:
-            matching = islice(_matching(root, path, options.find), _MOST_FOUND)
-            shown = [(tree.shown((*one.where, one.entry.name)), one.entry) for one in matching]
-        else:
-            entry = tree.entry_at(root, path)
-            inside = tree.entries(root, path) if entry.kind is EntryKind.FOLDER else [entry]
-            shown = [(one.text, one) for one in inside]
+    nothing_named = not colon and not options.path and not options.find
+    if not options.unlock:
+        known = volumes(found.image)
+        if nothing_named and not _is_clear(known):
+            return _list_volumes(found, known, options)
+        find_volume(found.image, volume)  # refused before anything is opened
+    with _unlocked(found, options) as opened:
+        if nothing_named and not _is_clear(opened.volumes):
+            return _list_volumes(found, opened.volumes, options)
+        chosen = find_volume(found.image, volume, opened.volumes)
+        shown = _shown(opened.mount(chosen), tree.parts(options.path or ""), options.find)
     if options.json:
         print_json({"image": found.image.id, "volume": chosen.name, "files": [_value(*one) for one in shown]})
     else:
@@ -57,13 +63,26 @@ def files(options: Namespace) -> int:
     return ExitStatus.DONE
 
 
+def _is_clear(known: Sequence[OpenVolume]) -> bool:
+    """Whether one volume alone has files."""
+    return sum(not volume.problem for volume in known) == 1
+
+
+def _shown(root: int, path: Sequence[bytes], words: str | None) -> list[tuple[str, Entry]]:
+    if words:
+        matching = islice(_matching(root, path, words), _MOST_FOUND)
+        return [(tree.shown((*one.where, one.entry.name)), one.entry) for one in matching]
+    entry = tree.entry_at(root, path)
+    inside = tree.entries(root, path) if entry.kind is EntryKind.FOLDER else [entry]
+    return [(one.text, one) for one in inside]
+
+
 def _matching(root: int, path: Sequence[bytes], words: str) -> Iterator[Found]:
     wanted = words.casefold()
     return (one for one in tree.walk(root, path) if wanted in one.entry.text.casefold() and not one.entry.problem)
 
 
-def _list_volumes(found: FoundImage, options: Namespace) -> int:
-    known = volumes(found.image)
+def _list_volumes(found: FoundImage, known: Sequence[OpenVolume], options: Namespace) -> int:
     if options.json:
         print_json({"image": found.image.id, "volumes": [_volume_value(volume) for volume in known]})
         return ExitStatus.DONE
@@ -75,6 +94,7 @@ def _list_volumes(found: FoundImage, options: Namespace) -> int:
     first = next((volume.name for volume in known if not volume.problem), None)
     if first is not None:
         print(_("To look into one: rescue files {image}:{volume}").format(image=found.image.id, volume=clean(first)))
+    _tell_locked(known, options)
     return ExitStatus.DONE
 
 
@@ -130,11 +150,33 @@ def copy(options: Namespace) -> int:
         )
     image, volume, _path = chosen[0]
     found = find(Namespace(**{**vars(options), "image": image}))
+    chosen_volume = _volume_of(found, volume, options)
     target = real_path(folder)
     if not target.is_dir():
         raise RefusedError(f"{target} is no folder", code="not-a-folder", hint="give a folder that is there")
     paths = [tree.parts(path) for _image, _volume, path in chosen]
-    return carry_out(plan_files(found.library.path, found.image, volume, paths, target), options)
+    plan = plan_files(found.library.path, found.image, chosen_volume, paths, target, options.unlock)
+    return carry_out(plan, options)
+
+
+def _volume_of(found: FoundImage, name: str, options: Namespace) -> OpenVolume:
+    """The volume of that name; where encrypted ones are to be opened, they are tried before a job needs their keys."""
+    if not options.unlock:
+        return find_volume(found.image, name)
+    with _unlocked(found, options) as opened:
+        return find_volume(found.image, name, opened.volumes)
+
+
+@contextmanager
+def _unlocked(found: FoundImage, options: Namespace) -> Iterator[OpenImage]:
+    """The image, opened, and the volumes in it that are encrypted and were named; their keys are known from then on."""
+    words = {name: _passphrase(name, options) for name in options.unlock}
+    with open_image(found.library, found.image) as opened:
+        for name, passphrase in words.items():
+            key = opened.key(name, passphrase)
+            opened.unlock(name, key)
+            keyring.learn_volume(found.image.id, name, key)
+        yield opened
 
 
 def _source(words: str) -> tuple[str, str, str]:
@@ -208,7 +250,7 @@ def mount(options: Namespace) -> int:
     before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with mounted_image(found.library, found.image, where, passphrases=words) as shown:
-            _tell_mounted(found, where, shown, json=options.json)
+            _tell_mounted(found, where, shown, options)
             ended.wait()
     finally:
         for number, handler in before.items():
@@ -230,8 +272,15 @@ def _passphrase(volume: str, options: Namespace) -> str:
     return passphrases.typed(_("Passphrase of {volume}: ").format(volume=clean(volume)))
 
 
-def _tell_mounted(found: FoundImage, where: Path, shown: Sequence[tuple[OpenVolume, str]], *, json: bool) -> None:
-    if json:
+def _tell_locked(known: Sequence[OpenVolume], options: Namespace) -> None:
+    """How to look into what is encrypted and was not opened."""
+    for volume in known:
+        if volume.locked and volume.name not in options.unlock:
+            print(_("To look into {volume}, too: --unlock {volume}").format(volume=clean(volume.name)))
+
+
+def _tell_mounted(found: FoundImage, where: Path, shown: Sequence[tuple[OpenVolume, str]], options: Namespace) -> None:
+    if options.json:
         problems = {volume.name: problem for volume, problem in shown}
         print_json({"image": found.image.id, "folder": str(where), "problems": problems})
     else:
@@ -242,9 +291,6 @@ def _tell_mounted(found: FoundImage, where: Path, shown: Sequence[tuple[OpenVolu
             words = _("not there: {reason}").format(reason=clean(problem)) if problem else ""
             rows.append([clean(volume.name) + ("" if problem else "/"), format_size(volume.size), words])
         print_lines(columns(rows, right=frozenset({1})))
-        known = {volume.name for volume, _problem in shown}
-        for volume, _problem in shown:
-            if volume.content.kind == LUKS and volume.pieces and f"{volume.name}{UNLOCKED}" not in known:
-                print(_("To look into {volume}, too: --unlock {volume}").format(volume=clean(volume.name)))
+        _tell_locked([volume for volume, _problem in shown], options)
         print(_("Ctrl+C unmounts it."))
     sys.stdout.flush()

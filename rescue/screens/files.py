@@ -333,4 +333,4 @@ what will be copied before anything is written.
 
     def plan_for(self, target: Path) -> FilesPlan:
         """What is marked, into a folder; raises BadImageError, RefusedError."""
-        return self.backend.plan_files(self.source.library, self.image, self.volume.name, self.marks.paths, target)
+        return self.backend.plan_files(self.source.library, self.image, self.volume, self.marks.paths, target)

@@ -452,6 +452,8 @@ class FakeBackend:
     order_left: int | None = None
     """Seconds until the order's countdown ends; None where none runs."""
     files: FakeFiles = field(default_factory=FakeFiles)
+    inside: Mapping[str, Sequence[OpenVolume]] = field(default_factory=dict)
+    """What encrypted volumes hold, by their names."""
     found_file_places: Sequence[FilePlace] = (
         FilePlace(path=Path("/run/rescue/media/sde1/rescue-files"), free=30 * GB, kind="vfat"),
         FilePlace(path=Path("/run/rescue/images/rescue-files"), free=2 * GB, kind="ext4"),
@@ -665,9 +667,18 @@ class FakeBackend:
         """Those of the image."""
         return imagevolumes.volumes(image)
 
-    def open_files(self, library: Path, image_id: str, volume: str) -> FakeFiles:  # noqa: ARG002
+    def unlock_volume(
+        self, _library: Path, _image_id: str, volume: str, words: str, unlocked: Sequence[str]
+    ) -> Sequence[OpenVolume]:
+        """What the test has put into it; any passphrase but one is wrong."""
+        self.note_call(" ".join(["unlock", volume, *unlocked]))
+        if words != "pa,ss":
+            raise RefusedError(f"{volume}: that is not its passphrase", code="wrong-passphrase")
+        return self.inside[volume]
+
+    def open_files(self, _library: Path, _image_id: str, volume: str, unlocked: Sequence[str] = ()) -> FakeFiles:
         """The same of all images, or the refusal that the test wants."""
-        self.note_call(f"open {volume}")
+        self.note_call(" ".join(["open", volume, *unlocked]))
         return self.files
 
     def file_places(self) -> Sequence[FilePlace]:
@@ -680,7 +691,13 @@ class FakeBackend:
         return known.get(folder, FilePlace(path=folder, free=self.room, kind="ext4"))
 
     def plan_files(
-        self, library: Path, image: Image, volume: str, paths: Sequence[Sequence[bytes]], target: Path
+        self,
+        library: Path,
+        image: Image,
+        volume: OpenVolume,
+        paths: Sequence[Sequence[bytes]],
+        target: Path,
+        unlocked: Sequence[str] = (),
     ) -> FilesPlan:
         """Into any folder, or the refusal that the test wants."""
         if self.refusal:
@@ -688,7 +705,8 @@ class FakeBackend:
         return FilesPlan(
             library=str(library),
             image=image.id,
-            volume=volume,
+            volume=volume.name,
+            unlock=tuple(unlocked),
             paths=tuple(b"/".join(path).decode(errors="replace") for path in paths),
             target=str(target),
             create=True,

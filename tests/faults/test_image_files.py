@@ -4,7 +4,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,8 @@ from imaging import encryption, fileclient, fileplan, keyring, media
 from imaging.errors import BadImageError, CancelledError, RefusedError
 from imaging.events import FilesResult
 from imaging.fileclient import Files
-from imaging.fileview import Hits, Order
+from imaging.fileview import Hits, Order, Where
+from imaging.imagevolumes import find_volume
 from imaging.keyslots import LEAST
 from imaging.library import Library
 from imaging.manifest import Image
@@ -23,7 +24,7 @@ from imaging.tree import EntryKind
 from rescue.engine import Engine
 from tests.disks import MIB, blank, looped, partition, run
 from tests.faults.test_walkthroughs import keys_for, walk
-from tests.faults.world import Sample, capture_here, carry_out_here, mounted, told_of_processes, until
+from tests.faults.world import Sample, capture_here, carry_out_here, file_servers, mounted, until
 
 pytestmark = pytest.mark.root
 
@@ -75,22 +76,15 @@ def files(filled: Sample) -> Iterator[Files]:
     opened.close()
 
 
-def servers() -> list[str]:
-    """Processes that have a volume mounted for this one; other tests beside it have their own."""
-    parents = told_of_processes("stat")
-    return [
-        path.parent.name
-        for path, line in told_of_processes().items()
-        if b"imaging.fileserver" in line
-        and parents.get(path.with_name("stat"), b"").rpartition(b")")[2].split()[1:2] == [b"%d" % os.getpid()]
-    ]
-
-
 def copied(plan: FilesPlan, folder: Path) -> FilesResult:
     done = carry_out_here(plan, folder)
     assert done.status == 0, done
     assert isinstance(done.result, FilesResult)
     return done.result
+
+
+def planned(sample: Sample, paths: Sequence[Where], target: Path) -> FilesPlan:
+    return fileplan.plan_files(sample.library, sample.image, find_volume(sample.image, VOLUME), paths, target)
 
 
 def contents(folder: Path) -> Mapping[bytes, bytes]:
@@ -135,20 +129,20 @@ def test_a_search_finds_hostile_names_and_stops_when_asked(files: Files) -> None
 
 
 def test_nothing_is_left_of_a_look_and_questions_after_it_are_told_so(filled: Sample) -> None:
-    before = set(servers())
+    before = set(file_servers())
     files = fileclient.open_files(filled.library, filled.image_id, VOLUME)
-    (mine,) = set(servers()) - before
+    (mine,) = set(file_servers()) - before
     files.close()
-    until(lambda: mine not in servers(), what="the end of the process")
+    until(lambda: mine not in file_servers(), what="the end of the process")
     assert str(filled.disk) not in run("losetup", "--list")
     with pytest.raises(Exception, match="the process that reads the image has ended"):
         files.page((), Order.NAME, 0, 1)
 
 
 def test_a_process_that_dies_is_an_error_and_no_wait(filled: Sample) -> None:
-    before = set(servers())
+    before = set(file_servers())
     files = fileclient.open_files(filled.library, filled.image_id, VOLUME)
-    (mine,) = set(servers()) - before
+    (mine,) = set(file_servers()) - before
     os.kill(int(mine), 9)
     with pytest.raises(Exception, match="the process that reads the image has ended"):
         while time.monotonic():
@@ -178,10 +172,10 @@ def test_the_key_of_an_encrypted_library_reaches_the_process_that_reads(filled: 
         keyring.forget_all()
 
 
-def test_hostile_names_are_copied_as_they_are_into_a_new_folder(filled: Sample, image: Image, tmp_path: Path) -> None:
+def test_hostile_names_are_copied_as_they_are_into_a_new_folder(filled: Sample, tmp_path: Path) -> None:
     target = tmp_path / "rescue-files"
     paths = [(b"odd", name) for name in HOSTILE] + [(b"odd", b"out")]
-    plan = fileplan.plan_files(filled.library, image, VOLUME, paths, target)
+    plan = planned(filled, paths, target)
     assert plan.create
     assert plan.raw_paths == (b"odd/caf\xe9",)
     plan = decode(encode(plan))  # type: ignore[assignment]
@@ -190,38 +184,41 @@ def test_hostile_names_are_copied_as_they_are_into_a_new_folder(filled: Sample, 
     assert (target / "out").readlink() == Path("/etc")
     assert (result.files, result.links, result.failed, result.not_kept) == (4, 1, 0, {})
     assert {path.lstat().st_mtime for path in target.iterdir()} == {WHEN}
-    again = fileplan.plan_files(filled.library, image, VOLUME, paths, target)
+    again = planned(filled, paths, target)
     assert not again.create
     assert copied(again, tmp_path / "again").there == 5
 
 
-def test_nothing_is_copied_into_the_library(filled: Sample, image: Image, tmp_path: Path) -> None:
+def test_nothing_is_copied_into_the_library(filled: Sample, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(filled.library / "images")
     for target in (filled.library, filled.library / "new", filled.library / "chunks", link):
         with pytest.raises(RefusedError, match="lies in the image library"):
-            fileplan.plan_files(filled.library, image, VOLUME, [(b"odd",)], target)
-    plan = fileplan.plan_files(filled.library, image, VOLUME, [(b"odd",)], tmp_path)
+            planned(filled, [(b"odd",)], target)
+    plan = planned(filled, [(b"odd",)], tmp_path)
     hostile = FilesPlan(library=plan.library, image=plan.image, volume=plan.volume, paths=("odd",), target=str(link))
     done = carry_out_here(hostile, tmp_path / "job")
     assert (done.status, done.code) == (3, "in-library")
     before = sorted(filled.library.iterdir())
     # A folder of the image that bears the library's name, beside it: the two are not mixed.
-    copied(fileplan.plan_files(filled.library, image, VOLUME, [(b"library",)], filled.library.parent), tmp_path / "two")
+    copied(
+        planned(filled, [(b"library",)], filled.library.parent),
+        tmp_path / "two",
+    )
     assert sorted(filled.library.iterdir()) == before
     assert (filled.library.parent / "library (2)/Mine.TXT").read_text() == "not the library's"
 
 
-def test_a_folder_that_cannot_be_one_is_refused(filled: Sample, image: Image, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_one_is_refused(filled: Sample, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "dangling").symlink_to("nowhere/at-all")
     for name, words in (("file", "is no folder"), ("a/b", "there is no folder"), ("dangling", "there is no folder")):
         with pytest.raises(RefusedError, match=words):
-            fileplan.plan_files(filled.library, image, VOLUME, [(b"odd",)], tmp_path / name)
+            planned(filled, [(b"odd",)], tmp_path / name)
 
 
 def test_a_stick_is_written_to_by_the_job_alone(
-    filled: Sample, image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    filled: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stick = blank(tmp_path / "stick.img", 64 * MIB)
     run("mkfs.ext4", "-q", "-F", stick)
@@ -236,7 +233,8 @@ def test_a_stick_is_written_to_by_the_job_alone(
             assert (place.path, place.kind) == (where / "rescue-files", "ext4")
             assert "ro" in options_at(str(where))
             result = copied(
-                fileplan.plan_files(filled.library, image, VOLUME, [(b"odd",)], place.path), tmp_path / "job"
+                planned(filled, [(b"odd",)], place.path),
+                tmp_path / "job",
             )
             assert "ro" in options_at(str(where))
             assert (result.files, result.links) == (4, 2)

@@ -186,6 +186,17 @@ def told_of_processes(name: str = "cmdline") -> dict[Path, bytes]:
     return found
 
 
+def file_servers() -> list[str]:
+    """Processes that have a volume mounted for this one; other tests beside it have their own."""
+    parents = told_of_processes("stat")
+    return [
+        path.parent.name
+        for path, line in told_of_processes().items()
+        if b"imaging.fileserver" in line
+        and parents.get(path.with_name("stat"), b"").rpartition(b")")[2].split()[1:2] == [b"%d" % os.getpid()]
+    ]
+
+
 @contextmanager
 def mounted(source: str, where: Path, *options: str) -> Iterator[Path]:
     """Mount, and unmount whatever happens; needs root."""

@@ -19,31 +19,13 @@ from tests.command import run_rescue
 from tests.disks import MIB, blank, run
 from tests.faults.world import PATIENCE
 from tests.matrix import images, volumes
+from tests.matrix.encrypted import HEADER, QUICK, WORDS, encrypted, ext4_on, grouped, two_of_one_name
 from tests.matrix.lvm import EXTENT, lvm_on, pieces, scattered
 from tests.matrix.sample import fingerprint
 from tests.matrix.tools import Place, require
 from tests.matrix.volumes import EXT4, XFS
 
 pytestmark = pytest.mark.root
-
-WORDS = "correct horse, battery"
-HEADER = 32 * MIB
-QUICK = ("--pbkdf=pbkdf2", "--pbkdf-force-iterations=1000")
-
-
-def _encrypted(path: Path, *options: str) -> Path:
-    """Encrypt a disk file where it is, with cryptsetup; its last 32 MiB make room for the header."""
-    argv = ("cryptsetup", "reencrypt", "--batch-mode", "--encrypt", f"--reduce-device-size={HEADER}", *QUICK)
-    run(*argv, "--key-file=-", *options, path, text=WORDS)
-    return path
-
-
-def _ext4(path: Path, size: int, files: Path, spare: int = 0) -> dict[str, str]:
-    place = Place(path=blank(path, size + spare), start=0, size=size)
-    # Blocks of 4096 bytes, as LUKS2 prefers for its sectors.
-    run("mkfs.ext4", "-q", "-F", "-b", "4096", path, f"{size >> 10}k")
-    volumes.fill(EXT4, place, files)
-    return volumes.entries(EXT4, place)
 
 
 def _shown(disk: Path, room: Path, words: str = WORDS) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
@@ -67,8 +49,8 @@ def _shown(disk: Path, room: Path, words: str = WORDS) -> tuple[dict[str, dict[s
 def test_files_in_a_volume_of_luks2_are_read(files: Path, room: Path, sector: int) -> None:
     require(("cryptsetup",))
     disk = room / "pc.img"
-    before = _ext4(disk, 64 * MIB, files, HEADER)
-    _encrypted(disk, "--type=luks2", "--resilience=none", f"--sector-size={sector}")
+    before = ext4_on(disk, 64 * MIB, files, HEADER)
+    encrypted(disk, "--type=luks2", "--resilience=none", f"--sector-size={sector}")
     found, reasons = _shown(disk, room)
     assert found == {"pc.img-open": before}
     assert reasons == {"pc.img": "it is encrypted"}
@@ -77,7 +59,7 @@ def test_files_in_a_volume_of_luks2_are_read(files: Path, room: Path, sector: in
 @pytest.mark.parametrize("cipher", ["aes-xts-plain64", "aes-cbc-essiv:sha256"])
 def test_files_in_a_volume_of_luks1_are_read(files: Path, room: Path, cipher: str) -> None:
     require(("cryptsetup",))
-    before = _ext4(room / "plain.img", 64 * MIB, files)
+    before = ext4_on(room / "plain.img", 64 * MIB, files)
     disk = blank(room / "pc.img", 66 * MIB)
     argv = ("cryptsetup", "luksFormat", "--batch-mode", "--type=luks1", f"--cipher={cipher}", "--key-size=256")
     run(*argv, "--pbkdf-force-iterations=1000", "--align-payload=4096", "--key-file=-", disk, text=WORDS)
@@ -110,33 +92,21 @@ def test_logical_volumes_in_a_volume_of_luks_are_mounted_those_in_pieces_too(fil
         volumes.fill(kind, whole, files)
         before[f"group-{name}"] = volumes.entries(kind, whole)
         scattered(whole, parts[name])
-    _encrypted(disk)
+    encrypted(disk)
     found, reasons = _shown(disk, room)
     assert found == before
     assert set(reasons) == {"pc.img", "pc.img-open"}
 
 
-def _grouped(disk: Path, extents: int) -> Place:
-    """A disk file that holds a physical volume with one logical volume, `group/root`, and room for a header behind."""
-    size = (extents + 16) * EXTENT
-    place = Place(path=blank(disk, size + HEADER), start=0, size=size)
-    with lvm_on(place) as lvm:
-        lvm.run("pvcreate", *lvm.devices)
-        lvm.run("vgcreate", f"--physicalextentsize={EXTENT}b", "group", *lvm.devices)
-        lvm.create("group", "root", extents)
-        (part,) = pieces(lvm, place, "group/root")
-    return part
-
-
 def test_an_encrypted_volume_within_an_encrypted_one_is_opened_too(files: Path, room: Path) -> None:
     require(("cryptsetup", "vgcreate"))
     vault = room / "vault.img"
-    before = _ext4(vault, 40 * MIB, files, HEADER)
-    part = _grouped(room / "pc.img", 72 * MIB // EXTENT)
+    before = ext4_on(vault, 40 * MIB, files, HEADER)
+    part = grouped(room / "pc.img", 72 * MIB // EXTENT)
     with part.path.open("r+b") as file:
         file.seek(part.start)
-        file.write(_encrypted(vault, "--type=luks2", "--resilience=none").read_bytes())
-    captured = images.capture(_encrypted(part.path, "--type=luks2", "--resilience=none"), room / "library")
+        file.write(encrypted(vault, "--type=luks2", "--resilience=none").read_bytes())
+    captured = images.capture(encrypted(part.path, "--type=luks2", "--resilience=none"), room / "library")
     library = Library.open(captured.library)
     where = room / "mounted"
     where.mkdir()
@@ -147,15 +117,7 @@ def test_an_encrypted_volume_within_an_encrypted_one_is_opened_too(files: Path, 
 
 
 def test_two_encrypted_disks_with_groups_of_one_name_are_both_shown(files: Path, room: Path) -> None:
-    require(("cryptsetup", "vgcreate"))
-    disks, before = [], []
-    for number in range(2):
-        part = _grouped(room / f"pc{number}.img", 48 * MIB // EXTENT)
-        volumes.make(EXT4, part)
-        volumes.fill(EXT4, part, files)
-        before.append(volumes.entries(EXT4, part))
-        disks.append(_encrypted(part.path, "--type=luks2", "--resilience=none"))
-    made = run_rescue("capture", *disks, "--library", room / "library", "--json").events[-1]["result"]["image"]
+    disks, before, made = two_of_one_name(files, room)
     library = Library.open(room / "library")
     where = room / "mounted"
     where.mkdir()
@@ -184,8 +146,8 @@ def captured(files: Path, shared_room: Path) -> images.Captured:
     require(("cryptsetup",))
     folder = shared_room / "luks"
     folder.mkdir()
-    _ext4(folder / "pc.img", 64 * MIB, files, HEADER)
-    return images.capture(_encrypted(folder / "pc.img"), folder / "library")
+    ext4_on(folder / "pc.img", 64 * MIB, files, HEADER)
+    return images.capture(encrypted(folder / "pc.img"), folder / "library")
 
 
 def test_another_passphrase_opens_nothing(captured: images.Captured, room: Path) -> None:
@@ -273,8 +235,8 @@ def test_what_cannot_be_read_is_refused_with_a_word(
 ) -> None:
     require(("cryptsetup",))
     disk = room / "pc.img"
-    _ext4(disk, 40 * MIB, files, HEADER)
-    changed = _header(_encrypted(disk), change, room)
+    ext4_on(disk, 40 * MIB, files, HEADER)
+    changed = _header(encrypted(disk), change, room)
     with pytest.raises((RefusedError, BadImageError), match=said):
         luks.segment(str(changed))
 
@@ -294,9 +256,9 @@ def test_reads_at_any_offset_are_those_of_the_whole(files: Path, room: Path) -> 
     """Sectors that are cut by a read, and reads beyond the end."""
     require(("cryptsetup",))
     disk = room / "pc.img"
-    _ext4(disk, 40 * MIB, files, HEADER)
+    ext4_on(disk, 40 * MIB, files, HEADER)
     plain = disk.read_bytes()[: 40 * MIB]
-    _encrypted(disk, "--sector-size=4096")
+    encrypted(disk, "--sector-size=4096")
     where = luks.segment(str(disk))
     data = disk.read_bytes()
 

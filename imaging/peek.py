@@ -1,6 +1,7 @@
 """python -I peek.py KIND DEVICE [FILE...]: print which operating system's file a file system has, and what is in it.
 
 With FILEs: the first of these that there is. Nothing of another file system, mounted in that one, counts then.
+With "--many" before them: what all of them are, as one JSON object (`many`).
 
 A process of its own, for a file system that hangs must hang nobody else. The mount is read-only, replays no journal,
 and is attached to no folder: no other process ever sees it, and it ends with this one. Paths are looked up as if the
@@ -10,6 +11,8 @@ Sources: linux/mount.h, linux/openat2.h; fsopen(2), fsmount(2), openat2(2). Thei
 """
 
 import ctypes
+import itertools
+import json
 import os
 import stat
 import struct
@@ -21,8 +24,12 @@ _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
 _CLOEXEC = 1
 _READ_ONLY, _NO_SUID, _NO_DEVICES, _NO_PROGRAMS = 1, 2, 4, 8
 _NO_OTHER_MOUNTS, _NO_MAGIC_LINKS, _IN_ROOT = 0x01, 0x02, 0x10
+_ALONE = _IN_ROOT | _NO_MAGIC_LINKS | _NO_OTHER_MOUNTS
 _MOST, _MOST_OF_NAMED = 16 << 10, 1 << 20
 """Bytes of a file that are read: of what says which system it is, and of files that were asked for."""
+_MOST_NAMES = 2000
+"""Names of a folder that are told."""
+MANY = "--many"
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "ext2": (),
@@ -75,7 +82,7 @@ def _configure(context: int, command: int, key: bytes | None = None, value: byte
 
 def first_file(root: int, names: tuple[str, ...] = ()) -> tuple[str, bytes] | None:
     """The first of the files that say which system it is, or of `names`, with its path and its beginning."""
-    resolve = _IN_ROOT | _NO_MAGIC_LINKS | (_NO_OTHER_MOUNTS if names else 0)
+    resolve = _ALONE if names else _IN_ROOT | _NO_MAGIC_LINKS
     for folder in _ROOTS:
         for name in names or _FILES:
             with suppress(OSError):
@@ -83,9 +90,54 @@ def first_file(root: int, names: tuple[str, ...] = ()) -> tuple[str, bytes] | No
     return None
 
 
+def many(root: int, words: tuple[str, ...]) -> dict[str, object]:
+    """What is at paths, by the words that asked: `text:PATH`, its beginning; `size:PATH`, its bytes; `names:PATH`.
+
+    A path is looked up in each root that a system may have there; what is nowhere, or of another kind, is left out.
+    """
+    asked = {"text": _text, "size": _size, "names": _names}
+    found: dict[str, object] = {}
+    for word in words:
+        what, _, path = word.partition(":")
+        for folder in _ROOTS:
+            with suppress(OSError):
+                found[word] = asked[what](root, folder + path.lstrip("/"))
+                break
+    return found
+
+
+def _text(root: int, path: str) -> str:
+    return _beginning(root, path, _ALONE, _MOST_OF_NAMED).decode(errors="replace")
+
+
+def _size(root: int, path: str) -> int:
+    fd = _open(root, path, os.O_PATH, _ALONE)
+    try:
+        status = os.fstat(fd)
+    finally:
+        os.close(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("not a regular file")
+    return status.st_size
+
+
+def _names(root: int, path: str) -> list[str]:
+    fd = _open(root, path, os.O_RDONLY | os.O_DIRECTORY, _ALONE)
+    try:
+        with os.scandir(fd) as entries:
+            some = itertools.islice(entries, _MOST_NAMES)
+            return [os.fsencode(entry.name).decode(errors="replace") for entry in some]
+    finally:
+        os.close(fd)
+
+
+def _open(root: int, path: str, flags: int, resolve: int) -> int:
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC | os.O_NONBLOCK * (flags != os.O_PATH), 0, resolve)
+    return _call(_OPENAT2, root, path.encode(), how, len(how))
+
+
 def _beginning(root: int, path: str, resolve: int, most: int) -> bytes:
-    how = struct.pack("=QQQ", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, 0, resolve)
-    fd = _call(_OPENAT2, root, path.encode(), how, len(how))
+    fd = _open(root, path, os.O_RDONLY, resolve)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError("not a regular file")
@@ -101,6 +153,9 @@ def main(kind: str, where: str, *names: str) -> int:
     except OSError as error:
         print(error.strerror or error, file=sys.stderr)
         return 2
+    if names[:1] == (MANY,):
+        print(json.dumps(many(root, names[1:])))
+        return 0
     found = first_file(root, names)
     if found is None:
         return 1

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from imaging import lvm, lvmgroup, peek
@@ -29,13 +29,15 @@ _FOLDERS = ("/Windows/System32", "/WINDOWS/system32")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class Place:
     """A range of a disk's bytes on which a file system stands, which belongs to the partition of this number."""
 
     number: int
     start: int
     size: int
     content: Content
+    volume: str = ""
+    """Of a logical volume, `group/volume`. One that is not in one piece has no content here."""
 
 
 class Search:
@@ -86,7 +88,7 @@ def _each(disk: Disk, patience: float) -> Iterator[tuple[int, str]]:
         return
     try:
         with opened(disk.path) as fd:
-            for place in _places(disk, fd):
+            for place in places(disk, fd):
                 name = _look(disk, place, patience)
                 if name:
                     yield place.number, name
@@ -94,9 +96,10 @@ def _each(disk: Disk, patience: float) -> Iterator[tuple[int, str]]:
         return
 
 
-def _places(disk: Disk, fd: int) -> Iterator[_Place]:
+def places(disk: Disk, fd: int) -> Iterator[Place]:
+    """What a disk, open at `fd`, has file systems on; LVM that cannot be read is one place."""
     if disk.table.kind is TableKind.NONE:
-        yield _Place(number=0, start=0, size=disk.size, content=disk.content)
+        yield Place(number=0, start=0, size=disk.size, content=disk.content)
         return
     for part in disk.table.partitions:
         if part.role is PartitionRole.EXTENDED or part.unfinished or not 0 < part.size <= disk.size - part.start:
@@ -104,10 +107,10 @@ def _places(disk: Disk, fd: int) -> Iterator[_Place]:
         if part.content.kind == "LVM2_member":
             yield from _inside(disk, part, fd)
         else:
-            yield _Place(number=part.number, start=part.start, size=part.size, content=part.content)
+            yield Place(number=part.number, start=part.start, size=part.size, content=part.content)
 
 
-def _inside(disk: Disk, part: Partition, fd: int) -> Iterator[_Place]:
+def _inside(disk: Disk, part: Partition, fd: int) -> Iterator[Place]:
     """The logical volumes of a physical one that lie in one piece."""
 
     def inside(at: int, size: int) -> bytes:
@@ -120,34 +123,46 @@ def _inside(disk: Disk, part: Partition, fd: int) -> Iterator[_Place]:
         group = lvmgroup.parse_group(lvm.committed_text(inside, label))
         placed = lvmgroup.placed_on(group, lvmgroup.physical_volume(group, label, part.size))
     except RescueError:
+        yield Place(number=part.number, start=part.start, size=part.size, content=part.content)
         return
     for volume in placed:
         if len(volume.taken) != 1 or volume.why:
+            yield Place(number=part.number, start=part.start, size=volume.size, content=Content(), volume=volume.name)
             continue
         ((start, end),) = volume.taken
         content = probe(disk.path, part.start + start, end - start)
-        yield _Place(number=part.number, start=part.start + start, size=end - start, content=content)
+        yield Place(number=part.number, start=part.start + start, size=end - start, content=content, volume=volume.name)
 
 
-def _look(disk: Disk, place: _Place, patience: float) -> str:
-    kind = place.content.kind
-    if kind not in peek.OPTIONS and kind != "ntfs":
+def _look(disk: Disk, place: Place, patience: float) -> str:
+    if place.content.kind not in peek.OPTIONS and place.content.kind != "ntfs":
         return ""
     try:
-        where = _mounted_at(disk, place)
-        if where:
-            return _peeked("dir", where, patience)
-        file = open_for_reading(disk.path)
-        try:
-            with loop_over(file, offset=place.start, size=place.size, sector=disk.logical_sector) as loop:
-                try:
-                    return _windows(loop, patience) if kind == "ntfs" else _peeked(kind, loop, patience)
-                finally:
-                    _forget(kind, loop)
-        finally:
-            os.close(file)
+        with reached(disk, place) as (kind, where):
+            return _windows(where, patience) if kind == "ntfs" else _peeked(kind, where, patience)
     except RescueError:
         return ""
+
+
+@contextmanager
+def reached(disk: Disk, place: Place) -> Iterator[tuple[str, str]]:
+    """What peek is to be given for a place, its kind and a path: where it is mounted, else a read-only loop device.
+
+    Of NTFS it is the device in any case. Raises IoError, RefusedError.
+    """
+    kind, where = place.content.kind, _mounted_at(disk, place)
+    if where:
+        yield "dir", where
+        return
+    file = open_for_reading(disk.path)
+    try:
+        with loop_over(file, offset=place.start, size=place.size, sector=disk.logical_sector) as loop:
+            try:
+                yield kind, loop
+            finally:
+                _forget(kind, loop)
+    finally:
+        os.close(file)
 
 
 def _forget(kind: str, loop: str) -> None:
@@ -157,7 +172,7 @@ def _forget(kind: str, loop: str) -> None:
             run(["btrfs", "device", "scan", "--forget", loop], accept=range(-64, 256), timeout=_BRIEFLY)
 
 
-def _mounted_at(disk: Disk, place: _Place) -> str:
+def _mounted_at(disk: Disk, place: Place) -> str:
     """Where the partition is mounted, if it is: two drivers at work on one btrfs would not bear each other."""
     if disk.regular_file or place.content.kind == "ntfs":
         return ""

@@ -161,7 +161,7 @@ def test_a_journal_that_waits_is_not_replayed(room: Path) -> None:
 
 def test_a_mounted_volume_is_looked_at_where_it_is_mounted(room: Path) -> None:
     linux(room)
-    place = looking._Place(number=1, start=MIB, size=MIB, content=Content(kind="btrfs"))
+    place = looking.Place(number=1, start=MIB, size=MIB, content=Content(kind="btrfs"))
     mount = Mount(source="/dev/nvme0n1p1", where=str(room))
     disk = a_disk_value(path="/dev/nvme0n1", mounts=(Mount(source="/dev/nvme0n1p1", where="[swap]"), mount))
     assert looking._look(disk, place, 10.0) == NAME

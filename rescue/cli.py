@@ -13,6 +13,7 @@ from imaging.chunk import DEFAULT_LEVEL
 from imaging.errors import ExitStatus, RescueError, UsageError
 from imaging.plan import ExportFormat
 from rescue import (
+    boot_command,
     care_commands,
     commands,
     diff_command,
@@ -47,6 +48,8 @@ exit statuses:
   8  capture: the image is there, but parts of the disk could not be read: it is damaged
   9  --check: the image is whole, but a file system in it has errors
  10  media check: the medium is whole, but over a year old or behind the installed version
+ 11  check-boot: no computer can start from the disk
+ 12  check-boot: whether a computer can start from the disk is not known
 
 Where --library is not given, the library is that of $RESCUE_LIBRARY; where that is not set, too, all libraries on the
 media that are attached are looked at.
@@ -99,6 +102,11 @@ def build_parser() -> argparse.ArgumentParser:
     disks = found.add_parser("disks", parents=[json, library], help=_("list the disks of this machine"))
     disks.add_argument("--quick", action="store_true", help=_("ask for neither health nor operating systems"))
     disks.set_defaults(run=disks_.disks)
+
+    words = _("say whether a computer can start from a disk, and why not")
+    boot = found.add_parser("check-boot", parents=[json], help=words)
+    boot.add_argument("targets", metavar="TARGET", nargs="+", help=_("a disk or disk file; several of one computer"))
+    boot.set_defaults(run=boot_command.check_boot)
 
     capture = found.add_parser("capture", parents=[json, library], help=_("capture disks into a new image"))
     capture.add_argument("disks", metavar="DISK", nargs="+", help=_("a whole disk (/dev/sda) or a disk file"))

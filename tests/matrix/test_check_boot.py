@@ -1,0 +1,328 @@
+"""Whether a disk can start a computer is told rightly: made with GRUB's own tools, then with one piece taken away."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imaging import checkboot
+from imaging.errors import ExitStatus
+from imaging.startable import Answer, Firmware, Starts, Way
+from tests.command import run_rescue
+from tests.disks import MIB, blank, partition, run
+from tests.matrix import bootable
+from tests.matrix.bootable import EFI, INITRD, KERNEL, ROOT, Made
+
+pytestmark = pytest.mark.root
+
+BIOS, UEFI = Firmware.BIOS, Firmware.UEFI
+STARTS, FAILS, UNKNOWN = Answer.STARTS, Answer.FAILS, Answer.UNKNOWN
+NO_SUCH = "99999999-9999-9999-9999-999999999999"
+
+
+@pytest.fixture(autouse=True)
+def grub() -> None:
+    """GRUB's own tools make these disks."""
+    if lacking := bootable.missing():
+        pytest.skip(f"not installed: {', '.join(lacking)}")
+
+
+def look(path: Path) -> Starts:
+    """What is found, on a disk that is not changed by it."""
+    before = hashlib.sha256(path.read_bytes()).digest()
+    (found,) = checkboot.check_paths([str(path)])
+    assert hashlib.sha256(path.read_bytes()).digest() == before
+    return found
+
+
+def way(found: Starts, firmware: Firmware) -> Way:
+    return next(one for one in found.ways if one.firmware is firmware)
+
+
+def told(path: Path, firmware: Firmware) -> tuple[Answer, str]:
+    found = way(look(path), firmware)
+    return found.answer, "; ".join(found.reasons)
+
+
+def without(path: str) -> dict[str, bytes]:
+    """A system without one of its files."""
+    files = bootable.system()
+    del files[path]
+    return files
+
+
+def having(path: str, text: str) -> dict[str, bytes]:
+    """A system with one file that says this."""
+    return {**bootable.system(), path: text.encode()}
+
+
+def test_a_disk_for_a_bios_starts_on_a_bios_alone(room: Path) -> None:
+    found = look(bootable.for_bios(room / "disk.img").path)
+    assert way(found, BIOS) == Way(firmware=BIOS, answer=STARTS)
+    assert way(found, UEFI) == Way(firmware=UEFI, answer=FAILS, reasons=("it has no EFI system partition",))
+    assert found.answer is STARTS
+    assert found.warned == ()
+    assert found.notes == ()
+
+
+def test_a_disk_for_uefi_starts_on_both(room: Path) -> None:
+    found = look(bootable.for_uefi(room / "disk.img").path)
+    assert [one.answer for one in found.ways] == [STARTS, STARTS]
+    assert [one.reasons for one in found.ways] == [(), ()]
+
+
+def no_code(made: Made) -> None:
+    bootable.write(made.path, 0, bytes(440))
+
+
+def no_core(made: Made) -> None:
+    bootable.write(made.path, made.core, bytes(512))
+
+
+def empty_list(made: Made) -> None:
+    bootable.write(made.path, made.core + 0x1F4, bytes(12))
+
+
+def damaged_core(made: Made) -> None:
+    bootable.write(made.path, made.core + 8192, b"damage" * 500)
+
+
+def beyond(made: Made) -> None:
+    bootable.write(made.path, made.core + 0x1F4, b"\xff" * 8)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (no_code, "its boot sector holds no boot code"),
+        (no_core, "sector 1, which its boot sector loads, holds no GRUB"),
+        (empty_list, "GRUB's list of its own sectors is empty"),
+        (damaged_core, "GRUB's core cannot be unpacked"),
+        (beyond, "point beyond its end"),
+    ],
+)
+def test_what_a_bios_misses_is_named(room: Path, spoil: Callable[[Made], None], why: str) -> None:
+    made = bootable.for_bios(room / "disk.img")
+    spoil(made)
+    answer, reasons = told(made.path, BIOS)
+    assert answer is FAILS
+    assert why in reasons
+    assert look(made.path).warned
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        (lambda: without(KERNEL), f"the boot menu names /{KERNEL}, which is not on disk.img:1"),
+        (lambda: without(INITRD), f"the boot menu names /{INITRD}, which is not on disk.img:1"),
+        (lambda: having(KERNEL, ""), f"the boot menu names /{KERNEL}, which is empty on disk.img:1"),
+        (lambda: without("boot/grub/grub.cfg"), "there is no boot menu /boot/grub/grub.cfg on disk.img:1"),
+        (lambda: without("boot/grub/i386-pc/normal.mod"), "GRUB's modules are missing on disk.img:1"),
+        (
+            lambda: having("boot/grub/grub.cfg", bootable.MENU.replace(f"root=UUID={ROOT}", f"root=UUID={NO_SUCH}")),
+            f"the kernel looks for its root file system on UUID={NO_SUCH}, which is not there",
+        ),
+        (
+            lambda: having("boot/grub/grub.cfg", bootable.MENU.replace(f"root {ROOT}", f"root {NO_SUCH}")),
+            f"the boot menu names the file system {NO_SUCH}, which is not there",
+        ),
+        (
+            lambda: having("etc/fstab", f"{bootable.FSTAB}UUID={NO_SUCH} /home ext4 defaults 0 2\n"),
+            f"/etc/fstab on disk.img:1 names UUID={NO_SUCH} for /home, which is not there",
+        ),
+        (
+            lambda: having("etc/fstab", f"{bootable.FSTAB}PARTUUID=deadbeef-07 /srv ext4 defaults 0 2\n"),
+            "/etc/fstab on disk.img:1 names PARTUUID=deadbeef-07 for /srv, which is not there",
+        ),
+    ],
+)
+def test_what_the_system_misses_is_named(room: Path, files: Callable[[], dict[str, bytes]], why: str) -> None:
+    made = bootable.for_bios(room / "disk.img", files())
+    answer, reasons = told(made.path, BIOS)
+    assert answer is FAILS
+    assert why in reasons
+
+
+def test_what_a_start_does_without_is_noted(room: Path) -> None:
+    lines = [
+        f"UUID={NO_SUCH} /media/backup ext4 nofail 0 2",
+        f"UUID={NO_SUCH} none swap sw 0 0",
+        "PARTUUID=12345678-01 /again ext4 noauto 0 0",
+    ]
+    files = having("etc/fstab", bootable.FSTAB + "\n".join(lines) + "\n")
+    files["etc/initramfs-tools/conf.d/resume"] = f"RESUME=UUID={NO_SUCH}\n".encode()
+    files["etc/crypttab"] = f"vault UUID={NO_SUCH} none luks,noauto\n".encode()
+    found = look(bootable.for_bios(room / "disk.img", files).path)
+    assert way(found, BIOS).answer is STARTS
+    notes = "\n".join(found.notes)
+    for part in ("for /media/backup", "for swap", "the start waits for it", "for vault"):
+        assert part in notes
+    assert "/again" not in notes  # that partition is there
+
+
+def test_another_entry_of_the_menu_is_noted(room: Path) -> None:
+    second = bootable.MENU[bootable.MENU.index("menuentry") :].replace("'Debian GNU/Linux'", "'The other one'")
+    text = bootable.MENU.replace(f"/{KERNEL}", "/boot/gone") + second
+    found = look(bootable.for_bios(room / "disk.img", having("boot/grub/grub.cfg", text)).path)
+    assert way(found, BIOS).answer is STARTS
+    assert "of the boot menu, choose: The other one" in found.notes
+
+
+def efi(**changes: bytes | None) -> dict[str, bytes]:
+    """The files of an EFI system partition; None takes one away."""
+    names = {"loader": "EFI/BOOT/BOOTX64.EFI", "menu": "EFI/debian/grub.cfg", "vendor": "EFI/debian/grubx64.efi"}
+    files: dict[str, bytes] = bootable.efi_system()
+    for name, data in changes.items():
+        files.pop(names[name], None)
+        if data is not None:
+            files[names[name]] = data
+    return files
+
+
+def shim() -> bytes:
+    """What tells shim from others here: where it goes on."""
+    return bootable.loader() + "\\grubx64.efi".encode("utf-16-le")
+
+
+@pytest.mark.parametrize(
+    ("files", "answer", "why"),
+    [
+        (lambda: efi(loader=None, menu=None), FAILS, "its EFI system partition disk.img:2 holds no loader"),
+        (lambda: efi(loader=b""), FAILS, r"\EFI\BOOT\BOOTX64.EFI on disk.img:2 cannot be started: it is empty"),
+        (lambda: efi(loader=b"MZ" + bytes(4000)), FAILS, "it is not a UEFI program"),
+        (lambda: efi(loader=bootable.loader()[:40_000]), FAILS, "it is cut off"),
+        (lambda: efi(menu=None), FAILS, "GRUB's configuration is missing on disk.img:2: EFI/debian/grub.cfg"),
+        (
+            lambda: efi(menu=bootable.small_menu(NO_SUCH).encode()),
+            FAILS,
+            f"GRUB looks for its menu on the file system {NO_SUCH}, which is not there",
+        ),
+        (lambda: efi(loader=shim()), FAILS, "starts efi/boot/grubx64.efi, which is not there"),
+        (
+            lambda: efi(loader=None, vendor=bootable.loader()),
+            UNKNOWN,
+            r"has no loader that any firmware finds, and only one with an entry for \EFI\debian\grubx64.efi starts it",
+        ),
+    ],
+)
+def test_what_uefi_misses_is_named(room: Path, files: Callable[[], dict[str, bytes]], answer: Answer, why: str) -> None:
+    made = bootable.for_uefi(room / "disk.img", efi=files())
+    found, reasons = told(made.path, UEFI)
+    assert why in reasons
+    assert found is answer
+    assert told(made.path, BIOS) == (STARTS, "")
+
+
+def test_shim_is_followed_to_what_it_starts(room: Path) -> None:
+    files = {**efi(loader=shim()), "EFI/BOOT/grubx64.efi": bootable.loader()}
+    assert told(bootable.for_uefi(room / "beside.img", efi=files).path, UEFI) == (STARTS, "")
+    files = {**efi(loader=shim(), vendor=bootable.loader()), "EFI/BOOT/fbx64.efi": bootable.loader()}
+    files["EFI/debian/BOOTX64.CSV"] = "\ufeffgrubx64.efi,debian,,This is the boot entry\r\n".encode("utf-16-le")
+    assert told(bootable.for_uefi(room / "listed.img", efi=files).path, UEFI) == (STARTS, "")
+
+
+def test_a_core_that_was_told_its_file_system_is_followed(room: Path) -> None:
+    config = f"search.fs_uuid {ROOT} root hd0,gpt3\nset prefix=($root)'/boot/grub'\n"
+    files = {"EFI/BOOT/BOOTX64.EFI": bootable.loader(config, "(hd0,gpt3)/boot/grub")}
+    made = bootable.for_uefi(room / "disk.img", efi=files)
+    bootable.write(made.path, made.core, bootable.core("/boot/grub", made.core // 512, config))
+    assert [one.answer for one in look(made.path).ways] == [STARTS, STARTS]
+    bootable.write(made.path, made.core, bootable.core("/boot/grub", made.core // 512, config.replace(ROOT, NO_SUCH)))
+    assert told(made.path, BIOS)[0] is FAILS
+
+
+def test_a_partition_that_is_no_fat_is_no_efi_system_partition(room: Path) -> None:
+    made = bootable.for_uefi(room / "disk.img")
+    bootable.write(made.path, made.efi, bytes(MIB))
+    assert told(made.path, UEFI) == (FAILS, "its EFI system partition disk.img:2 holds no FAT file system")
+
+
+def test_windows_is_found_by_its_boot_manager(room: Path) -> None:
+    path = blank(room / "disk.img", 20 * MIB)
+    partition(path, "label: dos\nstart=2048, size=32768, type=7, bootable\n")
+    bootable.write(path, 0, b"\x33\xc0Invalid partition table\0Error loading operating system\0")
+    volume = blank(room / "ntfs", 16 * MIB)
+    run("mkntfs", "--quick", "--force", "--sector-size", "512", "--partition-start", "2048", volume)
+    image = bytearray(volume.read_bytes())
+    image[512:540] = "BOOTMGR".encode("utf-16-le").ljust(28, b"\0")
+    bootable.write(path, MIB, bytes(image))
+    assert told(path, BIOS) == (FAILS, "Windows' boot manager is missing on disk.img:1: bootmgr")
+    bootmgr = room / "bootmgr"
+    bootmgr.write_bytes(b"bootmgr")
+    volume.write_bytes(image)
+    run("ntfscp", "--force", volume, bootmgr, "bootmgr")
+    bootable.write(path, MIB, volume.read_bytes())
+    assert told(path, BIOS) == (STARTS, "")
+    run("sfdisk", "--quiet", "--activate", path, "-")
+    assert told(path, BIOS) == (FAILS, "no partition is active")
+
+
+def test_what_is_encrypted_makes_it_unknown(room: Path) -> None:
+    text = bootable.MENU.replace(f"root=UUID={ROOT}", "root=/dev/mapper/vault")
+    made = bootable.for_bios(room / "disk.img", having("boot/grub/grub.cfg", text))
+    assert told(made.path, BIOS)[0] is FAILS
+    with made.path.open("r+b") as file:
+        file.truncate(made.path.stat().st_size + 20 * MIB)
+    run("sfdisk", "--quiet", "--append", made.path, text="size=32768, type=83\n")
+    volume = blank(room / "luks", 16 * MIB)
+    run("cryptsetup", "luksFormat", "--type", "luks1", "--batch-mode", "--iter-time", "1", volume, "-", text="secret")
+    bootable.write(made.path, 25 * MIB, volume.read_bytes())
+    answer, reasons = told(made.path, BIOS)
+    assert answer is UNKNOWN
+    assert "disk.img:2 cannot be examined: it is encrypted (LUKS)" in reasons
+
+
+def test_a_disk_of_data_is_no_matter_of_warning(room: Path) -> None:
+    path = blank(room / "disk.img", 30 * MIB)
+    partition(path, "label: gpt\nstart=2048, size=49152, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4\n")
+    bootable.ext4(path, MIB, {"letters/one": b"text"})
+    found = look(path)
+    assert found.answer is FAILS
+    assert found.warned == ()
+
+
+def test_the_root_may_be_on_another_disk_of_the_machine(room: Path) -> None:
+    """Each disk alone does not start, both together do."""
+    first = bootable.for_uefi(room / "first.img", files={"letters/one": b"text"})
+    run("tune2fs", "-U", "33333333-3333-3333-3333-333333333333", f"{first.path}?offset={first.root}")
+    second = bootable.for_bios(room / "second.img")
+    bootable.write(second.path, 0, bytes(440))
+    assert told(first.path, UEFI)[0] is FAILS
+    one, other = checkboot.check_paths([str(first.path), str(second.path)])
+    assert way(one, UEFI).answer is STARTS
+    assert way(other, UEFI).answer is FAILS
+
+
+def test_a_hostile_disk_is_looked_at_in_time(room: Path) -> None:
+    """Each structure is overwritten with what leads in circles or far beyond; nothing hangs, nothing is changed."""
+    made = bootable.for_uefi(room / "disk.img")
+    for at in (made.core, made.core + 512, made.efi, made.efi + 512 * 32, made.root + 1024, made.root + 4096):
+        for fill in (b"\xff", b"\x02\x00\x00\x00"):
+            before = made.path.read_bytes()
+            bootable.write(made.path, at, (fill * 4096)[:4096])
+            began = time.monotonic()
+            assert look(made.path).ways
+            assert time.monotonic() - began < checkboot.PATIENCE + 5
+            made.path.write_bytes(before)
+
+
+def test_the_command_ends_with_the_answer(room: Path) -> None:
+    made = bootable.for_uefi(room / "disk.img")
+    done = run_rescue("check-boot", made.path)
+    assert done.out == "disk.img can start on BIOS.\ndisk.img can start on UEFI.\n"
+    found = run_rescue("check-boot", made.path, "--json").json
+    assert found["answer"] == "starts"
+    assert [one["firmware"] for one in found["disks"][0]["ways"]] == ["bios", "uefi"]
+    bootable.write(made.path, 0, bytes(440))
+    bootable.fat(made.path, made.efi, {})
+    done = run_rescue("check-boot", made.path, status=ExitStatus.CANNOT_START)
+    assert "disk.img will not start on UEFI: its EFI system partition disk.img:2 holds no loader.\n" in done.out
+    bootable.fat(made.path, made.efi, efi(loader=None, vendor=bootable.loader()))
+    done = run_rescue("check-boot", made.path, status=ExitStatus.START_UNKNOWN)
+    assert "Whether disk.img starts on UEFI is not known: " in done.out
+    assert run_rescue("check-boot", room / "none", status=ExitStatus.USAGE).err
+    for status in (11, 12):
+        assert f"\n {status}  check-boot: " in run_rescue("--help").out
+    assert EFI

@@ -109,6 +109,20 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True, tag="import"):
     unreadable: int = 0
 
 
+class Grown(msgspec.Struct, frozen=True, kw_only=True):
+    """A partition that was to take the room that a larger disk has: from `before` to `size` bytes.
+
+    With `filesystem` its file system grew with it. `why_not` says why it did not grow, in words: it is then as it was
+    in the image, and so is the table.
+    """
+
+    partition: str
+    before: int
+    size: int
+    filesystem: bool
+    why_not: str = ""
+
+
 class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     """What a restore did, in chunks: `compared` were looked at on the target, `skipped` of them held the right bytes.
 
@@ -129,6 +143,7 @@ class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     tables: int = 0
     partitions: int = 0
     unreadable: int = 0
+    grown: tuple[Grown, ...] = ()
 
 
 class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, tag="verify"):

@@ -56,8 +56,10 @@ def _call(number: int, *arguments: object) -> int:
     return result
 
 
-def mounted(kind: str, device: str, *, writable: bool = False) -> int:
+def mounted(kind: str, device: str, *, writable: bool = False, options: tuple[str, ...] = ()) -> int:
     """A descriptor of the root folder of a file system that is mounted nowhere, read-only by default; raises OSError.
+
+    `options` are those of one that is mounted writable.
 
     It is unmounted when the descriptor, and whatever was opened in it, is closed: with this process at the latest.
     """
@@ -66,7 +68,7 @@ def mounted(kind: str, device: str, *, writable: bool = False) -> int:
         _configure(context, _SET_STRING, b"source", device.encode())
         if not writable:
             _configure(context, _SET_FLAG, b"ro")
-        for option in () if writable else OPTIONS.get(kind, ()):
+        for option in options if writable else OPTIONS.get(kind, ()):
             key, equals, value = option.encode().partition(b"=")
             _configure(context, _SET_STRING if equals else _SET_FLAG, key, value if equals else None)
         _configure(context, _CREATE)

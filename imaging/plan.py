@@ -75,6 +75,21 @@ class PartitionTarget(msgspec.Struct, frozen=True, kw_only=True):
     size: Size
 
 
+class Growth(msgspec.Struct, frozen=True, kw_only=True):
+    """A partition of the image that is larger on the target than it was: from `old_size` to `size` bytes at `start`.
+
+    `kind` is what stands in it, by blkid's name. With `filesystem` its file system grows with it; else the partition
+    alone does.
+    """
+
+    partition: Size
+    start: Size
+    old_size: Size
+    size: Size
+    kind: str
+    filesystem: bool = True
+
+
 class RestoreTarget(msgspec.Struct, frozen=True, kw_only=True):
     """One disk of the image and the disk that it goes to, as it was shown.
 
@@ -86,6 +101,8 @@ class RestoreTarget(msgspec.Struct, frozen=True, kw_only=True):
     target: Disk
     create: bool = False
     partitions: tuple[PartitionTarget, ...] = ()
+    growth: Growth | None = None
+    """The partition that takes room which the image's disk did not have; None where all keep their sizes."""
 
     @property
     def named_partitions(self) -> tuple[tuple[str, PartitionTarget], ...]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from imaging import inventory, marks, media, window
 from imaging.content import Content
+from imaging.enlarging import refuse_doubtful
 from imaging.errors import IoError, RefusedError
 from imaging.events import READING_BACK, RestoreResult
 from imaging.library import Library
@@ -25,7 +26,7 @@ from imaging.partitions import plan_again, volume_of
 from imaging.pipeline import ChunkBuffer, Counter, Reporter, run_all
 from imaging.plan import RestorePlan, RestoreTarget
 from imaging.planner import plan_restore
-from imaging.restoring import Restoring, carry_out, told
+from imaging.restoring import Restoring, carry_out, grown, told
 from imaging.volume import VolumeContent
 from imaging.vouching import image_to_use
 from imaging.window import Medium
@@ -71,6 +72,7 @@ def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Res
         written_bytes=counts["written_bytes"],
         tables=counts["tables"],
         partitions=counts["partitions"],
+        grown=grown(disks),
         unreadable=sum(t.source.unreadable_in(p.volume for p in t.partitions).total for t in plan.targets),
         read_back=plan.read_back,
         seconds=time.monotonic() - began,
@@ -121,8 +123,15 @@ class _FromLibrary(Restoring):
         self.chunks = content
         self.written = array("Q")
 
+    def prepare(self) -> None:
+        """As Restoring; what the image has of a file system that is to grow is looked at, too."""
+        if self.growth is not None:
+            refuse_doubtful(self.growth, self.chunks.bytes_at)
+        super().prepare()
+
     def write_body(self) -> None:
         """Write what differs, outside the table."""
+        self.written = array("Q")
         self.report.step(f"Restoring {self.name}", self.chunks.body.total)
         run_all(self.chunks.busy(), self._worker, self.cancel, self._announce, self.chunks.store.lead)
         self.target.sync()

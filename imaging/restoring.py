@@ -1,15 +1,20 @@
 """Writing to targets that are held: each target's table is taken away before its first byte changes, and comes last."""
 
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from imaging import marks
 from imaging.blockdev import size_of
+from imaging.enlarging import enlarge
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError, of_system
+from imaging.events import Grown
+from imaging.growth import refuse_unless_same
 from imaging.pipeline import Counter, Reporter
-from imaging.plan import RestorePlan, RestoreTarget
+from imaging.plan import Growth, RestorePlan, RestoreTarget
 from imaging.probing import Probing
+from imaging.sfdisk import GUARD
 from imaging.tabled import Tabled
 from imaging.window import Medium
 
@@ -26,6 +31,9 @@ def carry_out(disks: Sequence["Restoring"], *, read_back: bool) -> None:
     if read_back:
         for disk in disks:
             disk.read_back()
+    # Before the table: a file system that was cut off while it grew belongs to a disk that is known as unfinished.
+    for disk in disks:
+        disk.enlarge(read_back=read_back)
     for disk in disks:
         disk.write_table(read_back=read_back)
 
@@ -43,6 +51,21 @@ def told(error: Exception, disks: Sequence["Restoring"]) -> Exception:
     unknown = RescueError(f"an error in Rescue itself: {type(error).__name__}: {error}")
     unknown.state = state
     return unknown
+
+
+def grown(disks: Sequence["Restoring"]) -> tuple[Grown, ...]:
+    """What has come of the partitions that were to grow."""
+    return tuple(
+        Grown(
+            partition=disk.pair.target.partition_name(growth.partition),
+            before=growth.old_size,
+            size=growth.old_size if disk.not_grown else growth.size,
+            filesystem=growth.filesystem,
+            why_not=disk.not_grown,
+        )
+        for disk in disks
+        if (growth := disk.pair.growth) is not None
+    )
 
 
 class Restoring(ABC):
@@ -65,6 +88,9 @@ class Restoring(ABC):
         self.lock = threading.Lock()
         self.touched = self.table_gone = self.complete = False
         self.failure: RescueError | None = None
+        self.growth = pair.growth
+        self.not_grown = ""
+        """Why the partition that was to grow has the size that it has in the image, in words."""
         self._target: Medium | None = None
 
     @property
@@ -81,8 +107,15 @@ class Restoring(ABC):
     def prepare(self) -> None:
         """Refuse what is not the disk that was shown, and find out what its table has to be. Writes nothing."""
         self._refuse_another_disk(self.target)
-        self.pieces = self.content.table_pieces(self.target.size)
+        refuse_unless_same(self.pair)
+        if self.growth is not None and self.growth.filesystem and os.geteuid() != 0:
+            raise RefusedError("a file system can be enlarged by root alone", code="needs-root", hint="run as root")
+        self.render_table()
         self._refuse_too_small(self.target, self.pieces)
+
+    def render_table(self) -> None:
+        """Find out what the table has to be; raises BadImageError, RefusedError."""
+        self.pieces = self.content.table_pieces(self.target.size, self.growth)
 
     @abstractmethod
     def write_body(self) -> None:
@@ -134,7 +167,7 @@ class Restoring(ABC):
             self.table_gone = True
 
     def _take_table_away(self, target: Medium) -> None:
-        for at, data in self.content.taken_away(target.size, self.plan.image):
+        for at, data in self.content.taken_away(target.size, self.plan.image, self.growth):
             target.write(data, at)
         target.sync()
 
@@ -144,6 +177,44 @@ class Restoring(ABC):
             code="read-back-differs",
             hint="this disk cannot be trusted: replace it",
         )
+
+    def enlarge(self, *, read_back: bool) -> None:
+        """Let the file system of the partition that grows take all of it; where that fails, write it as it was.
+
+        The table is away meanwhile: cut off at any moment, the disk is unfinished, and the next restore writes anew
+        what differs, and goes on from there.
+        """
+        growth = self.growth
+        if growth is None:
+            return
+        self._clear_end(growth)
+        if not growth.filesystem:
+            return
+        name = self.pair.target.partition_name(growth.partition)
+        self.report.step(f"Enlarging the file system of {name}")
+        self._begin()
+        self.target.sync()
+        try:
+            enlarge(self.target.fileno(), growth, self.pair.source.logical_sector, self.cancel)
+        except IoError as error:
+            self.not_grown = error.message
+            self.report.log(f"{name} did not grow, and is restored as it was: {error.message}", "warning")
+            self.growth = None
+            self.render_table()
+            self.write_body()
+            if read_back:
+                self.read_back()
+        self.target.sync()
+        self.target.forget_cached()
+
+    def _clear_end(self, growth: Growth) -> None:
+        """What stood on the target before must not be found at the end of the partition: RAID and others look there."""
+        old_end, end = growth.start + growth.old_size, growth.start + growth.size
+        at = max(old_end, end - GUARD)
+        if not _holds(self.target, at, bytes(end - at)):
+            self._begin()
+            self.target.write(bytes(end - at), at)
+            self.target.sync()
 
     def write_table(self, *, read_back: bool) -> None:
         """Write the table once all else is on the medium, its first sector last of all."""

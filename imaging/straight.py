@@ -35,7 +35,7 @@ from imaging.pipeline import Counter, Reporter, run_all, threads
 from imaging.plan import ForeignSource, RestorePlan, RestoreTarget
 from imaging.planner import copy_of_table
 from imaging.rawfile import RawDisk
-from imaging.restoring import Restoring, carry_out, told
+from imaging.restoring import Restoring, carry_out, grown, told
 from imaging.rising import Pieces
 from imaging.sfdisk import GUARD
 from imaging.tabled import Tabled
@@ -88,6 +88,7 @@ def restore_straight(
         written=counts["written"],
         written_bytes=counts["written_bytes"],
         tables=counts["tables"],
+        grown=grown(disks),
         read_back=plan.read_back,
         seconds=time.monotonic() - began,
     )
@@ -228,6 +229,7 @@ class _Straight(Restoring):
 
     def write_body(self) -> None:
         """Write what differs, outside the table, up to the end of the image, which proves it."""
+        self.written, self.proofs = array("Q"), bytearray()
         self.report.step(f"Restoring {self.name}", self.layout.body.total)
         count = threads()
         with ThreadPoolExecutor(count) as pool, closing(self._cuts()) as cuts:
@@ -244,7 +246,7 @@ class _Straight(Restoring):
         self._refuse_if_changed()
         self.target.sync()
         self.report.finish_step()
-        self.pieces = self.layout.table_pieces(self.target.size)
+        self.render_table()
 
     def _stop_if_asked(self) -> None:
         if self.cancel.is_set():

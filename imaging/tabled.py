@@ -6,10 +6,12 @@ The table is written last: `table_pieces`. Before the first byte of anything els
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from imaging import gpt, unfinished
+from imaging import gpt, tableedit, unfinished
 from imaging.disk import TableKind
+from imaging.errors import RefusedError
 from imaging.extents import Extents
 from imaging.manifest import ImagedDisk
+from imaging.plan import Growth
 from imaging.sfdisk import GUARD
 
 
@@ -25,13 +27,14 @@ class Tabled(ABC):
     def bytes_at(self, start: int, end: int) -> bytes:
         """Plain bytes of the disk; for short ranges."""
 
-    def table_pieces(self, size: int) -> list[tuple[int, bytes]]:
+    def table_pieces(self, size: int, growth: Growth | None = None) -> list[tuple[int, bytes]]:
         """What the partition table must be on a disk of `size` bytes: `(offset, bytes)`, the first sector last.
 
-        On a disk of another size a GPT is made anew, and the end of the disk is zero where nothing else lies.
-        Raises BadImageError where that cannot be done.
+        On a disk of another size a GPT is made anew, and the end of the disk is zero where nothing else lies. With
+        `growth` one of its partitions is larger. Raises BadImageError where that cannot be done, RefusedError where the
+        table is not one in which that partition can grow.
         """
-        if size == self.disk.size:
+        if size == self.disk.size and growth is None:
             return self._pieces(self.table)
         sector = self.disk.logical_sector
         match self.disk.table.kind:
@@ -40,10 +43,19 @@ class Tabled(ABC):
                 found = gpt.parse_header(header)
                 at = found.entries_at * sector
                 entries = self.bytes_at(at, at + found.entries_bytes)
-                pieces = gpt.relocate(self.bytes_at(0, sector), header, entries, size=size, sector=sector)
+                mbr = self.bytes_at(0, sector)
+                if growth is not None:
+                    _refuse_hybrid(mbr, self.disk.name)
+                    header, entries = tableedit.lengthened_gpt(
+                        header, entries, growth.partition, _place(growth), sector
+                    )
+                pieces = gpt.relocate(mbr, header, entries, size=size, sector=sector)
             case TableKind.MBR:
                 end = max((p.end for p in self.disk.table.partitions), default=0)
                 pieces = self._pieces(self.table.clipped(0, max(end, 2 * sector)))
+                if growth is not None:
+                    at, mbr = pieces[-1]
+                    pieces[-1] = at, tableedit.lengthened_mbr(mbr, growth.partition, _place(growth), sector)
             case TableKind.NONE:
                 pieces = self._pieces(self.table)
         written = Extents((at, at + len(data)) for at, data in pieces)
@@ -51,10 +63,10 @@ class Tabled(ABC):
         rest = Extents([(max(0, size - GUARD), size)]).minus(written).minus(self.body).minus(kept)
         return [*((start, bytes(end - start)) for start, end in rest), *pieces]
 
-    def taken_away(self, size: int, image_id: str) -> list[tuple[int, bytes]]:
+    def taken_away(self, size: int, image_id: str, growth: Growth | None = None) -> list[tuple[int, bytes]]:
         """What stands in place of the table until all else is there, `(offset, bytes)`: a mark, and zeros.
 
-        Touches nothing but what `table_pieces` has anew for a disk of `size` bytes.
+        Touches nothing but what `table_pieces` has anew for a disk of `size` bytes, and that growth.
         """
         sector = self.disk.logical_sector
         head = max((end for start, end in self.table if start == 0), default=unfinished.SIZE)
@@ -62,7 +74,7 @@ class Tabled(ABC):
         last = size - size % sector - sector
         if last >= head:
             away.append((last, bytes(size - last)))
-        anew = Extents((at, at + len(data)) for at, data in self.table_pieces(size))
+        anew = Extents((at, at + len(data)) for at, data in self.table_pieces(size, growth))
         return [(low, data[low - at : high - at]) for at, data in away for low, high in anew.within(at, at + len(data))]
 
     def _pieces(self, table: Extents) -> list[tuple[int, bytes]]:
@@ -76,3 +88,16 @@ class Tabled(ABC):
             if start == 0:
                 pieces.append((0, self.bytes_at(0, first)))
         return pieces
+
+
+def _place(growth: Growth) -> tableedit.Place:
+    return tableedit.Place(start=growth.start, old_size=growth.old_size, size=growth.size)
+
+
+def _refuse_hybrid(mbr: bytes, name: str) -> None:
+    if tableedit.is_hybrid(mbr):
+        raise RefusedError(
+            f"no partition of {name} can grow: its GPT has a master boot record with partitions of its own",
+            code="cannot-grow",
+            hint="restore it without --grow",
+        )

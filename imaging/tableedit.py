@@ -1,4 +1,4 @@
-"""One partition more or less in a partition table: the sectors to write, with every other entry as it was, bit for bit.
+"""One partition more, less or larger in a partition table: what to write, with all other entries as they were.
 
 Pure: takes what a disk holds and renders `(offset, bytes)` pairs, to be written in their order. A GPT's copy at the
 disk's end comes first and the sectors at its start last, in one piece: whenever that is cut off, one copy is whole.
@@ -44,6 +44,15 @@ class NewEntry:
     size: int
     name: str = ""
     uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a partition that grows lies, in bytes."""
+
+    start: int
+    old_size: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +104,48 @@ def removed(read: Read, number: int, *, kind: str, size: int, sector: int) -> Wr
     table = _read(read, size, sector)
     _entry(table, number)
     return _rendered(read, table, number, bytes(128), size, sector)
+
+
+def lengthened_gpt(header: bytes, entries: bytes, number: int, place: Place, sector: int) -> tuple[bytes, bytes]:
+    """The primary header (a sector) and the entries of a GPT in which partition `number` ends further on.
+
+    Raises RefusedError where the partition is not where it should be, BadImageError where the table is damaged.
+    """
+    found = gpt.parse_header(header)
+    first, last = place.start // sector, (place.start + place.old_size) // sector - 1
+    if (number, first, last) not in [(p.number, p.first, p.last) for p in gpt.parse_entries(found, entries)]:
+        raise _elsewhere(number)
+    at = (number - 1) * found.entry_size
+    raw = entries[at : at + 40] + struct.pack("<Q", (place.start + place.size) // sector - 1) + entries[at + 48 :]
+    changed = entries[:at] + raw
+    fields = list(_HEADER.unpack_from(header))
+    size = fields[2]
+    fields[3], fields[13] = 0, zlib.crc32(changed)
+    fields[3] = zlib.crc32(_HEADER.pack(*fields) + header[_HEADER.size : size])
+    return _HEADER.pack(*fields) + header[_HEADER.size :], changed
+
+
+def lengthened_mbr(mbr: bytes, number: int, place: Place, sector: int) -> bytes:
+    """A master boot record in which primary partition `number` ends further on. Raises RefusedError as above."""
+    at = _slot(number)
+    first, count = place.start // sector, place.old_size // sector
+    if mbr[510:512] != b"\x55\xaa" or struct.unpack_from("<II", mbr, at + 8) != (first, count):
+        raise _elsewhere(number)
+    longer = place.size // sector
+    if first + longer > _MBR_MOST:
+        raise RefusedError(f"the table has no room for partitions at byte {place.start}", code="bad-place")
+    return mbr[: at + 5] + _NO_CHS + struct.pack("<II", first, longer) + mbr[at + 16 :]
+
+
+def is_hybrid(mbr: bytes) -> bool:
+    """Whether the master boot record before a GPT names partitions of its own, too, which would have to follow."""
+    return sorted(mbr[446:510][4::16]) != [0, 0, 0, 0xEE]
+
+
+def _elsewhere(number: int) -> RefusedError:
+    return RefusedError(
+        f"the partition table does not have partition {number} where the image says", code="cannot-grow"
+    )
 
 
 def _slot(number: int) -> int:

@@ -10,6 +10,7 @@ from imaging import unfinished
 from imaging.content import Content
 from imaging.extents import Extents
 from imaging.manifest import Volume
+from imaging.plan import Growth
 from imaging.sfdisk import GUARD
 from imaging.usedmap import HEAD, TAIL
 
@@ -38,7 +39,7 @@ class VolumeContent(Content):
             volume=volume,
         )
 
-    def table_pieces(self, size: int) -> list[tuple[int, bytes]]:
+    def table_pieces(self, size: int, growth: Growth | None = None) -> list[tuple[int, bytes]]:  # noqa: ARG002
         """What both ends must be, `(offset, bytes)`, the first sector last; `size` is where the partition ends.
 
         A partition that is larger than the volume ends in zeros: old marks there would be found after a restore.
@@ -62,7 +63,12 @@ class VolumeContent(Content):
         last = self.bytes_at(end - sector, end) if copied else b""
         return [(rest, bytes(size - rest - len(last)) + last)]
 
-    def taken_away(self, size: int, image_id: str) -> list[tuple[int, bytes]]:
+    def taken_away(
+        self,
+        size: int,
+        image_id: str,
+        growth: Growth | None = None,  # noqa: ARG002
+    ) -> list[tuple[int, bytes]]:
         """What stands in place of the ends until the body is there: zeros, and the mark in the first sector.
 
         NTFS has its boot sector at both ends, and drivers mount by either.

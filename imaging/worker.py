@@ -273,6 +273,12 @@ def _finished(result: Result) -> Finished:
             )
         case CaptureResult():
             message = f"Image {result.image} was captured."
+        case RestoreResult(grown=grown) if stuck := [one for one in grown if one.why_not]:
+            status, code = ExitStatus.DAMAGED, "not-grown"
+            message = f"Image {result.image} was restored, but {stuck[0].partition} did not grow: {stuck[0].why_not}."
+            hint = "it is as it was in the image, and the disk can be used; enlarge it from the running system"
+        case RestoreResult(grown=grown) if grown:
+            message = f"Image {result.image} was restored, and {grown[0].partition} has grown."
         case RestoreResult(written=0, tables=tables) if tables:
             message = "Only the partition table had to be written: all else was there already."
         case RestoreResult(written=0, partitions=ends) if ends:

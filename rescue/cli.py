@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from imaging import __version__, levels
+from imaging import __version__, growth, levels
 from imaging.chunk import DEFAULT_LEVEL
 from imaging.errors import ExitStatus, RescueError, UsageError
 from imaging.plan import ExportFormat
@@ -45,7 +45,8 @@ exit statuses:
   5  I/O failure: a disk, a file system or a tool failed
   6  cancelled
   7  verify --against, diff: what was compared differs
-  8  capture: the image is there, but parts of the disk could not be read: it is damaged
+  8  capture: the image is there, but parts of the disk could not be read: it is damaged;
+     restore --grow: all is restored, but a partition has not grown
   9  --check: the image is whole, but a file system in it has errors
  10  media check: the medium is whole, but over a year old or behind the installed version
  11  check-boot: no computer can start from the disk
@@ -295,6 +296,17 @@ def _add_restore(restore: argparse.ArgumentParser) -> None:
         help=_(
             "restore partition N of the image alone, into the existing partition M (default: N) of TARGET, of which "
             "nothing else is written; once for each"
+        ),
+    )
+    restore.add_argument(
+        "--grow",
+        nargs="?",
+        type=int,
+        const=growth.LAST,
+        metavar="N",
+        help=_(
+            "on a larger disk, let partition N (default: the last one) take the room behind it, with its file system: "
+            "ext2 to ext4, NTFS, XFS, btrfs; LUKS and LVM get a larger partition"
         ),
     )
     restore.add_argument("--plan", action="store_true", help=_("show what would be done, and end"))

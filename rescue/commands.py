@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from imaging import inventory, keyring, levels, planner, vouching
+from imaging import growth, inventory, keyring, levels, planner, vouching
 from imaging import jobs as jobs_
 from imaging.errors import CancelledError, ExitStatus, RefusedError, RescueError, UsageError
 from imaging.jobs import Job
@@ -198,9 +198,14 @@ def restore(options: Namespace) -> int:
 def _plan_restore(options: Namespace) -> RestorePlan:
     found = straight.source_or_image(options)
     if isinstance(found, Path):
-        return straight.plan(options, found)
+        return _grown(straight.plan(options, found), options)
     plan = _plan_partitions(options, found) if options.partition else _plan_disks(options, found)
-    return vouching.refuse_doubtful(vouching.of_restore(plan, accept_unsigned=options.accept_unsigned))
+    plan = vouching.of_restore(_grown(plan, options), accept_unsigned=options.accept_unsigned)
+    return vouching.refuse_doubtful(plan)
+
+
+def _grown(plan: RestorePlan, options: Namespace) -> RestorePlan:
+    return plan if options.grow is None else growth.with_growth(plan, options.grow)
 
 
 def _plan_disks(options: Namespace, found: Found) -> RestorePlan:

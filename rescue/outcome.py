@@ -39,6 +39,7 @@ from rescue.care import (
 )
 from rescue.checked import checked_lines
 from rescue.formats import clean, format_count, format_duration, format_rate, format_size, joined
+from rescue.growing import grown_figures
 from rescue.language import N_, _, ngettext
 from rescue.medium import grow_figures, iso_figures, media_figures
 from rescue.own_disk import install_figures, remove_figures
@@ -150,7 +151,7 @@ def restore_figures(result: RestoreResult) -> list[str]:
         lines.append(_("Checked: everything written was read back and is right"))
     elif result.written:
         lines.append(_("Not checked: what was written was not read back"))
-    lines += lost_figure(result)
+    lines += [*lost_figure(result), *grown_figures(result.grown)]
     return [*lines, pace(0 if result.skipped else result.written_bytes, result.seconds)]
 
 

@@ -59,6 +59,7 @@ from rescue.formats import (
     joined,
     quoted,
 )
+from rescue.growing import growth_lines
 from rescue.health import health_word
 from rescue.language import N_, _, ngettext
 from rescue.medium import grow_lines, iso_lines, media_lines
@@ -385,7 +386,7 @@ def target_lines(pair: RestoreTarget) -> list[str]:
     coming = _("WRITTEN: disk {disk} of the image: {size}, {used} of data").format(
         disk=clean(source.name), size=format_size(source.size), used=format_size(source.used)
     )
-    after = [coming, *damage_lines(source), *left_out_lines(pair)]
+    after = [coming, *growth_lines(pair), *damage_lines(source), *left_out_lines(pair)]
     if pair.create:
         words = _("CREATED: {path}, a file of {size}")
         return [words.format(path=clean(pair.target.path), size=format_size(pair.target.size)), *after]

@@ -1,0 +1,55 @@
+"""A partition that takes the room of a larger disk, in words: in a restore's plan, and at its end."""
+
+from collections.abc import Sequence
+
+from imaging.events import Grown
+from imaging.plan import Growth, RestoreTarget
+from rescue.contents import content_words
+from rescue.formats import clean, format_size
+from rescue.language import N_, _
+from rescue.telling import told
+
+INDENT = "    "
+_AFTER = {
+    "ntfs": N_("Windows checks it when it starts for the first time."),
+    "crypto_LUKS": N_("What is encrypted in it is as large as the partition when it is next unlocked; the file system "
+                      "in there is not enlarged: do that on the running system."),
+    "LVM2_member": N_("LVM does not know of it yet: on the running system, pvresize gives the room to its group."),
+}  # fmt: skip
+
+
+def growth_lines(pair: RestoreTarget) -> list[str]:
+    """Which partition grows, from what size to which; nothing where none does."""
+    growth = pair.growth
+    if growth is None:
+        return []
+    what = next(content_words(v.content) for v in pair.source.volumes if v.number == growth.partition)
+    words = _("ENLARGED: partition {number} ({what}), from {before} to {after}").format(
+        number=growth.partition, what=what, before=format_size(growth.old_size), after=format_size(growth.size)
+    )
+    return [words, *(INDENT + line for line in _follows(growth))]
+
+
+def _follows(growth: Growth) -> list[str]:
+    first = _("Its file system grows with it.") if growth.filesystem else _("The partition alone grows.")
+    return [first, *([_(_AFTER[growth.kind])] if growth.kind in _AFTER else [])]
+
+
+def grown_figures(grown: Sequence[Grown]) -> list[str]:
+    """What has come of each partition that was to grow."""
+    lines = []
+    for one in grown:
+        if one.why_not:
+            words = _("Not enlarged: {partition}, which has {size}: {why}")
+            lines.append(
+                words.format(partition=clean(one.partition), size=format_size(one.size), why=clean(told(one.why_not)))
+            )
+            continue
+        words = (
+            _("Enlarged with its file system: {partition}, from {before} to {after}")
+            if one.filesystem
+            else _("Enlarged: the partition {partition}, from {before} to {after}")
+        )
+        sizes = {"before": format_size(one.before), "after": format_size(one.size)}
+        lines.append(words.format(partition=clean(one.partition), **sizes))
+    return lines

@@ -1,0 +1,214 @@
+"""Which partition of an image takes the room of a larger disk, up to where, and why others cannot; and its table."""
+
+import struct
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from imaging import gpt, growth, tableedit
+from imaging.disk import Content, Partition, PartitionRole, TableKind
+from imaging.errors import BadImageError, RefusedError, UsageError
+from imaging.growth import plan_growth, with_growth
+from imaging.manifest import ImagedDisk, Volume
+from imaging.plan import Growth, RestorePlan, RestoreTarget, decode, encode
+from imaging.tableedit import Place
+from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_imaged_disk
+
+_TIB = 1 << 40
+
+
+def _volume(part: Partition, kind: str, **changes: Any) -> Volume:
+    made = Volume(
+        number=part.number, start=part.start, size=part.size, used=MIB, map_origin="rescue", content=Content(kind=kind)
+    )
+    return replace(made, **changes)
+
+
+def _source(*parts: tuple[Partition, str], kind: TableKind = TableKind.GPT, **changes: Any) -> ImagedDisk:
+    """A disk with these partitions, each with a kind of file system; the extended one, with none, is no volume."""
+    return an_imaged_disk(
+        table=a_table(*(part for part, _ in parts), kind=kind),
+        volumes=tuple(_volume(part, what) for part, what in parts if what != "extended"),
+        **changes,
+    )
+
+
+_FIRST = a_partition(1, MIB, 100 * MIB)
+_SECOND = a_partition(2, 101 * MIB, 200 * MIB)
+
+
+@pytest.mark.parametrize("size", [2 * GIB, 2 * GIB + 4096 + 512, 3 * _TIB])
+@pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4", "ntfs", "xfs", "btrfs"])
+def test_the_last_partition_grows_to_the_last_whole_mib_before_the_end(kind: str, size: int) -> None:
+    found = plan_growth(_source((_FIRST, "vfat"), (_SECOND, kind)), size)
+    assert (found.partition, found.start, found.old_size, found.kind) == (2, 101 * MIB, 200 * MIB, kind)
+    end = found.start + found.size
+    assert end % MIB == 0
+    assert size - 2 * MIB < end <= size - MIB
+    assert found.filesystem
+
+
+def test_an_mbr_ends_at_two_tib() -> None:
+    found = plan_growth(_source((_SECOND, "ext4"), kind=TableKind.MBR), 5 * _TIB)
+    end = found.start + found.size
+    assert end == 0xFFFFFFFF * 512 // MIB * MIB
+    wide = plan_growth(_source((_SECOND, "ext4"), kind=TableKind.MBR, logical_sector=4096), 5 * _TIB)
+    assert wide.start + wide.size == 5 * _TIB - MIB
+
+
+def test_a_chosen_partition_grows_up_to_the_next_one() -> None:
+    third = a_partition(3, 500 * MIB + 512, 100 * MIB)
+    source = _source((_FIRST, "ext4"), (_SECOND, "xfs"), (third, "swap"))
+    found = plan_growth(source, 2 * GIB, 2)
+    assert found.start + found.size == 500 * MIB
+
+
+def test_luks_and_lvm_grow_as_partitions_alone() -> None:
+    for kind in ("crypto_LUKS", "LVM2_member"):
+        assert not plan_growth(_source((_SECOND, kind)), 2 * GIB).filesystem
+
+
+@pytest.mark.parametrize(
+    ("source", "number", "words"),
+    [
+        (_source((_FIRST, "ext4"), (_SECOND, "swap")), 0, r"what is on it \(swap\) cannot be enlarged"),
+        (_source((_FIRST, "ext4"), (_SECOND, "vfat")), 0, r"what is on it \(vfat\) cannot be enlarged"),
+        (_source((_FIRST, "ext4"), (_SECOND, "exfat")), 2, r"what is on it \(exfat\) cannot be enlarged"),
+        (_source((_FIRST, "ext4"), (_SECOND, "")), 0, "not known what is on it"),
+        (_source((_FIRST, "ext4"), (_SECOND, "ext4")), 1, "partition 2 follows it, and nothing is moved"),
+        (replace(_source((_FIRST, "ext4")), volumes=()), 0, "nothing of it is in the image"),
+        (_source((_FIRST, "ext4"), unreadable=((50 * MIB, 51 * MIB),)), 0, "could not be read"),
+        (_source((a_partition(1, MIB, 150 * MIB), "ext4"), (_SECOND, "ext4")), 2, "another partition overlaps it"),
+        (replace(_source((_FIRST, "ext4")), table=a_table(kind=TableKind.NONE)), 0, "no partition that could grow"),
+    ],
+)
+def test_what_cannot_grow_is_refused_with_a_reason(source: ImagedDisk, number: int, words: str) -> None:
+    with pytest.raises(RefusedError, match=words) as refused:
+        plan_growth(source, 2 * GIB, number)
+    assert refused.value.code == "cannot-grow"
+    assert "without --grow" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("kind", ["ntfs", "btrfs"])
+def test_a_file_system_that_is_not_in_order_is_refused(kind: str) -> None:
+    source = _source((_SECOND, kind))
+    note = "its log is open: Windows was hibernated, shut down with fast start-up, or crashed"
+    volumes = tuple(replace(v, map_origin="whole", note=note) for v in source.volumes)
+    with pytest.raises(RefusedError, match="has to be in order for that: its log is open"):
+        plan_growth(replace(source, volumes=volumes), 2 * GIB)
+
+
+@pytest.mark.parametrize("number", [0, 2, 5])
+def test_nothing_in_an_extended_partition_grows(number: int) -> None:
+    outer = a_partition(2, 101 * MIB, 300 * MIB, type="5", role=PartitionRole.EXTENDED)
+    inner = a_partition(5, 102 * MIB, 299 * MIB, role=PartitionRole.LOGICAL)
+    source = _source((_FIRST, "ext4"), (outer, "extended"), (inner, "ext4"), kind=TableKind.MBR)
+    with pytest.raises(RefusedError, match="in an extended partition"):
+        plan_growth(source, 2 * GIB, number)
+
+
+def test_no_other_number_than_one_of_the_table_is_taken() -> None:
+    for number in (-1, 3, 10**30):
+        with pytest.raises(UsageError, match="it has 1"):
+            plan_growth(_source((_FIRST, "ext4")), 2 * GIB, number)
+
+
+@pytest.mark.parametrize("size", [101 * MIB, 102 * MIB, 103 * MIB - 1])
+def test_less_than_a_mib_is_no_room(size: int) -> None:
+    with pytest.raises(RefusedError, match="nothing is left of the target"):
+        plan_growth(_source((_FIRST, "ext4")), size)
+
+
+def _plan(*targets: RestoreTarget) -> RestorePlan:
+    return RestorePlan(library="/l", image="i", targets=targets)
+
+
+def test_a_growth_is_part_of_the_plan_and_survives_its_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "find_tool", lambda name: name)
+    pair = RestoreTarget(source=_source((_FIRST, "ext4")), target=a_disk())
+    plan = with_growth(_plan(pair))
+    assert plan.targets[0].growth == plan_growth(pair.source, GIB)
+    assert decode(encode(plan)) == plan
+    with pytest.raises(UsageError, match="one whole disk"):
+        with_growth(_plan(pair, pair))
+
+
+def test_a_growth_that_was_tampered_with_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "find_tool", lambda name: name)
+    right = plan_growth(_source((_FIRST, "ext4")), GIB)
+    for wrong in (
+        Growth(partition=1, start=MIB, old_size=100 * MIB, size=GIB, kind="ext4"),
+        Growth(partition=1, start=MIB, old_size=100 * MIB, size=right.size, kind="xfs"),
+    ):
+        pair = RestoreTarget(source=_source((_FIRST, "ext4")), target=a_disk(), growth=wrong)
+        with pytest.raises(RefusedError, match="as it was shown"):
+            growth.refuse_unless_same(pair)
+
+
+_TYPE = bytes(range(16))
+
+
+def _gpt(*places: tuple[int, int], each: int = 128) -> tuple[bytes, bytes]:
+    """A primary header and its entries, for partitions of these first and last sectors."""
+    entries = b"".join(
+        (_TYPE + bytes([n]) * 16 + struct.pack("<QQQ", first, last, 1) + b"n\0").ljust(each, b"\x07")
+        for n, (first, last) in enumerate(places, 1)
+    ).ljust(128 * each, b"\0")
+    fields = (b"EFI PART", 0x10000, 92, 0, 0, 1, 9999, 34, 9966, bytes(16), 2, 128, each, zlib.crc32(entries))
+    blank = struct.pack("<8sIIIIQQQQ16sQIII", *fields)
+    return (blank[:16] + struct.pack("<I", zlib.crc32(blank)) + blank[20:]).ljust(512, b"\0"), entries
+
+
+@pytest.mark.parametrize("each", [128, 256])
+def test_in_a_gpt_nothing_but_the_end_of_the_partition_changes(each: int) -> None:
+    header, entries = _gpt((2048, 4095), (4096, 8191), each=each)
+    place = Place(start=4096 * 512, old_size=4096 * 512, size=5000 * 512)
+    new_header, new_entries = tableedit.lengthened_gpt(header, entries, 2, place, 512)
+    first, second = gpt.parse_entries(gpt.parse_header(new_header), new_entries)
+    assert (first.first, first.last, second.first, second.last) == (2048, 4095, 4096, 9095)
+    changed = [i for i, (a, b) in enumerate(zip(entries, new_entries, strict=True)) if a != b]
+    assert set(changed) <= set(range(each + 40, each + 48))
+    assert [i for i, (a, b) in enumerate(zip(header, new_header, strict=True)) if a != b and i not in range(16, 20)]
+    assert header[92:] == new_header[92:]
+
+
+def test_a_gpt_that_has_the_partition_elsewhere_is_refused() -> None:
+    header, entries = _gpt((2048, 4095))
+    for place in (
+        Place(start=2048 * 512, old_size=2047 * 512, size=MIB * 9),
+        Place(start=2049 * 512, old_size=2048 * 512, size=MIB * 9),
+    ):
+        with pytest.raises(RefusedError, match="where the image says"):
+            tableedit.lengthened_gpt(header, entries, 1, place, 512)
+    with pytest.raises(BadImageError):
+        tableedit.lengthened_gpt(header, entries[:-1] + b"x", 1, Place(start=MIB, old_size=MIB, size=9 * MIB), 512)
+
+
+def _mbr(first: int, count: int, kind: int = 0x83) -> bytes:
+    entry = bytes([0x80, 1, 2, 3, kind, 4, 5, 6]) + struct.pack("<II", first, count)
+    return b"\xeb" * 446 + bytes(16) + entry + bytes(32) + b"\x55\xaa"
+
+
+def test_in_an_mbr_nothing_but_the_end_of_the_partition_changes() -> None:
+    before = _mbr(2048, 1000)
+    place = Place(start=MIB, old_size=1000 * 512, size=3000 * 512)
+    after = tableedit.lengthened_mbr(before, 2, place, 512)
+    changed = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
+    assert set(changed) <= set(range(462 + 5, 462 + 8)) | set(range(462 + 12, 462 + 16))
+    assert struct.unpack_from("<II", after, 462 + 8) == (2048, 3000)
+    with pytest.raises(RefusedError, match="where the image says"):
+        tableedit.lengthened_mbr(before, 1, place, 512)
+    with pytest.raises(RefusedError, match="no room"):
+        tableedit.lengthened_mbr(before, 2, Place(start=MIB, old_size=1000 * 512, size=3 * _TIB), 512)
+    with pytest.raises(RefusedError, match="none of the four"):
+        tableedit.lengthened_mbr(before, 5, place, 512)
+
+
+def test_a_hybrid_record_is_known() -> None:
+    assert not tableedit.is_hybrid(_mbr(1, 1000, 0xEE))
+    assert tableedit.is_hybrid(_mbr(1, 1000, 0x83))
+    mixed = bytearray(_mbr(1, 1000, 0xEE))
+    mixed[446 + 4] = 0x07
+    assert tableedit.is_hybrid(bytes(mixed))

@@ -1,7 +1,7 @@
 """Mounting network shares: Windows shares through mount.cifs, NFS through mount.nfs, ssh through sshfs.
 
 A password goes through a pipe, never through arguments, files or the environment.
-Sources: mount.cifs(8), nfs(5), the kernel's errno.h for what fails.
+Sources: mount.cifs(8), the kernel's errno.h for what fails.
 """
 
 import os
@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from imaging import newmounts, sshshares
+from imaging import newmounts, nfsshares, sshshares
 from imaging.disk import Mount
 from imaging.errors import IoError, RefusedError, RescueError, UsageError
 from imaging.mounts import options_at, read_mounts
@@ -69,12 +69,7 @@ def mount_at(where: Path, address: Address, login: Login = GUEST, *, writable: b
             case Kind.SMB:
                 done = _mount_smb(address, login, where, options)
             case Kind.NFS:
-                # Without a lock daemon, and with an error instead of an endless wait where the server goes away.
-                more = ["soft", "timeo=100", "retrans=3", "retry=0", "nolock"]
-                if writable:
-                    # A deletion has to see at once what another computer has just made, not a folder of a minute ago.
-                    more += ["acdirmin=0", "acdirmax=0", "lookupcache=positive"]
-                done = _mount(["mount.nfs", address.source, where, "-o", ",".join([*options, *more])])
+                done = nfsshares.mount(address, where, options, writable=writable, timeout=_TIMEOUT)
             case Kind.SSH:
                 done = sshshares.mount(_as_asked(address, login), login, where, writable=writable, safe=_SAFE)
     except IoError as error:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from imaging import media, sharemounts
+from imaging import media, nfsshares, sharemounts
 from imaging.disk import Mount
 from imaging.errors import IoError, RefusedError, RescueError, UsageError
 from imaging.mounts import parse_options
+from imaging.run import Completed
 from imaging.sharemounts import attach
 from imaging.shares import Address, Kind, Login, is_address, parse
 
@@ -217,6 +218,74 @@ def test_folders_of_an_nfs_export_that_is_written_to_are_always_looked_at_anew(t
     assert not fresh & set(tools.given("mount.nfs").splitlines()[-1].split(","))
 
 
+def speak(tools: Tools, answers: dict[str, str]) -> None:
+    """Let the server say no, in these words, in these versions of NFS."""
+    cases = "".join(
+        f"    *vers={version}) echo 'mount.nfs: {said}' >&2; exit 32;;\n" for version, said in answers.items()
+    )
+    script = tools.folder / "mount.nfs"
+    script.write_text(
+        "#!/bin/sh\nfor options; do :; done\n"
+        f'echo "${{options##*,}}" >> "{script}.argv"\n'
+        f"case $options in\n{cases}esac\n"
+    )
+
+
+NO_VERSION = "requested NFS version or transport protocol is not supported"
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked"),
+    [
+        ({}, ["4.1"]),
+        ({"4.1": NO_VERSION}, ["4.1", "4.0"]),
+        ({"4.1": "Protocol not supported", "4.0": NO_VERSION}, ["4.1", "4.0", "3"]),
+        # Without NFS 4, another program or none is at its port; and an older server has other paths there.
+        ({"4.1": "Connection refused", "4.0": "Connection refused"}, ["4.1", "4.0", "3"]),
+        ({"4.1": "failed: No such file or directory", "4.0": "failed: No such file or directory"}, ["4.1", "4.0", "3"]),
+    ],
+)
+def test_nfs_is_spoken_in_no_version_whose_reads_may_be_wrong_and_in_older_ones_where_need_be(
+    tools: Tools, answers: dict[str, str], asked: list[str]
+) -> None:
+    speak(tools, answers)
+    attach(parse("nas:/images"))
+    assert tools.given("mount.nfs").splitlines() == [f"vers={version}" for version in asked]
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "asked"),
+    [
+        ({"4.1": "access denied by server", "4.0": "x", "3": "x"}, "login", 1),
+        ({"4.1": "Connection timed out", "4.0": "x", "3": "x"}, "no-server", 1),
+        ({"4.1": "No such file", "4.0": "No such file", "3": "Connection refused"}, "no-share", 3),
+        ({"4.1": NO_VERSION, "4.0": NO_VERSION, "3": "access denied by server"}, "login", 3),
+        ({"4.1": NO_VERSION, "4.0": NO_VERSION, "3": NO_VERSION}, "too-old", 3),
+        ({"4.1": "Connection refused", "4.0": "Connection refused", "3": "Connection refused"}, "no-server", 3),
+    ],
+)
+def test_of_the_answers_in_several_versions_of_nfs_the_one_that_says_most_is_told(
+    tools: Tools, answers: dict[str, str], code: str, asked: int
+) -> None:
+    speak(tools, answers)
+    with pytest.raises(RescueError) as caught:
+        attach(parse("nas:/images"))
+    assert caught.value.code == code
+    assert len(tools.given("mount.nfs").splitlines()) == asked
+
+
+@pytest.mark.usefixtures("tools")
+def test_a_server_that_has_said_no_and_then_nothing_has_said_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer_once(argv: list[str | Path], **_: object) -> Completed:
+        if "vers=4.1" in str(argv[-1]):
+            return Completed(status=32, stdout="", stderr="mount.nfs: No such file or directory")
+        raise IoError("mount.nfs did not end within 60 s", code="tool-hung")
+
+    monkeypatch.setattr(nfsshares, "run", answer_once)
+    with pytest.raises(RefusedError, match="there is no nas:/backup"):
+        attach(parse("nas:/backup"))
+
+
 @pytest.mark.parametrize("user", ["an,na", "an\nna"])
 def test_a_user_cannot_smuggle_in_an_option(tools: Tools, user: str) -> None:
     with pytest.raises(UsageError):
@@ -301,7 +370,7 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
     def hang(*_: object, **__: object) -> None:
         raise IoError("mount.nfs did not end within 60 s", code="tool-hung")
 
-    monkeypatch.setattr(sharemounts, "run", hang)
+    monkeypatch.setattr(nfsshares, "run", hang)
     with pytest.raises(IoError, match="nas does not answer"):
         attach(parse("nas:/backup"))
 

@@ -102,12 +102,33 @@ def make_initramfs(
     without a medium: the stick's own stays small, since a firmware reads it slowly.
     """
     tree = work / "initramfs-modules"
+    wanted = read_list(SOURCES / "modules.txt") + (read_list(SOURCES / "network/modules.txt") if network else [])
+    copy_modules(tree, modules, wanted, all_modules=all_modules)
+
+    nodes = [Node(name=name, mode=stat.S_IFDIR | 0o755) for name in FOLDERS]
+    nodes.append(Node(name="dev/console", mode=stat.S_IFCHR | 0o600, device=CONSOLE_DEVICE))
+    nodes.append(Node(name="init", mode=stat.S_IFREG | 0o755, data=(SOURCES / "init").read_bytes()))
+    nodes.append(Node(name="bin/busybox", mode=stat.S_IFREG | 0o755, data=busybox.read_bytes()))
+    applets = sorted({*APPLETS, *NETWORK_APPLETS}) if network else APPLETS
+    nodes += [Node(name=f"bin/{name}", mode=stat.S_IFLNK | 0o777, data=b"busybox") for name in applets]
+    if network:
+        nodes += _network_nodes()
+    nodes += module_nodes(tree)
+    nodes += _firmware_nodes(firmware, sorted((tree / "lib/modules").rglob("*.ko")))
+    archive = work / "initramfs.cpio"
+    archive.write_bytes(render_archive(nodes))
+    # With network drivers it is four times as large: level 19 would take 25 s of a processor for the last megabyte.
+    run(["zstd", "-q", "-12" if network else "-19", "-f", "--rm", archive, "-o", output])
+    shutil.rmtree(tree)
+
+
+def copy_modules(tree: Path, modules: Path, wanted: list[str], *, all_modules: bool = True) -> None:
+    """Put the wanted modules, what they need and their indexes into `tree`, as busybox's modprobe reads them."""
     version = modules.name
     target = tree / "lib/modules" / version
     target.mkdir(parents=True)
     for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         shutil.copy(modules / name, target / name)
-    wanted = read_list(SOURCES / "modules.txt") + (read_list(SOURCES / "network/modules.txt") if network else [])
     for module in needed_modules(modules, wanted, all_modules=all_modules):
         copy = target / module
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -122,26 +143,15 @@ def make_initramfs(
         if index.name not in {"modules.alias", "modules.dep", "modules.softdep", "modules.builtin"}:
             index.unlink()
 
-    nodes = [Node(name=name, mode=stat.S_IFDIR | 0o755) for name in FOLDERS]
-    nodes.append(Node(name="dev/console", mode=stat.S_IFCHR | 0o600, device=CONSOLE_DEVICE))
-    nodes.append(Node(name="init", mode=stat.S_IFREG | 0o755, data=(SOURCES / "init").read_bytes()))
-    nodes.append(Node(name="bin/busybox", mode=stat.S_IFREG | 0o755, data=busybox.read_bytes()))
-    applets = sorted({*APPLETS, *NETWORK_APPLETS}) if network else APPLETS
-    nodes += [Node(name=f"bin/{name}", mode=stat.S_IFLNK | 0o777, data=b"busybox") for name in applets]
-    if network:
-        nodes += _network_nodes()
-    for path in sorted((tree / "lib/modules").rglob("*")):
-        name = str(path.relative_to(tree))
-        if path.is_dir():
-            nodes.append(Node(name=name, mode=stat.S_IFDIR | 0o755))
-        else:
-            nodes.append(Node(name=name, mode=stat.S_IFREG | 0o644, data=path.read_bytes()))
-    nodes += _firmware_nodes(firmware, sorted(target.rglob("*.ko")))
-    archive = work / "initramfs.cpio"
-    archive.write_bytes(render_archive(nodes))
-    # With network drivers it is four times as large: level 19 would take 25 s of a processor for the last megabyte.
-    run(["zstd", "-q", "-12" if network else "-19", "-f", "--rm", archive, "-o", output])
-    shutil.rmtree(tree)
+
+def module_nodes(tree: Path) -> list[Node]:
+    """The members of the archive for what `copy_modules` has put there."""
+    return [
+        Node(name=str(path.relative_to(tree)), mode=stat.S_IFDIR | 0o755)
+        if path.is_dir()
+        else Node(name=str(path.relative_to(tree)), mode=stat.S_IFREG | 0o644, data=path.read_bytes())
+        for path in sorted((tree / "lib/modules").rglob("*"))
+    ]
 
 
 def _firmware_nodes(firmware: Path, modules: list[Path]) -> list[Node]:

@@ -26,7 +26,7 @@ from rescue.screens.buckets import ASK_FOR_BUCKET, Reacher
 from rescue.screens.disklist import INDENT, Known
 from rescue.screens.growth import GrowthScreen
 from rescue.screens.shares import ASK_FOR_SHARE, AskWhere, Connector
-from rescue.screens.unlocking import Unlocker
+from rescue.screens.unlocking import open_library
 from rescue.telling import told
 from rescue.widgets.choices import Choice, Choices
 
@@ -187,7 +187,7 @@ from then on, on any computer that is started from the drive.
                 return
             self.backend.plan_capture(self.disks, Path(words), "", only=self.only)
             if self.backend.is_locked(Path(words)):
-                Unlocker(self, lambda: self.use(words), lambda _library: self.say("status", "")).ask(Path(words))
+                open_library(self, Path(words), lambda: self.use(words), lambda _library: self.say("status", ""))
                 return
             self.open(BackupPlanScreen(self.disks, Path(words), self.known, self.only))
 

@@ -1,6 +1,7 @@
-"""Copy files out of an image: which volume, and what in its folders."""
+"""Copy files out of an image: what is in the folders of a volume."""
 
 import threading
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -18,58 +19,19 @@ from imaging.plan import FilesPlan
 from imaging.tree import Entry, EntryKind
 from rescue.aside import aside
 from rescue.backend import Files
-from rescue.files import DATE, SIZE, Marks, detail_lines, ending, entry_row, marked_words, path_words, row, volume_line
+from rescue.files import DATE, SIZE, Marks, detail_lines, ending, entry_row, marked_words, path_words, row
 from rescue.formats import cells, clean, format_count
 from rescue.language import N_, _
-from rescue.report import image_title
 from rescue.screens.base import Notice, Question, RescueScreen, text
 from rescue.screens.filecopy import FileTargetScreen
 from rescue.screens.filesearch import FileSearchScreen
 from rescue.shelf import Item
 from rescue.telling import told
-from rescue.widgets.choices import Choice, Choices
 from rescue.widgets.pages import Pages
 
 PATIENCE = 0.7
 """Seconds after which it is said that a folder is being read."""
 ORDERS = {Order.NAME: N_("by name"), Order.SIZE: N_("by size"), Order.DATE: N_("by date")}
-
-
-class FileVolumesScreen(RescueScreen):
-    """The volumes of an image: whose files are wanted?"""
-
-    HEADING = N_("Copy files out of an image - choose where they are")
-    ABOUT = N_("""
-Here are the partitions and volumes that the image holds. Choose the one
-whose files you want to see; they can be copied to a disk, a stick or a
-share. Nothing of the image is changed, and no disk of this computer.
-
-What cannot be looked into is shown with the reason.""")
-
-    def __init__(self, item: Item, image: Image) -> None:
-        super().__init__()
-        self.source = item
-        self.image = image
-
-    def body(self) -> ComposeResult:
-        """The image, then its volumes."""
-        image = _(" Image: {image}").format(image=image_title(self.image))
-        yield text(f"{image}\n" + _(" Whose files do you want to see?"), id="question")
-        yield Choices(id="volumes")
-
-    def on_mount(self) -> None:
-        """Fill the list."""
-        known = self.backend.volumes(self.image)
-        self.volumes = {volume.name: volume for volume in known}
-        choices = [Choice(key=one.name, lines=(volume_line(one),), why_not=clean(one.problem)) for one in known]
-        self.query_one(Choices).show(choices)
-        self.query_one(Choices).focus()
-
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Into it."""
-        volume = self.volumes.get(event.option_id or "")
-        if volume is not None:
-            self.open(FilesScreen(self.source, self.image, volume))
 
 
 class FilesScreen(RescueScreen):
@@ -102,11 +64,13 @@ what will be copied before anything is written.
     FilesScreen #marked { text-style: bold; }
     """
 
-    def __init__(self, item: Item, image: Image, volume: OpenVolume) -> None:
+    def __init__(self, item: Item, image: Image, volume: OpenVolume, unlocked: Sequence[str]) -> None:
         super().__init__()
         self.source = item
         self.image = image
         self.volume = volume
+        self.unlocked = tuple(unlocked)
+        """The encrypted volumes that have to be opened for it, in that order."""
         self.marks = Marks()
         self.path: Where = ()
         self.order = Order.NAME
@@ -133,7 +97,7 @@ what will be copied before anything is written.
 
     def open_files(self) -> Files:
         """Mount the volume; what nobody waits for any more is let go of."""
-        files = self.backend.open_files(self.source.library, self.image.id, self.volume.name)
+        files = self.backend.open_files(self.source.library, self.image.id, self.volume.name, self.unlocked)
         self.files = files
         if self.leaving.is_set():
             files.close()
@@ -333,4 +297,6 @@ what will be copied before anything is written.
 
     def plan_for(self, target: Path) -> FilesPlan:
         """What is marked, into a folder; raises BadImageError, RefusedError."""
-        return self.backend.plan_files(self.source.library, self.image, self.volume, self.marks.paths, target)
+        return self.backend.plan_files(
+            self.source.library, self.image, self.volume, self.marks.paths, target, self.unlocked
+        )

@@ -18,7 +18,7 @@ from rescue.language import N_, _
 from rescue.report import image_lines, image_title
 from rescue.screens.base import AskText, Notice, RescueScreen, text
 from rescue.screens.delete import DeleteScreen
-from rescue.screens.files import FileVolumesScreen
+from rescue.screens.filevolumes import FileVolumesScreen
 from rescue.shelf import Item
 from rescue.telling import told
 

@@ -17,7 +17,7 @@ from rescue.formats import clean, format_size, format_when, joined
 from rescue.language import _
 from rescue.report import label_words
 from rescue.screens.base import RescueScreen
-from rescue.screens.unlocking import Unlocker
+from rescue.screens.unlocking import open_library
 from rescue.shelf import Item, Shelf, gather, is_of
 from rescue.widgets.choices import Choices
 from rescue.widgets.line import Line
@@ -79,7 +79,7 @@ class ShelfScreen(RescueScreen):
         """Ask for the passphrase of the first library that is closed, but for those that were left so."""
         closed = [path for path in self.shelf.locked if path not in self.left] if self.shelf and self.OPENS else []
         if closed:
-            Unlocker(self, self.look_again, self.leave).ask(closed[0])
+            open_library(self, closed[0], self.look_again, self.leave)
 
     def leave(self, library: Path) -> None:
         """A library stays closed; on to the next."""

@@ -1,7 +1,9 @@
-"""Encrypted libraries: the passphrase is asked for in a dialogue, and known as long as this screen runs."""
+"""What is encrypted, libraries and volumes of images: the passphrase is asked for in a dialogue, until one is right."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -16,24 +18,16 @@ from rescue.screens.base import WIDEST, Dialogue, Notice, RescueScreen, problem
 from rescue.widgets.act import Act, Acts
 from rescue.widgets.line import Line
 
+T = TypeVar("T")
+
 
 class AskPassphrase(Dialogue[str]):
-    """Asks for what opens a library; it is never shown, and None where the box was left."""
+    """Asks for what opens something; it is never shown, and None where the box was left."""
 
-    ABOUT = N_("""
-The images in this library are encrypted. Type one of its passphrases, or
-its recovery key, in capitals or not, with dashes or without.
-
-What you type is not shown. It is kept in memory as long as this menu
-runs, and stored nowhere; a job gets what it needs of it. Another screen
-asks anew.
-
-Esc leaves the library closed.""")
     WIDTH = WIDEST
 
-    def __init__(self, library: Path, *, wrong: str = "") -> None:
-        words = _("{library} is encrypted. Type its passphrase or its recovery key.")
-        super().__init__((f"{wrong}\n\n" if wrong else "") + words.format(library=clean(str(library))))
+    def __init__(self, question: str, wrong: str) -> None:
+        super().__init__((f"{wrong}\n\n" if wrong else "") + question)
 
     def answers(self) -> ComposeResult:
         """A field that shows nothing, and the buttons."""
@@ -66,46 +60,111 @@ Esc leaves the library closed.""")
             self.dismiss(words)
 
 
-class Unlocker:
-    """Opens libraries for a screen, which shows what goes on in its `status`; `then` is called once one is open."""
+class AskLibraryPassphrase(AskPassphrase):
+    """Asks for what opens a library."""
+
+    ABOUT = N_("""
+The images in this library are encrypted. Type one of its passphrases, or
+its recovery key, in capitals or not, with dashes or without.
+
+What you type is not shown. It is kept in memory as long as this menu
+runs, and stored nowhere; a job gets what it needs of it. Another screen
+asks anew.
+
+Esc leaves the library closed.""")
+
+    def __init__(self, library: Path, wrong: str) -> None:
+        words = _("{library} is encrypted. Type its passphrase or its recovery key.")
+        super().__init__(words.format(library=clean(str(library))), wrong)
+
+
+class AskVolumePassphrase(AskPassphrase):
+    """Asks for what opens a volume of an image that LUKS encrypts."""
+
+    ABOUT = N_("""
+This volume was encrypted with LUKS on its computer. Type any passphrase
+that opened it there; mind the keyboard's layout.
+
+What you type is not shown, and gone once it was tried. The key of the
+volume is kept in memory as long as this menu runs; a job that copies
+files out of it gets the key, and no plan and no log has it. To try one
+takes as much time and memory as it took on that computer.
+
+Esc leaves the volume closed.""")
+
+    def __init__(self, volume: str, wrong: str) -> None:
+        super().__init__(_("{volume} is encrypted. Type its passphrase.").format(volume=clean(volume)), wrong)
+
+
+class Opener(Generic[T]):
+    """Has a passphrase asked for until one opens something; `say` tells what goes on, `left` that nobody gave one.
+
+    `dialogue` takes what was wrong with the one before, `attempt` the passphrase, `then` what that has answered.
+    """
 
     def __init__(
-        self, screen: RescueScreen, then: Callable[[], None], left: Callable[[Path], None] = lambda _library: None
+        self,
+        screen: RescueScreen,
+        name: str,
+        *,
+        dialogue: Callable[[str], AskPassphrase],
+        attempt: Callable[[str], T],
+        then: Callable[[T], None],
+        say: Callable[[str], None],
+        left: Callable[[], None] = lambda: None,
     ) -> None:
-        self.screen, self.then, self.left = screen, then, left
+        self.screen, self.name = screen, name
+        self.dialogue, self.attempt = dialogue, attempt
+        self.then, self.say, self.left = then, say, left
 
-    def ask(self, library: Path, wrong: str = "") -> None:
-        """Ask for the passphrase; `left` is called where nobody gives one."""
+    def ask(self, wrong: str = "") -> None:
+        """Ask for it."""
 
         def use(words: str | None) -> None:
             if words is None:
-                self.left(library)
+                self.left()
             else:
-                self.open(library, words)
+                self.open(words)
 
-        self.screen.open(AskPassphrase(library, wrong=wrong), use)
+        self.screen.open(self.dialogue(wrong), use)
 
-    def open(self, library: Path, words: str) -> None:
+    def open(self, words: str) -> None:
         """Try it, which takes a moment; a wrong one is asked for again."""
-        self.say(_(" Opening {library} ..").format(library=clean(str(library))))
+        self.say(_(" Opening {library} ..").format(library=clean(self.name)))
 
         async def wait() -> None:
             try:
-                await aside(lambda: self.screen.backend.unlock(library, words))
+                found = await aside(lambda: self.attempt(words))
             except RescueError as error:
                 self.say("")
                 if error.code == "wrong-passphrase":
-                    self.ask(library, problem(error))
+                    self.ask(problem(error))
                 else:
-                    self.left(library)
+                    self.left()
                     self.screen.app.push_screen(Notice(problem(error)))
                 return
             self.say("")
-            self.then()
+            self.then(found)
 
         self.screen.run_worker(wait(), group="unlock", exclusive=True)
 
-    def say(self, words: str) -> None:
-        """What goes on; the screen itself says what there is to say afterwards."""
-        self.screen.say("status", words)
-        self.screen.query_one("#status").display = True
+
+def open_library(
+    screen: RescueScreen, library: Path, then: Callable[[], None], left: Callable[[Path], None] = lambda _library: None
+) -> None:
+    """Have the passphrase of a library asked for on a screen, which shows what goes on in its `status`."""
+
+    def say(words: str) -> None:
+        """The screen itself says what there is to say afterwards."""
+        screen.say("status", words)
+        screen.query_one("#status").display = True
+
+    Opener(
+        screen,
+        str(library),
+        dialogue=partial(AskLibraryPassphrase, library),
+        attempt=partial(screen.backend.unlock, library),
+        then=lambda _opened: then(),
+        say=say,
+        left=lambda: left(library),
+    ).ask()

@@ -229,6 +229,26 @@ def make_imaged_disk(name: str = "sda", *, size: int = 256 * GB, model: str = "C
     )
 
 
+def make_locked_image() -> Image:
+    """An image of a disk whose second partition LUKS encrypts."""
+    disk = make_imaged_disk()
+    locked = replace(disk.volumes[-1], content=Content(kind="crypto_LUKS", usage="crypto"))
+    return replace(make_image(), disks=(replace(disk, volumes=(*disk.volumes[:-1], locked)),))
+
+
+def make_inside(name: str, content: Content, problem: str = "") -> OpenVolume:
+    """What is in that partition."""
+    size = 20 * GB
+    return OpenVolume(
+        name=name, disk="sda2-open", size=size, content=content, sector=512, pieces=((0, size),), problem=problem
+    )
+
+
+def locked_with(*inside: OpenVolume) -> "FakeBackend":
+    """A library whose one image has an encrypted volume, and what is in that."""
+    return FakeBackend(listing=FakeListing(images=(make_locked_image(),)), inside={"sda2": inside})
+
+
 def make_image(
     id: str = "20261120T101500-office",
     *,

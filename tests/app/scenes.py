@@ -11,6 +11,7 @@ from msgspec.structs import replace as replace_state
 
 from imaging import bootcheck
 from imaging.bootcheck import BootState
+from imaging.disk import Content
 from imaging.events import Started
 from imaging.manifest import Image, Machine
 from imaging.notes import FactoryState, Notes, Verification
@@ -50,8 +51,10 @@ from tests.app.machine import (
     FakeJob,
     FakeListing,
     drive_table,
+    locked_with,
     make_image,
     make_imaged_disk,
+    make_inside,
     make_medium,
     restore_plan,
     running_job,
@@ -126,6 +129,20 @@ def signed() -> FakeBackend:
 def encrypted() -> FakeBackend:
     """A library that nobody has opened yet."""
     return FakeBackend(passphrase="correct horse")
+
+
+def locked_files() -> FakeBackend:
+    """An image with an encrypted volume, in which there are logical ones."""
+    return locked_with(
+        make_inside(
+            "sda2-open",
+            Content(kind="LVM2_member", usage="raid"),
+            "it holds logical volumes, which are shown beside it",
+        ),
+        make_inside("office-root", Content(kind="ext4", usage="filesystem", label="root")),
+        make_inside("office-home", Content(kind="xfs", usage="filesystem", label="home")),
+        make_inside("office-swap", Content(kind="swap", usage="other"), "it is swap space, which holds no files"),
+    )
 
 
 def bare() -> FakeBackend:
@@ -334,7 +351,7 @@ SCENES = [
     Scene(name="factory-others", screen="Question", keys="f down enter", backend=factory_made),
     Scene(name="factory-none", screen="FactoryScreen", keys="f"),
     Scene(name="images-none", screen="ImagesScreen", keys="1", backend=bare),
-    Scene(name="images-encrypted", screen="AskPassphrase", keys="1", backend=encrypted),
+    Scene(name="images-encrypted", screen="AskLibraryPassphrase", keys="1", backend=encrypted),
     Scene(name="images-closed", screen="ImagesScreen", keys="1 escape", backend=encrypted),
     Scene(name="elsewhere", screen="ElsewhereScreen", keys="1 o"),
     Scene(name="elsewhere-remembered", screen="ElsewhereScreen", keys="1 o", backend=remembering),
@@ -373,6 +390,15 @@ SCENES = [
     Scene(name="library-none", screen="LibraryScreen", keys="3", backend=bare),
     Scene(name="library-image", screen="ImageScreen", keys="3 enter", backend=noted),
     Scene(name="files-volumes", screen="FileVolumesScreen", keys="3 o"),
+    Scene(name="files-locked", screen="FileVolumesScreen", keys="3 o", backend=locked_files),
+    Scene(name="files-passphrase", screen="AskVolumePassphrase", keys="3 o down enter", backend=locked_files),
+    Scene(
+        name="files-passphrase-wrong",
+        screen="AskVolumePassphrase",
+        keys='3 o down enter "wrong" enter',
+        backend=locked_files,
+    ),
+    Scene(name="files-unlocked", screen="FileVolumesScreen", keys='3 o down enter "pa,ss" enter', backend=locked_files),
     Scene(name="files", screen="FilesScreen", keys="3 o down enter down enter enter"),
     Scene(name="files-marked", screen="FilesScreen", keys="3 o down enter down enter enter space down down space"),
     Scene(name="files-crowded", screen="FilesScreen", keys="3 o enter pagedown", backend=crowded_files),

@@ -20,7 +20,7 @@ from rescue.screens.progress import ProgressScreen
 from rescue.screens.restore import RestorePlanScreen
 from rescue.widgets.line import Line
 from tests.app.machine import GB, FakeBackend, FakeJob, restore_plan, running_job
-from tests.app.scenes import checking
+from tests.app.scenes import checking, locked_files
 from tests.app.wired import WiredPerson, wired
 
 FIRST_PAINT = 1200
@@ -52,6 +52,23 @@ async def test_a_dialogue_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
         opened, moved, closed = [await person.sent(key) for key in ("9", "right", "escape")]
         assert 0 < max(opened, closed) <= DIALOGUE
         assert 0 < moved <= CURSOR_KEY
+
+
+async def test_asking_for_the_passphrase_of_a_volume_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with wired(locked_files(), monkeypatch) as person:
+        for key in ("3", "o", "down"):
+            await person.sent(key)
+        asked = await person.sent("enter")
+        typed = [await person.sent(key) for key in "wrong"]
+        again = await person.sent("enter")
+        for key in ("p", "a", "comma", "s", "s"):
+            await person.sent(key)
+        opened = await person.sent("enter")
+        assert "wrong" not in "\n".join(person.wire.ours.screen.display)
+        assert "office-root" in "\n".join(person.wire.ours.screen.display)
+        assert 0 < max(asked, again) <= DIALOGUE
+        assert 0 < max(typed) <= CURSOR_KEY
+        assert 0 < opened <= DIALOGUE
 
 
 def test_no_cursor_blinks_in_a_line() -> None:

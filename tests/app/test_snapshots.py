@@ -40,7 +40,16 @@ SMALL = (
 )
 """Scenes with a snapshot of the smallest screen, too."""
 
-WITHOUT_A_BODY = {"RescueScreen", "Dialogue", "CareScreen", "DiskListScreen", "ShelfScreen", "ErasingScreen", "Fields"}
+WITHOUT_A_BODY = {
+    "RescueScreen",
+    "Dialogue",
+    "CareScreen",
+    "DiskListScreen",
+    "ShelfScreen",
+    "ErasingScreen",
+    "Fields",
+    "AskPassphrase",
+}
 """What others are derived from."""
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from blake3 import blake3
+
 MIB = 1 << 20
 
 
@@ -52,6 +54,21 @@ def looped(path: Path, offset: int = 0, size: int = 0, sector: int = 512) -> Ite
         yield loop
     finally:
         run("losetup", "--detach", loop)
+
+
+def digest(path: Path, start: int = 0, size: int | None = None) -> str:
+    """BLAKE3 of a range of a file, or of all from `start` on.
+
+    Read, not mapped: a look at a hole of a mapped file in memory would fill it.
+    """
+    hasher, buffer = blake3(), memoryview(bytearray(MIB))
+    with path.open("rb", buffering=0) as file:
+        left = file.seek(0, os.SEEK_END) - start if size is None else size
+        file.seek(start)
+        while left and (got := file.readinto(buffer[: min(MIB, left)])):
+            hasher.update(buffer[:got])
+            left -= got
+    return hasher.hexdigest()
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """A small recovery system, and media that are made from it, for the tests of what may happen to them."""
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from imaging.mediaplan import blocks
 from imaging.mediumcheck import Examined, check
 from imaging.plan import MediaGrowPlan, MediaPlan
 from tests import small_medium
-from tests.disks import MIB, blank
+from tests.disks import MIB, blank, digest
 from tests.faults.killing import kill_after, start
 from tests.faults.world import Sample, until
 
@@ -84,15 +83,7 @@ def library_on(stick: Path) -> Iterator[Path]:
 def images_digest(stick: Path) -> str:
     """What stands in the images partition, as a digest."""
     part = next(p for p in inventory.look(str(stick)).table.partitions if p.number == 3)
-    hasher = hashlib.blake2b()
-    with stick.open("rb") as file:
-        file.seek(part.start)
-        left = part.size
-        while left:
-            data = file.read(min(MIB, left))
-            hasher.update(data)
-            left -= len(data)
-    return hasher.hexdigest()
+    return digest(stick, part.start, part.size)
 
 
 def a_stick(folder: Path, size: int = STICK) -> Path:

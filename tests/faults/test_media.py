@@ -19,7 +19,7 @@ from imaging.plan import ExportFormat, ExportPlan
 from imaging.unfinished import MEDIUM
 from tests import small_medium
 from tests.command import Outcome, run_rescue
-from tests.disks import MIB, blank, looped, run
+from tests.disks import MIB, blank, digest, looped, run
 from tests.faults.faulty import Fault, Faulty, faulty
 from tests.faults.killing import finish, moments, seconds_of, start, wait_for_step
 from tests.faults.media import (
@@ -141,7 +141,7 @@ def test_an_images_partition_can_have_exfat(system: Path, tmp_path: Path) -> Non
 
 def _judge(stick: Path, untouched: str) -> str:
     """What a job that was killed left: fails unless it is one of the states that are allowed."""
-    if run("b2sum", stick).split()[0] == untouched:
+    if digest(stick) == untouched:
         return "untouched"
     if inventory.look(str(stick)).unfinished == MEDIUM:
         with pytest.raises(BadImageError) as caught:
@@ -159,7 +159,7 @@ def test_a_medium_whose_making_is_killed_at_any_moment_is_known_and_made_by_the_
     seen = []
     for moment in moments(KILLS, longest, seed=3):
         stick = blank(tmp_path / "stick.img", STICK)
-        empty = run("b2sum", stick).split()[0]
+        empty = digest(stick)
         kill_job(plan_create(system, stick, [captured]), moment, stick)
         seen.append(_judge(stick, empty))
     assert "unfinished" in seen, seen
@@ -183,7 +183,7 @@ def test_an_update_that_is_killed_at_any_moment_keeps_the_images_and_is_complete
     seen = []
     for moment in moments(KILLS, longest, seed=4):
         stick = _copy(made, tmp_path)
-        before = run("b2sum", stick).split()[0]
+        before = digest(stick)
         kill_job(plan_update(later, stick), moment, stick)
         seen.append(_judge(stick, before))
         assert images_digest(stick) == images
@@ -336,22 +336,22 @@ def test_a_damaged_system_is_refused_before_anything_is_erased(system: Path, tmp
     shutil.copyfile(system, source)
     _flip(source, _place(source, "rescue/root.squashfs") + 100_000)
     stick = blank(tmp_path / "stick.img", 64 * MIB, fill=0x55)
-    before = run("b2sum", stick).split()[0]
+    before = digest(stick)
     done = run_rescue("media", "create", stick, "--system", source, "--erase", "stick.img", "--json", status=4).events[
         -1
     ]
     assert (done["code"], done["state"]) == ("damaged-medium", "Nothing was written to stick.img.")
-    assert run("b2sum", stick).split()[0] == before
+    assert digest(stick) == before
 
 
 def test_too_small_a_stick_is_told_what_is_needed(system: Path, captured: Sample, tmp_path: Path) -> None:
     stick = a_stick(tmp_path, 90 * MIB)
-    before = run("b2sum", stick).split()[0]
+    before = digest(stick)
     words = ["media", "create", stick, "--system", system, "--image", captured.image_id, "--library", captured.library]
     done = run_rescue(*words, "--erase", "stick.img", "--json", status=3).json["error"]
     assert done["code"] == "target-too-small"
     needed = int(done["message"].split("(")[1].split(" bytes")[0].replace(",", ""))
-    assert run("b2sum", stick).split()[0] == before
+    assert digest(stick) == before
     os.truncate(stick, needed - 1)
     run_rescue(*words, "--erase", "stick.img", status=3)
     os.truncate(stick, needed)
@@ -382,7 +382,7 @@ def test_an_update_that_is_killed_at_its_first_and_last_writes_keeps_the_images(
     made: Path, later: Path, tmp_path: Path
 ) -> None:
     images = images_digest(made)
-    untouched = run("b2sum", made).split()[0]
+    untouched = digest(made)
     (tmp_path / "back").mkdir()
     with faulty(tmp_path / "back", tmp_path / "seen") as fs:
         stick = _on_a_faulty_medium(made, fs)
@@ -484,12 +484,12 @@ def test_an_update_with_more_images_than_there_is_room_for_writes_nothing(
     result = capture_here(disk, folder / "library", folder / "job").result
     assert isinstance(result, CaptureResult)
     stick = _copy(made, tmp_path)
-    before = run("b2sum", stick).split()[0]
+    before = digest(stick)
     plan = plan_update(later, stick, [Sample(folder / "library", result.image, disk)])
     done = carry_out_here(plan, tmp_path / "job")
     assert (done.status, done.code) == (3, "target-too-small"), done
     assert "are needed" in done.message
-    assert run("b2sum", stick).split()[0] == before
+    assert digest(stick) == before
 
 
 def test_only_a_medium_is_updated(system: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.disks import blank, run
+from tests.disks import blank, digest, run
 from tests.matrix import images, layouts, sample
 from tests.matrix.images import Captured
 from tests.matrix.layouts import LAYOUTS, Layout, Source
@@ -81,7 +81,7 @@ def trip(request: pytest.FixtureRequest, files: Path, shared_room: Path) -> Iter
     folder = shared_room / str(layout)
     folder.mkdir()
     source = layouts.build(layout, folder / "source.img", files)
-    digest, modified = images.digest(source.path), source.path.stat().st_mtime_ns
+    before, modified = digest(source.path), source.path.stat().st_mtime_ns
     with layouts.as_disk(source.path, layout, read_only=True) as disk:
         captured = images.capture(disk, folder / "library")
     restored = blank(folder / "restored.img", source.size, fill=0xAA)
@@ -90,7 +90,7 @@ def trip(request: pytest.FixtureRequest, files: Path, shared_room: Path) -> Iter
     extracted = images.extract(captured, folder / "extracted.img")
     yield RoundTrip(
         source=source,
-        digest=digest,
+        digest=before,
         modified=modified,
         captured=captured,
         restored=restored,

@@ -1,13 +1,9 @@
 """Images as `rescue` makes them, read back by other means."""
 
-import mmap
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from blake3 import blake3
 
 from imaging import extents
 from imaging.extents import Extents
@@ -84,16 +80,6 @@ def extract(captured: Captured, target: Path) -> Path:
     return target
 
 
-@contextmanager
-def _mapped(path: Path) -> Iterator[memoryview]:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        view = memoryview(data)
-        try:
-            yield view
-        finally:
-            view.release()
-
-
 def differing(one: Path, other: Path, ranges: Iterable[tuple[int, int]]) -> list[int]:
     """Where two disks differ inside `ranges`: the first byte of each block that does."""
     found = []
@@ -125,9 +111,3 @@ def holds_only(path: Path, value: int, ranges: Iterable[tuple[int, int]]) -> boo
 def unused(captured: Captured, size: int) -> Extents:
     """What the used map leaves out of a disk of `size` bytes."""
     return Extents([(0, size)]).minus(captured.used)
-
-
-def digest(path: Path) -> str:
-    """BLAKE3 of a whole file."""
-    with _mapped(path) as data:
-        return blake3(data).hexdigest()

@@ -20,7 +20,7 @@ from imaging.library import Library
 from imaging.plan import RestorePlan
 from imaging.planner import plan_restore
 from tests.command import run_rescue
-from tests.disks import MIB, blank, partition, run
+from tests.disks import MIB, blank, digest, partition, run
 from tests.faults.killing import finish, kill_after, moments, seconds_of, wait_for_step
 from tests.faults.killing import start as begin
 from tests.matrix import images, layouts, tools, volumes
@@ -244,9 +244,9 @@ def test_a_file_system_that_does_not_grow_is_restored_as_it_was_and_that_is_no_s
 
 def _refused(imaged: Imaged, target: Path, *words: object, status: int = 3) -> dict[str, Any]:
     """The error of a restore with growth that is refused, and leaves the target as it was."""
-    before = images.digest(target)
+    before = digest(target)
     done = run_rescue("restore", *_words(imaged, target), *words, status=status)
-    assert images.digest(target) == before
+    assert digest(target) == before
     last = done.events[-1]
     found: dict[str, Any] = last.get("error") or last
     return found

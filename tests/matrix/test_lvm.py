@@ -14,7 +14,7 @@ from imaging import groups, inventory, opened
 from imaging.disk import Partition
 from imaging.library import Library
 from tests.command import run_rescue
-from tests.disks import MIB, blank, partition, run
+from tests.disks import MIB, blank, digest, partition, run
 from tests.matrix import images, volumes
 from tests.matrix.images import Captured
 from tests.matrix.lvm import EXTENT, gathered, lvm_on, pieces, scattered
@@ -121,9 +121,9 @@ def trip(files: Path, shared_room: Path) -> Iterator[Trip]:
         said("mkswap", "--label", "SWAPLV", loop)
     _write(Place(path=disk, start=parts["odd"][0].start, size=8 * MIB), Random(1).randbytes(MIB))
     reports = _reports(place)
-    digest = images.digest(disk)
+    before = digest(disk)
     captured = images.capture(disk, folder / "library")
-    assert images.digest(disk) == digest
+    assert digest(disk) == before
     restored = blank(folder / "restored.img", 560 * MIB, fill=0xAA)
     images.restore(captured, restored)
     yield Trip(place=place, parts=parts, entries=entries, reports=reports, captured=captured, restored=restored)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import run_rescue
-from tests.disks import MIB, blank, partition
+from tests.disks import MIB, blank, digest, partition
 from tests.matrix import images, layouts, volumes
 from tests.matrix.images import Captured
 from tests.matrix.layouts import Source
@@ -92,11 +92,11 @@ def test_a_gpt_image_fits_a_target_of_another_size(gpt: Imaged, change: str, roo
 def test_restoring_again_onto_a_target_of_another_size_writes_nothing(gpt: Imaged, room: Path) -> None:
     target = blank(room / "target.img", gpt.source.size + 5 * MIB, fill=0xAA)
     first = images.restore(gpt.captured, target)
-    before, modified = images.digest(target), target.stat().st_mtime_ns
+    before, modified = digest(target), target.stat().st_mtime_ns
     again = images.restore(gpt.captured, target)
     assert (again["written"], again["compared"]) == (0, again["skipped"])
     assert again["compared"] == first["written"]
-    assert (images.digest(target), target.stat().st_mtime_ns) == (before, modified)
+    assert (digest(target), target.stat().st_mtime_ns) == (before, modified)
 
 
 def test_a_target_one_sector_too_small_is_refused_and_left_alone(gpt: Imaged, room: Path) -> None:

@@ -13,7 +13,7 @@ from imaging.content import Content
 from imaging.library import Library
 from imaging.reader import DiskReader
 from tests.command import run_rescue
-from tests.disks import run
+from tests.disks import digest, run
 from tests.matrix import images, layouts, moved, volumes
 from tests.matrix.conftest import RoundTrip
 from tests.matrix.layouts import BETWEEN, BOOT_CODE
@@ -26,7 +26,7 @@ each_file_system = pytest.mark.parametrize("kind", FILE_SYSTEMS, ids=lambda kind
 
 def test_capture_leaves_the_source_as_it_was(trip: RoundTrip) -> None:
     assert trip.source.path.stat().st_mtime_ns == trip.modified
-    assert images.digest(trip.source.path) == trip.digest
+    assert digest(trip.source.path) == trip.digest
 
 
 def test_capture_finds_a_map_for_every_volume_and_warns_of_nothing(trip: RoundTrip) -> None:
@@ -185,13 +185,13 @@ def _read_anywhere(seed: int, disk: int, expected: int) -> list[int]:
 
 
 def test_restoring_onto_a_restored_disk_writes_nothing(trip: RoundTrip) -> None:
-    before, modified = images.digest(trip.restored), trip.restored.stat().st_mtime_ns
+    before, modified = digest(trip.restored), trip.restored.stat().st_mtime_ns
     with layouts.as_disk(trip.restored, trip.source.layout) as disk:
         result = images.restore(trip.captured, disk)
     assert (result["written"], result["written_bytes"]) == (0, 0)
     assert result["compared"] == result["skipped"] == trip.written
     assert trip.restored.stat().st_mtime_ns == modified
-    assert images.digest(trip.restored) == before
+    assert digest(trip.restored) == before
 
 
 def test_a_second_capture_of_an_unchanged_disk_stores_no_chunk(trip: RoundTrip) -> None:

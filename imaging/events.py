@@ -144,6 +144,8 @@ class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     partitions: int = 0
     unreadable: int = 0
     grown: tuple[Grown, ...] = ()
+    safety: str = ""
+    """The image of what was there before; empty where it was not saved."""
 
 
 class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, tag="verify"):

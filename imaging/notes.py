@@ -67,6 +67,8 @@ class Notes:
     verified: Verification | None = None
     pinned: bool = False
     """Whether it is not to be deleted, by nobody and by no rule."""
+    before: str = ""
+    """Where it was captured for safety: the image that was restored next, which restoring this one undoes."""
     factory: FactoryState | None = None
     """Where it is a factory image, which is not deleted, either, as long as it is one."""
 

@@ -144,6 +144,8 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True, tag="restore", tag_
     accept_unsigned: bool = False
     """Whether a person has accepted that."""
     foreign: ForeignSource | None = None
+    safety: str = ""
+    """The library in which what the targets hold is saved before it is erased; empty where it is not."""
     version: int = VERSION
 
     @property
@@ -653,9 +655,10 @@ def libraries_used(plan: Plan) -> tuple[LibraryUse, ...]:
         case VerifySetPlan():
             read = tuple(LibraryUse(library=plan.library, image=image) for image in plan.images)
             return (*read, LibraryUse(library=plan.repair_from)) if plan.repair_from else read
-        case RestorePlan(foreign=ForeignSource()):
-            return ()
-        case RestorePlan() | VerifyPlan() | FilesPlan() | ExportPlan():
+        case RestorePlan():
+            read = () if plan.foreign is not None else (LibraryUse(library=plan.library, image=plan.image),)
+            return (*read, LibraryUse(library=plan.safety, writes=True)) if plan.safety else read
+        case VerifyPlan() | FilesPlan() | ExportPlan():
             return (LibraryUse(library=plan.library, image=plan.image),)
         case DeletePlan():
             return (LibraryUse(library=plan.library, image=plan.image, deletes=True),)

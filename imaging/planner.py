@@ -320,7 +320,9 @@ def seconds_expected(plan: Plan) -> float:
         case CapturePlan():
             return sum(_guess_used(disk, plan.only.get(disk.path, ())) for disk in plan.disks) / _CAPTURE_RATE
         case RestorePlan():
-            return sum(data_of(t) for t in plan.targets) / _RESTORE_RATE
+            there = [pair for pair in plan.targets if plan.safety and not pair.create]
+            saved = sum(_guess_used(pair.target, [spot.partition for spot in pair.partitions]) for pair in there)
+            return saved / _CAPTURE_RATE + sum(data_of(t) for t in plan.targets) / _RESTORE_RATE
         case VerifyPlan():
             return (plan.against.size if plan.against else 0) / _VERIFY_RATE
         case VerifySetPlan() | DeletePlan() | PrunePlan():

@@ -40,11 +40,7 @@ def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Res
     """
     began = time.monotonic()
     library = Library.open(Path(plan.library))
-    image = image_to_use(library, plan.image, accept_unsigned=plan.accept_unsigned).image
-    sources = {disk.name: disk for disk in image.disks}
-    for pair in plan.targets:
-        if sources.get(pair.source.name) != pair.source:
-            raise RefusedError(f"image {image.id} is not the one that was shown", code="image-changed")
+    image = _image_as_shown(library, plan)
     counts = Counter()
     disks = [
         _FromLibrary(plan, pair, name, content, report, cancel, counts)
@@ -77,6 +73,21 @@ def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Res
         read_back=plan.read_back,
         seconds=time.monotonic() - began,
     )
+
+
+def refuse_early(plan: RestorePlan) -> None:
+    """Raise as `restore` does, at once, where the image or a target is not as it was shown."""
+    with media.undisturbed():
+        refuse_unless_as_shown(plan, _image_as_shown(Library.open(Path(plan.library)), plan))
+
+
+def _image_as_shown(library: Library, plan: RestorePlan) -> Image:
+    image = image_to_use(library, plan.image, accept_unsigned=plan.accept_unsigned).image
+    sources = {disk.name: disk for disk in image.disks}
+    for pair in plan.targets:
+        if sources.get(pair.source.name) != pair.source:
+            raise RefusedError(f"image {image.id} is not the one that was shown", code="image-changed")
+    return image
 
 
 def _contents(library: Library, image: Image, pair: RestoreTarget) -> Sequence[Content]:

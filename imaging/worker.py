@@ -59,7 +59,6 @@ from imaging.plan import (
     DeletePlan,
     ExportPlan,
     FilesPlan,
-    ForeignSource,
     ImportPlan,
     InstallPlan,
     MediaGrowPlan,
@@ -74,7 +73,8 @@ from imaging.plan import (
     kind,
 )
 from imaging.prune import prune
-from imaging.restore import restore
+from imaging.restore import refuse_early, restore
+from imaging.safety import save_first
 from imaging.signatures import State
 from imaging.straight import restore_straight
 from imaging.verify import verify_alone
@@ -198,12 +198,9 @@ def _do(plan: Plan, job: str, report: Reporter, cancel: threading.Event) -> Resu
             return capture(plan, report, cancel, f"rescue {__version__}")
         case ImportPlan():
             return import_image(plan, report, cancel, f"rescue {__version__}")
-        case RestorePlan(foreign=ForeignSource() as source):
-            refuse_if_damaged(report, cancel)
-            return restore_straight(plan, source, report, cancel)
         case RestorePlan():
             refuse_if_damaged(report, cancel)
-            return restore(plan, report, cancel)
+            return _restore(plan, report, cancel)
         case VerifyPlan(check=True):
             refuse_unless_able()
             verified = verify_alone(plan, report, cancel, job)
@@ -232,6 +229,22 @@ def _do(plan: Plan, job: str, report: Reporter, cancel: threading.Event) -> Resu
             return owndisk.install(plan, report, cancel)
         case RemovePlan():
             return owndisk.remove(plan, report, cancel)
+
+
+def _restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> RestoreResult:
+    saved = ""
+    if plan.safety:
+        if plan.foreign is None:
+            refuse_early(plan)  # before minutes of saving
+        saved = save_first(plan, report, cancel, f"rescue {__version__}")
+    try:
+        if plan.foreign is not None:
+            return replace(restore_straight(plan, plan.foreign, report, cancel), safety=saved)
+        return replace(restore(plan, report, cancel), safety=saved)
+    except RescueError as error:
+        if saved:
+            error.state = f"{error.state} What was there before is image {saved}.".strip()
+        raise
 
 
 def _check_new(plan: CapturePlan, image: str, report: Reporter, cancel: threading.Event) -> tuple[CheckedVolume, ...]:

@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from imaging import growth
 from rescue.language import _
 from rescue.signed import doubt_words
 
@@ -25,6 +26,27 @@ def add_erase(command: argparse.ArgumentParser) -> None:
             "its own (sda2, nvme0n1p2, disk.img:2, SERIAL:2), never by its disk's; once for each"
         ),
     )
+
+
+def add_grow(command: argparse.ArgumentParser) -> None:
+    """The option that lets a partition take the room of a larger disk."""
+    command.add_argument(
+        "--grow",
+        nargs="?",
+        type=int,
+        const=growth.LAST,
+        metavar="N",
+        help=_(
+            "on a larger disk, let partition N (default: the last one) take the room behind it, with its file system: "
+            "ext2 to ext4, NTFS, XFS, btrfs; LUKS and LVM get a larger partition"
+        ),
+    )
+
+
+def add_save_first(command: argparse.ArgumentParser) -> None:
+    """The option that saves what is there."""
+    words = _("first save what is there as an image in this library, so that `rescue undo` can bring it back")
+    command.add_argument("--save-first", metavar="DIR", help=words)
 
 
 def warn_of_doubt(doubt: str) -> None:

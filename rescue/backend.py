@@ -304,6 +304,9 @@ class Backend(Protocol):
     def plan_restore(self, library: Path, image: Image, targets: Mapping[str, Disk]) -> RestorePlan:
         """Raises RefusedError; `targets` by the names of the image's disks."""
 
+    def plan_safety(self, plan: RestorePlan) -> Sequence[CapturePlan]:
+        """In which libraries what a restore's targets hold can be saved first, its own one before others."""
+
     def plan_verify(self, library_path: Path, image_id: str) -> VerifyPlan:
         """Check every chunk of an image; raises BadImageError where there is no such image."""
 

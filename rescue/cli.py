@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from imaging import __version__, growth, levels
+from imaging import __version__, levels
 from imaging.chunk import DEFAULT_LEVEL
 from imaging.errors import ExitStatus, RescueError, UsageError
 from imaging.plan import ExportFormat
@@ -29,10 +29,11 @@ from rescue import (
     passphrases,
     prune_commands,
     share_commands,
+    undo_command,
     verify_command,
 )
 from rescue import disks as disks_
-from rescue.accepting import add_accept, add_erase
+from rescue.accepting import add_accept, add_erase, add_grow, add_save_first
 from rescue.language import N_, _
 
 _STATUSES = N_("""\
@@ -266,6 +267,7 @@ def build_parser() -> argparse.ArgumentParser:
     log.set_defaults(run=log_command.log)
     media_commands.add_media(found, [json, library])
     factory_commands.add_factory(found, [json, library])
+    undo_command.add_undo(found, [json, library])
     key_commands.add_keys(found, [json, library])
     return parser
 
@@ -298,17 +300,7 @@ def _add_restore(restore: argparse.ArgumentParser) -> None:
             "nothing else is written; once for each"
         ),
     )
-    restore.add_argument(
-        "--grow",
-        nargs="?",
-        type=int,
-        const=growth.LAST,
-        metavar="N",
-        help=_(
-            "on a larger disk, let partition N (default: the last one) take the room behind it, with its file system: "
-            "ext2 to ext4, NTFS, XFS, btrfs; LUKS and LVM get a larger partition"
-        ),
-    )
+    add_grow(restore)
     restore.add_argument("--plan", action="store_true", help=_("show what would be done, and end"))
     add_erase(restore)
     restore.add_argument(
@@ -317,6 +309,7 @@ def _add_restore(restore: argparse.ArgumentParser) -> None:
         help=_("ask nothing; what is to be erased must be named with --erase all the same"),
     )
     add_accept(restore)
+    add_save_first(restore)
     restore.add_argument("--no-read-back", action="store_true", help=_("do not read back and compare what was written"))
     restore.set_defaults(run=commands.restore)
 

@@ -19,11 +19,12 @@ from imaging.manifest import Image
 from imaging.notes import NOTHING, Notes
 from imaging.partitions import plan_restore_partitions
 from imaging.plan import Plan, RestorePlan
+from imaging.safetyplan import plan_safety
 from imaging.signatures import UNSIGNED, Standing
 from rescue import chosen, follow, outcome, outlook, passphrases, report, straight
 from rescue.accepting import warn_of_doubt
 from rescue.disks import warn_of_sources, warn_of_targets
-from rescue.finding import Found, each, find, known_libraries, libraries, warn_of, warn_unless_alone
+from rescue.finding import Found, each, find, known_libraries, libraries, library_at, warn_of, warn_unless_alone
 from rescue.language import _
 from rescue.lookahead import look_ahead, value
 from rescue.targeting import device_of, targets
@@ -181,11 +182,12 @@ def library_to_write(options: Namespace) -> Path:
 
 def restore(options: Namespace) -> int:
     """`rescue restore IMAGE TARGET...`."""
-    plan = _plan_restore(options)
+    plan = _saving_first(_plan_restore(options), options)
     if options.plan and options.json:
         print_json(plan)
     elif not options.json:
         print_lines(report.plan_lines(plan, planner.seconds_expected(plan)))
+        print_lines(_safety_lines(plan))
         sys.stdout.flush()
     warn_of_doubt(plan.doubt)
     warn_of_targets([pair.target for pair in plan.targets if not pair.create])
@@ -206,6 +208,25 @@ def _plan_restore(options: Namespace) -> RestorePlan:
 
 def _grown(plan: RestorePlan, options: Namespace) -> RestorePlan:
     return plan if options.grow is None else growth.with_growth(plan, options.grow)
+
+
+def _saving_first(plan: RestorePlan, options: Namespace) -> RestorePlan:
+    """With the library of a safety image, where that is wanted; raises RefusedError where there can be none."""
+    if not options.save_first:
+        return plan
+    library = library_at(options.save_first)
+    passphrases.refuse_plain(library, options)
+    plan_safety(plan, library)
+    return structs.replace(plan, safety=str(library))
+
+
+def _safety_lines(plan: RestorePlan) -> list[str]:
+    """What the safety image costs, on a terminal."""
+    if not plan.safety or not sys.stdout.isatty():
+        return []
+    saved = plan_safety(plan, Path(plan.safety))
+    found = look_ahead(saved, every_level=False)
+    return outlook.forecast_lines(found, saved.level) if found else []
 
 
 def _plan_disks(options: Namespace, found: Found) -> RestorePlan:

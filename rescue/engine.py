@@ -39,6 +39,7 @@ from imaging import (
     planner,
     remote,
     run,
+    safetyplan,
     smart,
     ssh,
     sshshares,
@@ -342,6 +343,16 @@ class Engine:
     def plan_restore(self, library: Path, image: Image, targets: Mapping[str, Disk]) -> RestorePlan:
         """Raises RefusedError."""
         return vouching.of_restore(planner.plan_restore(library, image, targets))
+
+    def plan_safety(self, plan: RestorePlan) -> Sequence[CapturePlan]:
+        """Nothing of one on a target, or that cannot be written to."""
+        own = [] if plan.foreign is not None else [Path(plan.library)]
+        found = []
+        for path in dict.fromkeys([*own, *self.libraries()]):
+            with suppress(RescueError):
+                if not remote.is_read_only(path):
+                    found.append(safetyplan.plan_safety(plan, path))
+        return found
 
     def plan_verify(self, library_path: Path, image_id: str) -> VerifyPlan:
         """Check every chunk of an image; raises BadImageError where there is no such image."""

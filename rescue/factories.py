@@ -1,4 +1,4 @@
-"""Factory images: which of those that are there were made for this computer, and the words in which that is said."""
+"""Which factory images were made for this computer, and which image undoes the last restore."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,11 @@ from pathlib import Path
 from imaging import matching
 from imaging.disk import Disk
 from imaging.errors import BadImageError, RefusedError
-from imaging.manifest import Image, Machine
-from imaging.notes import FactoryState
+from imaging.manifest import Image, ImagedDisk, Machine
+from imaging.notes import FactoryState, Notes
 from rescue.formats import clean
 from rescue.report import label_words
+from rescue.shelf import is_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,3 +85,15 @@ def target_by_rule(offer: Offer, here: Machine, disks: Iterable[Disk]) -> Disk |
         return None
     found = matching.Found(machine=here, disks=tuple(disks), library=offer.library, files={})
     return matching.find_disk(offer.state.disk, found)
+
+
+def newest_saved(found: Iterable[tuple[Path, Image, Notes]], here: Machine) -> tuple[Path, Image, Notes] | None:
+    """The newest safety image of this computer; None where there is none."""
+    mine = [one for one in found if one[2].before and (is_of(here, one[1]) or one[1].machine == here)]
+    return max(mine, key=lambda one: (one[1].created, one[1].id), default=None)
+
+
+def saved_disk(disk: ImagedDisk, there: Iterable[Disk]) -> Disk | None:
+    """The disk that was saved; None where it is not here any more, or where two bear its identity."""
+    same = [one for one in there if (one.id.wwn or one.id.serial) and disk.id.same_disk(one.id)]
+    return same[0] if len(same) == 1 else None

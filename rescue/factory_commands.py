@@ -2,7 +2,8 @@
 
 import argparse
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,9 +11,10 @@ import msgspec
 from imaging import care, inventory, notes
 from imaging.disk import Disk
 from imaging.errors import ExitStatus, RefusedError, UsageError
+from imaging.manifest import Image
 from imaging.orders import DiskMatch, Match
 from rescue import commands
-from rescue.accepting import add_accept, add_erase
+from rescue.accepting import add_accept, add_erase, add_grow, add_save_first
 from rescue.factories import Offer, offers, only_one, target_by_rule
 from rescue.factory_words import made_for
 from rescue.finding import find, libraries
@@ -63,6 +65,14 @@ def _add_reset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", nargs="?", help=words)
     words = _("the disk to erase (default: by the image's own rule); for one disk of several: NAME=TARGET")
     parser.add_argument("--to", action="append", default=[], metavar="TARGET", help=words)
+    add_confirmation(parser)
+    words = _("take an image that was made for other computers")
+    parser.add_argument("--other-computer", action="store_true", help=words)
+    parser.set_defaults(run=reset)
+
+
+def add_confirmation(parser: argparse.ArgumentParser) -> None:
+    """The options of a restore whose image and disk are not named one by one."""
     parser.add_argument("--plan", action="store_true", help=_("show what would be done, and end"))
     parser.add_argument(
         "--yes-on",
@@ -72,11 +82,10 @@ def _add_reset(parser: argparse.ArgumentParser) -> None:
         help=_("confirms the disk by its serial number, in place of typing its name; once for each"),
     )
     add_erase(parser)
-    words = _("take an image that was made for other computers")
-    parser.add_argument("--other-computer", action="store_true", help=words)
     parser.add_argument("--no-read-back", action="store_true", help=_("do not read back and compare what was written"))
     add_accept(parser)
-    parser.set_defaults(run=reset)
+    add_grow(parser)
+    add_save_first(parser)
 
 
 def set_factory(options: Namespace) -> int:
@@ -157,10 +166,15 @@ def reset(options: Namespace) -> int:
     """`rescue factory reset [IMAGE]`: a restore of the factory image, with a restore's plan and confirmation."""
     offer = _chosen(_offers(options), options)
     words = list(options.to) or [_ruled(offer).path]
+    return restore(options, offer.library, offer.image, words)
+
+
+def restore(options: Namespace, library: Path, image: Image, words: Sequence[str]) -> int:
+    """`rescue restore` of an image onto targets, confirmed by `--erase`, by `--yes-on` or by typing."""
     restored = Namespace(**vars(options))
-    restored.library, restored.image, restored.targets = str(offer.library), offer.image.id, words
+    restored.library, restored.image, restored.targets = str(library), image.id, list(words)
     restored.partition, restored.erase = [], [*options.erase, *options.yes_on]
-    _refuse_names(options.yes_on, words, offer)
+    _refuse_names(options.yes_on, targets(words, image.disks, [library]).values() if options.yes_on else ())
     return commands.restore(restored)
 
 
@@ -195,13 +209,11 @@ def _ruled(offer: Offer) -> Disk:
     return disk
 
 
-def _refuse_names(serials: Sequence[str], words: Sequence[str], offer: Offer) -> None:
+def _refuse_names(serials: Sequence[str], found: Iterable[tuple[Disk, bool]]) -> None:
     """What is confirmed unseen is confirmed by a serial number: the kernel's names change from start to start."""
-    if not serials:
-        return
-    known = {disk.id.serial for disk, _new in targets(words, offer.image.disks, [offer.library]).values()}
+    known = {disk.id.serial for disk, _new in found} - {""}
     for serial in serials:
-        if not serial or serial not in known:
+        if serial not in known:
             raise RefusedError(
                 f"--yes-on {serial} is the serial number of none of the targets",
                 code="not-confirmed",

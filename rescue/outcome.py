@@ -152,6 +152,8 @@ def restore_figures(result: RestoreResult) -> list[str]:
     elif result.written:
         lines.append(_("Not checked: what was written was not read back"))
     lines += [*lost_figure(result), *grown_figures(result.grown)]
+    if result.safety:
+        lines.append(_("Saved first: image {image}; `rescue undo` restores it").format(image=clean(result.safety)))
     return [*lines, pace(0 if result.skipped else result.written_bytes, result.seconds)]
 
 

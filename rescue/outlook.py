@@ -76,6 +76,18 @@ def forecast_lines(forecast: Forecast, level: int) -> list[str]:
     return [*lines, words.format(time=format_estimate(found.seconds))]
 
 
+def most_expected(forecast: Forecast, level: int) -> str:
+    """How much room a level takes at most; empty where it was not asked for."""
+    found = forecast.at(level)
+    return format_size(found.most) if found else ""
+
+
+def fits(forecast: Forecast, level: int) -> bool:
+    """Whether there is room for it, as far as can be known."""
+    found = forecast.at(level)
+    return found is None or forecast.room is None or fit(found, forecast.overhead, forecast.room) is not Fit.TOO_LARGE
+
+
 def expected_words(forecast: Forecast) -> str:
     """What the forecast's sizes and times are of, on one line."""
     data = _("Expected for {size} of data").format(size=format_size(forecast.used))

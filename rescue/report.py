@@ -311,6 +311,7 @@ def image_lines(image: Image, notes: Notes = NOTHING, standing: Standing = UNSIG
         [_("Notes"), clean(notes.text)],
         [_("Pinned"), _("yes: it is not deleted") if notes.pinned else ""],
         [_("Factory"), factory_words(notes.factory) if notes.factory else ""],
+        [_("Saved before"), _("{image} was restored there").format(image=clean(notes.before)) if notes.before else ""],
     ]
     lines = columns([fact for fact in facts if fact[1]])
     for disk in image.disks:
@@ -405,6 +406,9 @@ def restore_lines(plan: RestorePlan) -> list[str]:
     if plan.foreign is not None:
         words = _("straight from {path}, without a library: {kind}")
         lines.append(INDENT + words.format(path=clean(plan.foreign.path), kind=clean(told(plan.foreign.kind))))
+    if plan.safety:
+        words = _("SAVED FIRST: what is there now, as an image in the library {path}")
+        lines.append(words.format(path=clean(plan.safety)))
     for pair in plan.targets:
         lines += target_lines(pair)
     if plan.read_back:

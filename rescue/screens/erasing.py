@@ -113,7 +113,12 @@ class ErasingScreen(RescueScreen):
                 yield Confirm(one)
             yield text("", id="waiting")
             yield text("", id="hint")
+        yield from self.choices()
         yield Acts(Act(_("Back"), id="back"), Act(self.verb(), id=self.GO, disabled=True))
+
+    def choices(self) -> ComposeResult:
+        """What can be chosen beside; nothing where there is no choice."""
+        return ()
 
     def on_mount(self) -> None:
         """The first field; what is not known yet of the disks is asked for."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -10,10 +11,10 @@ from textual.widgets import OptionList
 
 from imaging.disk import Disk
 from imaging.errors import RescueError
-from imaging.manifest import Machine
-from imaging.notes import FactoryState
+from imaging.manifest import Image, Machine
+from imaging.notes import FactoryState, Notes
 from imaging.plan import RestorePlan
-from rescue.factories import Offer, offers, target_by_rule
+from rescue.factories import Offer, newest_saved, offers, saved_disk, target_by_rule
 from rescue.factory_words import made_for
 from rescue.formats import clean, format_place, format_when, joined
 from rescue.language import N_, _
@@ -28,6 +29,8 @@ from rescue.shelf import Item, Shelf, locked_lines
 from rescue.telling import told
 from rescue.widgets.choices import Choice, Choices
 
+UNDO = "undo"
+
 
 class FactoryScreen(ShelfScreen):
     """Which factory image?"""
@@ -39,8 +42,11 @@ A factory image is the state in which a computer left the factory, or its
 administrator's hands. Restoring it erases everything on the disk that it
 goes to: programs, settings and files.
 
-The images that were made for this computer stand first. Nothing is written
-before you have seen what is lost and have typed the disk's name.
+The images that were made for this computer stand first. Where what was on
+a disk was saved before the last reset or restore, that can be undone here.
+
+Nothing is written before you have seen what is lost and have typed the
+disk's name.
 
   Enter   choose the image; nothing is written yet
   /       show only images with the words that you type
@@ -78,8 +84,11 @@ before you have seen what is lost and have typed the disk's name.
             return
         self.say("question", _(" This computer: {words}").format(words=machine_line(shelf.here)))
         all_ = self.offers(shelf, shelf.good)
+        saved = saved_of(shelf)
+        undo = [] if saved is None or self.words else [Choice(key=UNDO, lines=undo_lines(saved))]
         shown = self.offers(shelf, self.wanted(shelf.good, shelf.here))
-        self.query_one(Choices).show([Choice(key=key_of(offer), lines=offer_lines(offer)) for offer in shown])
+        factory = [Choice(key=key_of(offer), lines=offer_lines(offer)) for offer in shown]
+        self.query_one(Choices).show([*factory, *undo])
         self.say("hits", _(" {count} of {all}").format(count=len(shown), all=len(all_)))
         status = self.status(shelf, all_)
         if self.words and not shown:
@@ -91,7 +100,7 @@ before you have seen what is lost and have typed the disk's name.
         """What there is to say of the libraries, and what to do where no image is marked."""
         lines = [_(" Cannot be read: {what}").format(what=words) for words in shelf.problems]
         lines += [f" {words}" for words in locked_lines(shelf)]
-        if not found and not shelf.locked:
+        if not found and not shelf.locked and saved_of(shelf) is None:
             lines.append(_(" No factory image was found."))
             lines.append(_(" Plug in the medium that holds it and press l, or press o to look elsewhere."))
             lines.append(_(" Any other image is restored with Restore an image, in the menu."))
@@ -102,6 +111,9 @@ before you have seen what is lost and have typed the disk's name.
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """On to the plan; first a word where the image was made for other computers."""
         shelf = self.shelf
+        if shelf is not None and event.option_id == UNDO:
+            self.undo(shelf)
+            return
         found = self.offers(shelf, shelf.good) if shelf else []
         offer = next((offer for offer in found if key_of(offer) == event.option_id), None)
         if shelf is None or offer is None:
@@ -134,6 +146,25 @@ before you have seen what is lost and have typed the disk's name.
 
         self.look(ask, then, "plan")
 
+    def undo(self, shelf: Shelf) -> None:
+        """The plan of restoring the safety image onto the very disks that were saved; else a person chooses."""
+        saved = saved_of(shelf)
+        if saved is None:
+            return
+        library, image, _noted = saved
+
+        def ask() -> RestorePlan | None:
+            there = self.backend.disks(shelf.libraries)
+            targets = {disk.name: saved_disk(disk, there) for disk in image.disks}
+            known = {name: disk for name, disk in targets.items() if disk is not None}
+            return self.backend.plan_restore(library, image, known) if len(known) == len(targets) else None
+
+        def then(plan: RestorePlan | None) -> None:
+            order = Restore(library=library, image=image, libraries=shelf.libraries)
+            self.open(TargetScreen(order) if plan is None else RestorePlanScreen(plan, NOTHING))
+
+        self.look(ask, then, "plan")
+
     def ruled(self, offer: Offer, here: Machine, shelf: Shelf) -> Disk | None:
         """The disk that the image's own rule means, where that is exactly one that can be written to."""
         disk = None
@@ -144,6 +175,19 @@ before you have seen what is lost and have typed the disk's name.
     def action_other(self) -> None:
         """o: look elsewhere; what was found there stands in the list afterwards."""
         self.open(ElsewhereScreen(), lambda _done: self.action_again())
+
+
+def saved_of(shelf: Shelf) -> tuple[Path, Image, Notes] | None:
+    """The safety image that undoes the last restore of this computer."""
+    return newest_saved([(item.library, item.image, item.notes) for item in shelf.good if item.image], shelf.here)
+
+
+def undo_lines(saved: tuple[Path, Image, Notes]) -> tuple[str, ...]:
+    """What undoing the last restore brings back."""
+    library, image, noted = saved
+    when = _("the disks as they were at {when}").format(when=format_when(image.created))
+    why = _("before {image} was restored").format(image=clean(noted.before))
+    return (_("Undo the last reset or restore"), *(INDENT + line for line in (when, why, format_place(library))))
 
 
 def key_of(offer: Offer) -> str:

@@ -1,22 +1,28 @@
 """Restore, last step: what will be erased and written, drawn and in words, and the disk's name typed to confirm it."""
 
+import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from msgspec.structs import replace
+from textual.app import ComposeResult
 
 from imaging.bootcheck import State
 from imaging.disk import Disk
-from imaging.plan import RestorePlan, RestoreTarget
+from imaging.forecast import Forecast
+from imaging.plan import CapturePlan, RestorePlan, RestoreTarget
 from rescue.chosen import Doomed, doomed
 from rescue.contents import content_words
 from rescue.drives import boot_lines, why_not_yet
 from rescue.formats import clean, joined
 from rescue.language import N_, _
+from rescue.outlook import fits, most_expected
 from rescue.parts import erased_partitions
 from rescue.report import plan_lines
-from rescue.screens.disklist import Known
+from rescue.screens.disklist import NOTHING, Known
 from rescue.screens.erasing import ErasingScreen, captioned, is_loud, room_for_bar
 from rescue.widgets.diskbar import bar
+from rescue.widgets.toggle import Toggle
 
 WATCH = 1.0
 """Seconds between two looks at how far the check of the running medium is."""
@@ -82,6 +88,10 @@ mean. To go on, type the disk's name or its serial number and press Enter
 (for one partition its own name, such as sda2, or the serial number and :2);
 then the Restore button can be pressed with Enter once more.
 
+Where a library has room for it, what is on the disk now can be saved first,
+as an image: Tab to that line, Space ticks it, and the line says how much
+room it takes. Restoring that image undoes this restore.
+
 While the recovery drive itself is being checked the button cannot be
 pressed yet: how far that is stands above it.
 
@@ -92,10 +102,66 @@ Nothing is written until then. Esc goes back.""")
 
     plan: RestorePlan
 
+    def __init__(self, plan: RestorePlan, known: Known = NOTHING) -> None:
+        super().__init__(plan, known)
+        self.places: Sequence[CapturePlan] = ()
+        """Where what is there can be saved first."""
+        self.leaving = threading.Event()
+
+    def choices(self) -> ComposeResult:
+        """A safety image."""
+        yield Toggle(_("Save what is there first"), id="safety")
+
     def on_mount(self) -> None:
-        """While the running medium is being checked, watch how far that is."""
+        """Watch how far the check of the running medium is; a safety image is offered where there can be one."""
+        self.query_one(Toggle).display = False
         if self.hindrance():
             self.set_interval(WATCH, self.show_medium)
+        self.look(partial(self.backend.plan_safety, self.plan), self.offer, "safety")
+
+    def on_unmount(self) -> None:
+        """Nobody waits for the forecast any more."""
+        self.leaving.set()
+
+    def offer(self, places: Sequence[CapturePlan]) -> None:
+        """A library can take a safety image."""
+        self.places = places
+        self.query_one(Toggle).display = bool(places)
+
+    def on_toggle_changed(self) -> None:
+        """Where it was ticked: what it takes, and in which library it fits."""
+        if self.query_one(Toggle).ticked:
+            self.use_place(self.places[0], _("Save what is there first. Looking at what is used .."))
+            self.look(self.fitting, self.use_fitting, "forecast")
+        else:
+            self.use_place(None, _("Save what is there first"))
+
+    def use_place(self, place: CapturePlan | None, words: str) -> None:
+        """It is saved there, or nowhere."""
+        self.plan = replace(self.plan, safety=place.library if place else "")
+        box = self.query_one(Toggle)
+        box.words = words
+        box.refresh(layout=True)
+        self.show_plan()
+
+    def fitting(self) -> tuple[CapturePlan, Forecast] | None:
+        """The first place with room for it, and what it takes; None where none has."""
+        for place in self.places:
+            found = self.backend.forecast(place, self.leaving)
+            if fits(found, place.level):
+                return place, found
+        return None
+
+    def use_fitting(self, found: tuple[CapturePlan, Forecast] | None) -> None:
+        """It is saved there; unticked where no library has the room, or where that was done meanwhile."""
+        box = self.query_one(Toggle)
+        if found is None:
+            box.ticked = False
+            self.use_place(None, _("Save what is there first: no library here has room for it"))
+        elif box.ticked:
+            place, forecast = found
+            words = _("Save what is there first: {size} at most").format(size=most_expected(forecast, place.level))
+            self.use_place(place, words)
 
     def show_medium(self) -> None:
         """What is said of the medium; the button can be reached as soon as it is known to be whole."""

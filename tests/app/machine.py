@@ -496,6 +496,8 @@ class FakeBackend:
     """The address, where the recovery system was started over the network."""
     passphrase: str = ""
     """What opens the library, where it is encrypted."""
+    safety: tuple[Path, ...] = ()
+    """The libraries in which a safety image can be kept."""
     factory: str = ""
     """The id of the library's factory image."""
     copied: bool = False
@@ -834,6 +836,11 @@ class FakeBackend:
         plan = planner.plan_restore(library, image, targets)
         standing = self.standings.get(image.id, UNSIGNED)
         return structs.replace(plan, standing=standing, doubt=why_not_used(standing, strict=self.strict))
+
+    def plan_safety(self, plan: RestorePlan) -> Sequence[CapturePlan]:
+        """The libraries that the test has for it, as far as the real planner takes them."""
+        disks = [pair.target for pair in plan.targets]
+        return [planner.plan_capture(disks, library, f"before {plan.label}") for library in self.safety]
 
     def signatures(self, library: Path, images: Sequence[str]) -> Mapping[str, Standing]:
         """As the test has it, for whatever library."""

@@ -184,6 +184,20 @@ def factory_made() -> FakeBackend:
     return FakeBackend(listing=FakeListing(images=images, notes=noted))
 
 
+def savable() -> FakeBackend:
+    """What is on the disks can be saved before they are erased."""
+    return FakeBackend(safety=(LIBRARY,))
+
+
+def undoable() -> FakeBackend:
+    """The last restore can be undone."""
+    backend = factory_made()
+    saved = make_image("20261121T080000-before", label="before office")
+    noted = {**backend.listing.notes, saved.id: Notes(before="20261120T101500-office")}
+    backend.listing = FakeListing(images=(saved, *backend.listing.images), notes=noted)
+    return backend
+
+
 def noted() -> FakeBackend:
     """The image has a note and was verified."""
     backend = calm()
@@ -349,6 +363,8 @@ SCENES = [
     Scene(name="images-crowded", screen="ImagesScreen", keys="1 down down down down", backend=crowded),
     Scene(name="factory", screen="FactoryScreen", keys="f", backend=factory_made),
     Scene(name="factory-others", screen="Question", keys="f down enter", backend=factory_made),
+    Scene(name="factory-undo", screen="FactoryScreen", keys="f", backend=undoable),
+    Scene(name="plan-saving", screen="RestorePlanScreen", keys="1 enter enter enter tab space", backend=savable),
     Scene(name="factory-none", screen="FactoryScreen", keys="f"),
     Scene(name="images-none", screen="ImagesScreen", keys="1", backend=bare),
     Scene(name="images-encrypted", screen="AskLibraryPassphrase", keys="1", backend=encrypted),

@@ -6,7 +6,15 @@ from imaging.notes import FactoryState, Notes
 from imaging.orders import DiskMatch, Match
 from imaging.plan import RestorePlan
 from tests.app.conftest import Sit
-from tests.app.machine import SDA, FakeBackend, FakeListing, make_image
+from tests.app.machine import (
+    LIBRARY,
+    SDA,
+    SDB,
+    FakeBackend,
+    FakeListing,
+    make_image,
+    make_imaged_disk,
+)
 
 OURS = FactoryState(name="Office", edition="2026", match=Match(vendor="Dell*", product="OptiPlex 7050"))
 OTHERS = FactoryState(name="Notebooks", match=Match(product=("Book 7", "Book 8")))
@@ -63,3 +71,54 @@ async def test_without_a_factory_image_the_screen_says_what_to_do(sit_down: Sit)
         screen = await person.press("f")
         assert "No factory image was found." in screen
         assert "Restore an image" in screen
+
+
+async def test_what_is_there_is_saved_first_where_that_is_ticked(sit_down: Sit) -> None:
+    there = backend(ours=replace(OURS, disk=DiskMatch(serial=SDA.id.serial)))
+    there.safety = (LIBRARY,)
+    async with sit_down(there) as person:
+        screen = await person.press("f", "enter")
+        assert "[ ] Save what is there first" in screen
+        assert "SAVED FIRST" not in screen
+        screen = await person.press("tab", "space")
+        assert "[x] Save what is there first: 25.0 GB at most" in screen
+        assert f"SAVED FIRST: what is there now, as an image in the library {LIBRARY}" in person.words
+        await person.press("space")
+        assert "SAVED FIRST" not in person.screen
+        await person.press("space", "shift+tab")
+        await person.type(SDA.id.serial)
+        await person.press("enter", "enter")
+        (plan,) = there.submitted
+        assert isinstance(plan, RestorePlan)
+        assert plan.safety == str(LIBRARY)
+
+
+async def test_where_no_library_has_room_nothing_is_saved_and_that_is_said(sit_down: Sit) -> None:
+    there = FakeBackend(safety=(LIBRARY,), room=1)
+    async with sit_down(there) as person:
+        await person.press("1", "enter", "enter", "enter")
+        screen = await person.press("tab", "space")
+        assert "[ ] Save what is there first: no library here has room for it" in screen
+        assert "SAVED FIRST" not in screen
+
+
+async def test_without_a_library_that_can_take_it_nothing_is_offered(sit_down: Sit) -> None:
+    async with sit_down(FakeBackend()) as person:
+        assert "Save what is there first" not in await person.press("1", "enter", "enter", "enter")
+
+
+async def test_the_last_restore_is_undone_onto_the_disk_that_was_saved(sit_down: Sit) -> None:
+    saved = make_image("saved", disks=(replace(make_imaged_disk(), id=SDB.id),))
+    older = make_image("older", created="2025-01-01T00:00:00Z")
+    noted = {"saved": Notes(before="20261120T101500-office"), "older": Notes(before="x")}
+    there = FakeBackend(listing=FakeListing(images=(saved, older), notes=noted))
+    async with sit_down(there) as person:
+        screen = await person.press("f")
+        assert "Undo the last reset or restore" in screen
+        assert "No factory image" not in screen
+        assert "read this before you go on" in await person.press("enter")
+        await person.type(SDB.id.serial)
+        await person.press("enter", "enter")
+        (plan,) = there.submitted
+        assert isinstance(plan, RestorePlan)
+        assert (plan.image, [pair.target for pair in plan.targets]) == ("saved", [SDB])

@@ -1,0 +1,34 @@
+"""A safety image: what is on a restore's targets, saved before it is erased, so that the restore can be undone."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+from imaging.capture import capture
+from imaging.errors import IoError, RescueError
+from imaging.library import Library
+from imaging.pipeline import Reporter
+from imaging.plan import RestorePlan
+from imaging.safetyplan import plan_safety
+
+
+def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, tool: str) -> str:
+    """Capture the targets as they are into the library `plan.safety`; returns the image's id, with which that is noted.
+
+    Raises what a capture raises, and IoError where some of it could not be read; `state` says that nothing was erased.
+    """
+    library = Path(plan.safety)
+    try:
+        captured = capture(plan_safety(plan, library), report, cancel, tool)
+        if captured.unreadable:
+            raise IoError(
+                f"image {captured.image} of what is there lacks {captured.unreadable:,} bytes that could not be read",
+                code="source-unreadable",
+                hint="see what of it can be saved, or restore without a safety image",
+            )
+        Library.open(library).annotate(captured.image, lambda noted: replace(noted, before=plan.image))
+    except RescueError as error:
+        error.state = "Nothing was erased: what is there could not be saved first."
+        raise
+    report.log(f"What was there is image {captured.image}: restoring that undoes this.")
+    return captured.image

@@ -1,0 +1,132 @@
+"""What is there is saved before it is erased; where it cannot be, nothing is erased; `rescue undo` brings it back."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from imaging import inventory, planner
+from imaging.capture import capture
+from imaging.library import Library
+from imaging.plan import RestorePlan, libraries_used
+from tests.command import run_rescue
+from tests.faults.world import DISK_SIZE, Sample, carry_out_here, holds_used_bytes, images_of
+
+
+@pytest.fixture
+def lived_in(sample: Sample, tmp_path: Path) -> Path:
+    """The disk after some use: it has what the image holds, and something of its own."""
+    disk = tmp_path / "lived-in.img"
+    shutil.copyfile(sample.disk, disk)
+    with disk.open("r+b") as file:
+        file.seek(DISK_SIZE // 2)
+        file.write(b"mine" * 4096)
+    return disk
+
+
+def test_it_is_saved_restored_over_and_brought_back(sample: Sample, lived_in: Path, tmp_path: Path) -> None:
+    before = lived_in.read_bytes()
+    kept = tmp_path / "kept"
+    words = ("restore", sample.image_id, lived_in, "--library", sample.library, "--save-first", kept)
+    planned = run_rescue(*words, "--plan")
+    assert f"SAVED FIRST: what is there now, as an image in the library {kept}" in planned.out
+    assert not kept.exists()
+    done = run_rescue(*words, "--erase", lived_in.name)
+    assert holds_used_bytes(sample, lived_in)
+    assert lived_in.read_bytes() != before
+    (saved,) = images_of(kept)
+    assert f"Saved first: image {saved}" in done.out
+    assert Library.open(kept).notes(saved).before == sample.image_id
+    assert f"Saved before  {sample.image_id} was restored there" in run_rescue("show", saved, "--library", kept).out
+    undo = ("undo", "--library", kept, "--to", lived_in)
+    assert "was not confirmed" in run_rescue(*undo, status=3).err
+    run_rescue(*undo, "--erase", lived_in.name)
+    assert run_rescue("verify", saved, "--library", kept, "--against", lived_in).status == 0
+    assert b"mine" * 4096 in lived_in.read_bytes()
+
+
+def test_one_library_holds_both_and_most_of_it_is_there_already(sample: Sample, lived_in: Path) -> None:
+    chunks = len(list((sample.library / "chunks").rglob("*.cacnk")))
+    words = ("--library", sample.library, "--save-first", sample.library, "--erase", lived_in.name)
+    run_rescue("restore", sample.image_id, lived_in, *words)
+    assert len(images_of(sample.library)) == 2
+    assert len(list((sample.library / "chunks").rglob("*.cacnk"))) <= chunks + 2
+    found = run_rescue("undo", "--library", sample.library, status=3)
+    assert "the disk that was saved" in found.err
+
+
+def test_without_a_safety_image_there_is_nothing_to_undo(sample: Sample) -> None:
+    assert "no safety image of this computer" in run_rescue("undo", "--library", sample.library, status=4).err
+
+
+def planned(sample: Sample, disk: Path, kept: Path) -> RestorePlan:
+    """The restore onto a disk, which is saved first."""
+    target = inventory.look(str(disk), [sample.library])
+    plan = planner.plan_restore(sample.library, sample.image, {sample.imaged.name: target})
+    return replace(plan, safety=str(kept))
+
+
+def test_where_it_cannot_be_saved_nothing_is_erased(sample: Sample, lived_in: Path, tmp_path: Path) -> None:
+    before = lived_in.read_bytes()
+    full = tmp_path / "kept"
+    full.write_text("a file")
+    done = carry_out_here(planned(sample, lived_in, full), tmp_path / "job")
+    assert done.status != 0
+    assert done.state == "Nothing was erased: what is there could not be saved first."
+    assert lived_in.read_bytes() == before
+
+
+def test_what_cannot_be_read_stops_it_before_anything_is_erased(
+    sample: Sample, lived_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = lived_in.read_bytes()
+    plan = planned(sample, lived_in, tmp_path / "kept")
+    monkeypatch.setattr("imaging.safety.capture", lambda *words: replace(capture(*words), unreadable=512))
+    done = carry_out_here(plan, tmp_path / "job")
+    assert (done.status, done.code) == (5, "source-unreadable")
+    assert lived_in.read_bytes() == before
+
+
+def test_what_changed_since_it_was_shown_is_noticed_before_the_saving(
+    sample: Sample, lived_in: Path, tmp_path: Path
+) -> None:
+    plan = planned(sample, lived_in, tmp_path / "kept")
+    with lived_in.open("r+b") as file:
+        file.write(b"another disk" * 50)
+    done = carry_out_here(plan, tmp_path / "job")
+    assert done.status == 3
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_restore_that_fails_after_the_saving_says_which_image_was_saved(
+    sample: Sample, lived_in: Path, tmp_path: Path
+) -> None:
+    plan = planned(sample, lived_in, tmp_path / "kept")
+    for chunk in (sample.library / "chunks").rglob("*.cacnk"):
+        chunk.write_bytes(b"rot")
+    done = carry_out_here(plan, tmp_path / "job")
+    assert done.status == 4
+    (saved,) = images_of(tmp_path / "kept")
+    assert f"What was there before is image {saved}." in done.state
+
+
+def test_a_new_file_holds_nothing_to_be_saved(sample: Sample, tmp_path: Path) -> None:
+    words = ("--library", sample.library, "--save-first", tmp_path / "kept", "--erase", "new.img")
+    said = run_rescue("restore", sample.image_id, tmp_path / "new.img", *words, status=2)
+    assert "holds nothing to be saved" in said.err
+    assert not (tmp_path / "new.img").exists()
+
+
+def test_other_jobs_see_both_libraries_in_use(sample: Sample, lived_in: Path, tmp_path: Path) -> None:
+    uses = libraries_used(planned(sample, lived_in, tmp_path / "kept"))
+    assert [(use.library, use.writes) for use in uses] == [(str(sample.library), False), (str(tmp_path / "kept"), True)]
+
+
+def test_of_single_partitions_these_alone_are_saved(sample: Sample, lived_in: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    words = ("--library", sample.library, "--save-first", kept, "--partition", "1", "--erase", f"{lived_in.name}:1")
+    run_rescue("restore", sample.image_id, lived_in, *words)
+    (saved,) = images_of(kept)
+    image = Library.open(kept).image(saved)
+    assert [volume.number for volume in image.disks[0].volumes] == [1]

@@ -7,6 +7,7 @@ limit; an EFI system partition's FAT is read here. Needs root for the former.
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ _IN_PIECES, _NO_FILES = "it is in several pieces", "it holds no file system that
 _LINKS = Path("/dev/disk")
 _FOLDERS = {"UUID": "by-uuid", "LABEL": "by-label", "PARTUUID": "by-partuuid", "PARTLABEL": "by-partlabel"}
 _MOST_PLACES = 64
+
+
+_ASKED_ANYWAY = tuple(f"text:/etc/{name}" for name in ("fstab", "crypttab", "initramfs-tools/conf.d/resume"))
+"""Each look into a file system starts a process: what is wanted of most is taken along at once."""
 
 
 def unread(name: str, why: str) -> IoError:
@@ -65,8 +70,11 @@ class Volume:
 class Looking:
     """A look at a disk, and at others that it was restored with."""
 
-    def __init__(self, disks: Sequence[tuple[Disk, int]], patience: float) -> None:
+    def __init__(
+        self, disks: Sequence[tuple[Disk, int]], patience: float, cancel: threading.Event | None = None
+    ) -> None:
         """Each disk is open at its descriptor, the one that counts comes first; `patience` is seconds in all."""
+        self._cancel = cancel
         self.disk = disks[0][0]
         self._end = time.monotonic() + patience
         self._fds = {disk.path: fd for disk, fd in disks}
@@ -74,6 +82,7 @@ class Looking:
         self._known = {device for disk, _ in disks for device in _devices(disk)} | set(_named(self.volumes))
         self._told: dict[tuple[str, str], object] = {}
         self._asked: set[tuple[str, str]] = set()
+        self._seen: set[str] = set()
 
     def part(self, number: int) -> Partition | None:
         """A partition of the disk."""
@@ -122,6 +131,9 @@ class Looking:
         new = [word for word in dict.fromkeys(words) if (volume.name, word) not in self._asked]
         if not new:
             return
+        if volume.name not in self._seen:
+            self._seen.add(volume.name)
+            new = list(dict.fromkeys([*new, *_ASKED_ANYWAY]))
         if volume.place.content.kind == "vfat":
             found = self._in_fat(volume, new)
         elif volume.linux:
@@ -148,7 +160,7 @@ class Looking:
         if os.geteuid() != 0:
             raise unread(volume.name, "that needs root")
         left = self._end - time.monotonic()
-        if left <= 0:
+        if left <= 0 or (self._cancel is not None and self._cancel.is_set()):
             raise unread(volume.name, "it takes too long")
         try:
             with reached(volume.disk, volume.place) as (kind, where):

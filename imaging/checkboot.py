@@ -4,6 +4,7 @@ Nothing is written, and nothing is mounted where another process sees it, or thr
 looked into (encrypted, in pieces, too slow) makes the answer "not known", never "it cannot".
 """
 
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -19,16 +20,22 @@ PATIENCE = 10.0
 """Seconds for the file systems of a disk together; one takes a tenth of one, unless its medium hangs."""
 
 
-def check(disk: Disk, others: Sequence[Disk] = (), patience: float = PATIENCE) -> Starts:
+def check(
+    disk: Disk,
+    others: Sequence[Disk] = (),
+    patience: float = PATIENCE,
+    cancel: threading.Event | None = None,
+) -> Starts:
     """Look at a disk as the inventory finds it; `others` are disks that belong to the same system.
 
-    Raises IoError where it cannot be opened. What file systems hold is known to root alone.
+    What is not looked at yet once `cancel` is set is not known. Raises IoError where the disk cannot be opened. What
+    file systems hold is known to root alone.
     """
     if disk.problem or disk.unfinished:
         return _neither(disk)
     with ExitStack() as held:
         readable = [disk, *(other for other in others if not other.problem)]
-        look = Looking([(one, held.enter_context(opened(one.path))) for one in readable], patience)
+        look = Looking([(one, held.enter_context(opened(one.path))) for one in readable], patience, cancel)
         entries = None if disk.regular_file else bootuefi.entries()
         ways = {Firmware.BIOS: bootbios.check(look), Firmware.UEFI: bootuefi.check(look, entries)}
         system = bootbios.is_meant(look) or bool(bootuefi.system_partitions(look)) or _has_menu(look)
@@ -60,10 +67,12 @@ def _neither(disk: Disk) -> Starts:
     return Starts(disk=disk.name, ways=tuple(Way(firmware=one, answer=answer, reasons=(why,)) for one in Firmware))
 
 
-def check_paths(paths: Sequence[str], patience: float = PATIENCE) -> tuple[Starts, ...]:
+def check_paths(
+    paths: Sequence[str], patience: float = PATIENCE, cancel: threading.Event | None = None
+) -> tuple[Starts, ...]:
     """Look at disks that belong together, by their paths. Raises as inventory.look, and IoError."""
     disks = [inventory.look(path) for path in paths]
-    return tuple(check(disk, [other for other in disks if other is not disk], patience) for disk in disks)
+    return tuple(check(disk, [other for other in disks if other is not disk], patience, cancel) for disk in disks)
 
 
 def answer(found: Sequence[Starts]) -> Answer:

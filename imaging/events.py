@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from imaging.signatures import UNSIGNED, Standing
+from imaging.startable import Starts
 
 VERSION = 1
 
@@ -131,6 +132,8 @@ class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     `written_bytes` counts plain bytes. `tables` counts disks whose partition table had to be written,
     `partitions` the partitions restored alone whose ends had to be. `read_back` says whether what was written was read
     back and found right. `unreadable` counts the bytes of what was restored that the capture could not read: zeros.
+    `starts` says, of each disk that was restored whole, whether a computer can start from it; nothing where that was
+    not found out.
     """
 
     image: str
@@ -146,6 +149,7 @@ class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     grown: tuple[Grown, ...] = ()
     safety: str = ""
     """The image of what was there before; empty where it was not saved."""
+    starts: tuple[Starts, ...] = ()
 
 
 class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, tag="verify"):

@@ -76,6 +76,8 @@ from imaging.prune import prune
 from imaging.restore import refuse_early, restore
 from imaging.safety import save_first
 from imaging.signatures import State
+from imaging.startable import warnings
+from imaging.startcheck import looked_at
 from imaging.straight import restore_straight
 from imaging.verify import verify_alone
 from imaging.verifyset import verify_set
@@ -200,7 +202,7 @@ def _do(plan: Plan, job: str, report: Reporter, cancel: threading.Event) -> Resu
             return import_image(plan, report, cancel, f"rescue {__version__}")
         case RestorePlan():
             refuse_if_damaged(report, cancel)
-            return _restore(plan, report, cancel)
+            return looked_at(plan, _restore(plan, report, cancel), report, cancel)
         case VerifyPlan(check=True):
             refuse_unless_able()
             verified = verify_alone(plan, report, cancel, job)
@@ -323,6 +325,8 @@ def _finished(result: Result) -> Finished:
             message = "Every chunk is right." if result.checked or result.unreadable else "Everything is right."
     if result.unreadable and not isinstance(result, CaptureResult):
         message = f"{message} {_lost(result.unreadable)}"
+    if isinstance(result, RestoreResult):
+        message = " ".join([message, *warnings(result.starts)])
     checked = () if isinstance(result, RestoreResult) else result.checked
     if checked and not code:
         status, told, code, hint = _of_check(checked)

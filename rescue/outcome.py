@@ -45,6 +45,7 @@ from rescue.medium import grow_figures, iso_figures, media_figures
 from rescue.own_disk import install_figures, remove_figures
 from rescue.report import INDENT
 from rescue.signed import signed_words
+from rescue.starting import start_figures
 from rescue.telling import told
 
 
@@ -151,7 +152,7 @@ def restore_figures(result: RestoreResult) -> list[str]:
         lines.append(_("Checked: everything written was read back and is right"))
     elif result.written:
         lines.append(_("Not checked: what was written was not read back"))
-    lines += [*lost_figure(result), *grown_figures(result.grown)]
+    lines += [*lost_figure(result), *grown_figures(result.grown), *start_figures(result.starts)]
     if result.safety:
         lines.append(_("Saved first: image {image}; `rescue undo` restores it").format(image=clean(result.safety)))
     return [*lines, pace(0 if result.skipped else result.written_bytes, result.seconds)]

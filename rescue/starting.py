@@ -14,18 +14,14 @@ def start_lines(starts: Starts) -> list[str]:
     if starts.firmware:
         words = _("This computer was started by {firmware}.")
         lines.append(words.format(firmware=next(name for one, name in NAMES.items() if one == starts.firmware)))
-    return [*lines, *_notes(starts)]
-
-
-def _notes(starts: Starts) -> list[str]:
-    return [_("Note: {what}").format(what=clean(told(note))) for note in starts.notes]
+    return [*lines, *(_("Note: {what}").format(what=clean(told(note))) for note in starts.notes)]
 
 
 def start_figures(found: Sequence[Starts]) -> list[str]:
-    """What a restore's result tells beside its warnings: how the disks can be started, and notes."""
+    """What a restore's result tells of disks that start; that one does not is a warning, and the rest is in the log."""
     lines = []
     for starts in found:
-        lines += [clean(told(sentence(starts.disk, way))) for way in starts.ways if way.answer is Answer.STARTS]
-        if starts.warned or starts.answer is Answer.STARTS:
-            lines += _notes(starts)
+        ways = ", ".join(NAMES[way.firmware] for way in starts.ways if way.answer is Answer.STARTS)
+        if ways:
+            lines.append(_("Can start a computer: {disk} on {ways}").format(disk=clean(starts.disk), ways=ways))
     return lines

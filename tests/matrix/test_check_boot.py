@@ -1,17 +1,24 @@
 """Whether a disk can start a computer is told rightly: made with GRUB's own tools, then with one piece taken away."""
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
-from imaging import checkboot
-from imaging.errors import ExitStatus
+from imaging import checkboot, inventory, planner
+from imaging.errors import ExitStatus, IoError
+from imaging.events import CaptureResult, RestoreResult
+from imaging.pipeline import Reporter
+from imaging.plan import encode
 from imaging.startable import Answer, Firmware, Starts, Way
+from imaging.worker import carry_out
 from tests.command import run_rescue
 from tests.disks import MIB, blank, partition, run
+from tests.faults.world import Sample, capture_here, restore_here, warnings_of
 from tests.matrix import bootable
 from tests.matrix.bootable import EFI, INITRD, KERNEL, ROOT, Made
 
@@ -326,3 +333,77 @@ def test_the_command_ends_with_the_answer(room: Path) -> None:
     for status in (11, 12):
         assert f"\n {status}  check-boot: " in run_rescue("--help").out
     assert EFI
+
+
+def a_restored(room: Path, source: Path) -> tuple[dict[str, Any], Path]:
+    """The last event of a restore of a captured disk onto a blank one, and that disk."""
+    target, library = blank(room / "target.img", source.stat().st_size), room / "library"
+    image = run_rescue("capture", source, "--library", library, "--json").events[-1]["result"]["image"]
+    words = ("--library", library, "--erase", "target.img", "--json")
+    return run_rescue("restore", image, target, *words).events[-1], target
+
+
+def test_the_result_of_a_restore_says_that_the_disk_starts(room: Path) -> None:
+    made = bootable.for_uefi(room / "disk.img")
+    ended, target = a_restored(room, made.path)
+    assert ended["status"] == ExitStatus.DONE
+    assert ended["message"].endswith("was restored, read back and verified.")
+    (starts,) = ended["result"]["starts"]
+    assert [(one["firmware"], one["answer"]) for one in starts["ways"]] == [("bios", "starts"), ("uefi", "starts")]
+    assert hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(made.path.read_bytes()).digest()
+    image, library = ended["result"]["image"], room / "library"
+    done = run_rescue("restore", image, target, "--library", library, "--erase", "target.img")
+    assert "Can start a computer: target.img on BIOS, UEFI\n" in done.out
+    job = run_rescue("jobs", "--json").json["jobs"][0]["id"]
+    assert "target.img can start on UEFI." in run_rescue("watch", job).out
+
+
+def test_the_result_of_a_restore_warns_of_a_disk_that_will_not_start(room: Path) -> None:
+    made = bootable.for_uefi(room / "disk.img", files=without(KERNEL))
+    ended, _ = a_restored(room, made.path)
+    assert ended["status"] == ExitStatus.DONE
+    why = f"the boot menu names /{KERNEL}, which is not on target.img:3"
+    assert f"target.img will not start on BIOS: {why}. target.img will not start on UEFI: {why}." in ended["message"]
+
+
+@pytest.mark.parametrize("error", [ValueError("no such luck"), IoError("no such luck"), OSError(5, "no such luck")])
+def test_a_look_that_fails_makes_no_good_restore_a_bad_one(
+    room: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: object) -> NoReturn:
+        raise error
+
+    made, target = bootable.for_bios(room / "disk.img"), blank(room / "target.img", 26 * MIB)
+    captured = capture_here(made.path, room / "library", room / "capture")
+    assert isinstance(captured.result, CaptureResult)
+    monkeypatch.setattr(checkboot, "check_paths", fails)
+    ended = restore_here(Sample(room / "library", captured.result.image, made.path), target, room / "job")
+    assert ended.status == ExitStatus.DONE
+    assert isinstance(ended.result, RestoreResult)
+    assert ended.result.starts == ()
+    assert "no such luck" in "".join(warnings_of(room / "job"))
+    assert target.read_bytes() == made.path.read_bytes()
+
+
+def test_whoever_cancels_during_the_look_has_a_good_restore(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cancel = threading.Event()
+    made = bootable.for_bios(room / "disk.img")
+
+    def later(paths: object, patience: float, asked: threading.Event) -> tuple[Starts, ...]:
+        assert asked is cancel
+        cancel.set()
+        return looking(paths, patience, asked)
+
+    looking: Callable[..., tuple[Starts, ...]] = checkboot.check_paths
+    monkeypatch.setattr(checkboot, "check_paths", later)
+    shown = inventory.look(str(blank(room / "target.img", 26 * MIB)))
+    captured = capture_here(made.path, room / "library", room / "capture")
+    assert isinstance(captured.result, CaptureResult)
+    sample = Sample(room / "library", captured.result.image, made.path)
+    plan = planner.plan_restore(sample.library, sample.image, {"disk.img": shown})
+    (room / "job").mkdir()
+    (room / "job/plan.json").write_bytes(encode(plan))
+    ended = carry_out(room / "job", Reporter(len), cancel)
+    assert (ended.status, ended.code) == (ExitStatus.DONE, "")
+    assert isinstance(ended.result, RestoreResult)
+    assert ended.result.starts == ()

@@ -1,0 +1,40 @@
+"""After a restore of whole disks: whether a computer can start from them now. It makes no good restore a bad one."""
+
+import threading
+import traceback
+
+from msgspec.structs import replace
+
+from imaging import checkboot
+from imaging.errors import RescueError
+from imaging.events import RestoreResult
+from imaging.pipeline import Reporter
+from imaging.plan import RestorePlan
+from imaging.startable import sentence
+
+_PATIENCE = 5.0
+"""Seconds for one disk's file systems: whoever restored waits for it."""
+
+
+def looked_at(plan: RestorePlan, result: RestoreResult, report: Reporter, cancel: threading.Event) -> RestoreResult:
+    """The result of a restore with what its disks can start; as it was where that cannot be found out.
+
+    Everything was written, and is proved, by then: no error of this look is one of the restore, nor does it look any
+    more once `cancel` is set.
+    """
+    if any(pair.partitions for pair in plan.targets) or cancel.is_set():
+        return result
+    report.step("Looking whether a computer can start from what was restored")
+    try:
+        starts = checkboot.check_paths([pair.target.path for pair in plan.targets], _PATIENCE, cancel)
+    except Exception as error:
+        if not isinstance(error, (RescueError, OSError)):
+            traceback.print_exc()
+        report.log(f"whether a computer can start from it was not found out: {error}", "warning")
+        return result
+    if cancel.is_set():
+        return result
+    for one in starts:
+        for words in (*(sentence(one.disk, way) for way in one.ways if way not in one.warned), *one.notes):
+            report.log(words)
+    return replace(result, starts=starts)

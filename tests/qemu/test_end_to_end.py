@@ -61,6 +61,8 @@ def restore_through_the_menu(machine: Machine) -> None:
     start_a_restore(machine)
     terminal.wait_for("A job has ended", timeout=JOB)
     terminal.wait_for("DONE", timeout=STEP)
+    # What is said here is proved below: the machine starts from the disk.
+    terminal.wait_for("on BIOS, UEFI", timeout=STEP)
     machine.screenshot("result")
     terminal.press(ENTER)
     terminal.wait_for("Restore an image", timeout=STEP)

@@ -35,6 +35,7 @@ _IN_PIECES, _NO_FILES = "it is in several pieces", "it holds no file system that
 _LINKS = Path("/dev/disk")
 _FOLDERS = {"UUID": "by-uuid", "LABEL": "by-label", "PARTUUID": "by-partuuid", "PARTLABEL": "by-partlabel"}
 _MOST_PLACES = 64
+_Key = tuple[str, int, str]
 
 
 _ASKED_ANYWAY = tuple(f"text:/etc/{name}" for name in ("fstab", "crypttab", "initramfs-tools/conf.d/resume"))
@@ -53,6 +54,11 @@ class Volume:
     disk: Disk
     place: Place
     name: str
+
+    @property
+    def key(self) -> "_Key":
+        """What no other has; two disks can bear one name."""
+        return self.disk.path, self.place.start, self.place.volume
 
     @property
     def closed(self) -> str:
@@ -80,9 +86,9 @@ class Looking:
         self._fds = {disk.path: fd for disk, fd in disks}
         self.volumes = [volume for disk, fd in disks for volume in _on(disk, fd)]
         self._known = {device for disk, _ in disks for device in _devices(disk)} | set(_named(self.volumes))
-        self._told: dict[tuple[str, str], object] = {}
-        self._asked: set[tuple[str, str]] = set()
-        self._seen: set[str] = set()
+        self._told: dict[tuple[_Key, str], object] = {}
+        self._asked: set[tuple[_Key, str]] = set()
+        self._seen: set[_Key] = set()
 
     def part(self, number: int) -> Partition | None:
         """A partition of the disk."""
@@ -124,15 +130,25 @@ class Looking:
 
     def _bounded(self, disk: Disk, start: int, size: int) -> Bounded:
         fd = self._fds[disk.path]
-        return Bounded(read=lambda at, count: read(fd, count, start + at), size=max(0, min(size, disk.size - start)))
+
+        def bytes_at(at: int, count: int) -> bytes:
+            self._refuse_if_late(disk.name)
+            return read(fd, count, start + at)
+
+        return Bounded(read=bytes_at, size=max(0, min(size, disk.size - start)))
+
+    def _refuse_if_late(self, name: str) -> None:
+        """Structures that lead in circles, or to very many others, end here."""
+        if time.monotonic() >= self._end or (self._cancel is not None and self._cancel.is_set()):
+            raise unread(name, "it takes too long")
 
     def ask(self, volume: Volume, words: Iterable[str]) -> None:
         """Look up several paths of a file system at once, as peek's `many` names them. Raises IoError."""
-        new = [word for word in dict.fromkeys(words) if (volume.name, word) not in self._asked]
+        new = [word for word in dict.fromkeys(words) if (volume.key, word) not in self._asked]
         if not new:
             return
-        if volume.name not in self._seen:
-            self._seen.add(volume.name)
+        if volume.key not in self._seen:
+            self._seen.add(volume.key)
             new = list(dict.fromkeys([*new, *_ASKED_ANYWAY]))
         if volume.place.content.kind == "vfat":
             found = self._in_fat(volume, new)
@@ -140,8 +156,8 @@ class Looking:
             found = self._peeked(volume, new)
         else:
             raise unread(volume.name, _CLOSED.get(volume.place.content.kind, _NO_FILES))
-        self._told |= {(volume.name, word): value for word, value in found.items()}
-        self._asked |= {(volume.name, word) for word in new}
+        self._told |= {(volume.key, word): value for word, value in found.items()}
+        self._asked |= {(volume.key, word) for word in new}
 
     def _in_fat(self, volume: Volume, words: Sequence[str]) -> dict[str, object]:
         try:
@@ -159,9 +175,8 @@ class Looking:
     def _peeked(self, volume: Volume, words: Sequence[str]) -> dict[str, object]:
         if os.geteuid() != 0:
             raise unread(volume.name, "that needs root")
-        left = self._end - time.monotonic()
-        if left <= 0 or (self._cancel is not None and self._cancel.is_set()):
-            raise unread(volume.name, "it takes too long")
+        self._refuse_if_late(volume.name)
+        left = max(0.1, self._end - time.monotonic())
         try:
             with reached(volume.disk, volume.place) as (kind, where):
                 done = run([sys.executable, "-I", peek.__file__, kind, where, peek.MANY, *words], timeout=left)
@@ -173,19 +188,19 @@ class Looking:
     def text(self, volume: Volume, path: str) -> str | None:
         """The text of a file; None where there is none. Raises IoError where the file system cannot be examined."""
         self.ask(volume, [f"text:{path}"])
-        found = self._told.get((volume.name, f"text:{path}"))
+        found = self._told.get((volume.key, f"text:{path}"))
         return found if isinstance(found, str) else None
 
     def size(self, volume: Volume, path: str) -> int | None:
         """Bytes of a file; None where there is none. Raises IoError."""
         self.ask(volume, [f"size:{path}"])
-        found = self._told.get((volume.name, f"size:{path}"))
+        found = self._told.get((volume.key, f"size:{path}"))
         return found if isinstance(found, int) else None
 
     def names(self, volume: Volume, path: str) -> list[str]:
         """The names in a folder, none where there is none. Raises IoError."""
         self.ask(volume, [f"names:{path}"])
-        found = self._told.get((volume.name, f"names:{path}"))
+        found = self._told.get((volume.key, f"names:{path}"))
         return [str(name) for name in found] if isinstance(found, list) else []
 
 

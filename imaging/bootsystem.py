@@ -180,7 +180,14 @@ def check_entry(case: Case, entry: Entry, own: Volume) -> None:
     if not entry.clear:
         case.unknown(f"what this entry of the boot menu starts is not written out in it: {entry.title}")
         return
-    volume = case.look.with_uuid(entry.uuid) if entry.uuid else own
+    if entry.partition:
+        volume = case.look.volume(entry.partition)
+        name = case.look.disk.partition_name(entry.partition)
+        if volume is None:
+            case.fails(f"the boot menu names {name}, which is not there")
+            return
+    else:
+        volume = case.look.with_uuid(entry.uuid) if entry.uuid else own
     if volume is None:
         case.absent(entry.uuid, f"the boot menu names the file system {entry.uuid}")
         return

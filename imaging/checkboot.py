@@ -18,6 +18,8 @@ from imaging.startable import Answer, Firmware, Starts, Way
 
 PATIENCE = 10.0
 """Seconds for the file systems of a disk together; one takes a tenth of one, unless its medium hangs."""
+_DISC, _DISC_AT = b"CD001", 0x8001
+"""What makes a disk a disc, too (ISO 9660), as sticks with live systems are."""
 
 
 def check(
@@ -31,11 +33,15 @@ def check(
     What is not looked at yet once `cancel` is set is not known. Raises IoError where the disk cannot be opened. What
     file systems hold is known to root alone.
     """
-    if disk.problem or disk.unfinished:
-        return _neither(disk)
+    if disk.unfinished:
+        return _neither(disk, Answer.FAILS, "a restore onto it was begun and never completed")
+    if disk.problem:
+        return _neither(disk, Answer.UNKNOWN, disk.problem)
     with ExitStack() as held:
         readable = [disk, *(other for other in others if not other.problem)]
         look = Looking([(one, held.enter_context(opened(one.path))) for one in readable], patience, cancel)
+        if _is_disc(look):
+            return _neither(disk, Answer.UNKNOWN, "it is made like a disc, whose start is not examined here")
         entries = None if disk.regular_file else bootuefi.entries()
         ways = {Firmware.BIOS: bootbios.check(look), Firmware.UEFI: bootuefi.check(look, entries)}
         system = bootbios.is_meant(look) or bool(bootuefi.system_partitions(look)) or _has_menu(look)
@@ -46,6 +52,13 @@ def check(
         firmware="" if disk.regular_file else inventory.machine().firmware,
         notes=tuple(dict.fromkeys(note for case in ways.values() for note in case.notes)),
     )
+
+
+def _is_disc(look: Looking) -> bool:
+    try:
+        return look.bytes_of(_DISC_AT, len(_DISC))(0, len(_DISC)) == _DISC
+    except IoError:
+        return False
 
 
 def _has_menu(look: Looking) -> bool:
@@ -59,11 +72,7 @@ def _way(firmware: Firmware, case: Case) -> Way:
     return Way(firmware=firmware, answer=case.answer, reasons=case.reasons)
 
 
-def _neither(disk: Disk) -> Starts:
-    if disk.unfinished:
-        answer, why = Answer.FAILS, "a restore onto it was begun and never completed"
-    else:
-        answer, why = Answer.UNKNOWN, disk.problem
+def _neither(disk: Disk, answer: Answer, why: str) -> Starts:
     return Starts(disk=disk.name, ways=tuple(Way(firmware=one, answer=answer, reasons=(why,)) for one in Firmware))
 
 

@@ -18,8 +18,8 @@ FALLBACK = "EFI/BOOT/BOOTX64.EFI"
 """What firmware starts where no entry of its own names anything."""
 MICROSOFT, BCD = "EFI/Microsoft/Boot/bootmgfw.efi", "EFI/Microsoft/Boot/BCD"
 _BESIDE_SHIM, _AFTER_SHIM, _LISTED = "grubx64.efi", "fbx64.efi", "BOOTX64.CSV"
-_MOST_LOADERS = 64
-_MOST_BYTES = 16 << 20
+_MOST_LOADERS = 16
+_MOST_BYTES = 8 << 20
 _MOST_TEXT = 256 << 10
 _PE_AT = 0x3C
 _X64, _PE32_PLUS, _EFI_APPLICATION = 0x8664, 0x20B, 10

@@ -32,12 +32,12 @@ _CONFIG, _PREFIX = 2, 3
 _MOST_MODULES = 1000
 _NORMAL = b"\0normal\0"
 _ENDS = re.compile(r"\)(/.*)")
-_SEARCH = re.compile(r"(?m)^\s*(?:search\b.*|search\.fs_uuid\b.*)$")
+_SEARCH = re.compile(r"(?m)^[\x20\t]*search\b.*$")
 _HEX = "[0-9A-Fa-f]"
 _UUID = re.compile(
     rf"(?<![\w-])(?:{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}|{_HEX}{{16}}|{_HEX}{{4}}-{_HEX}{{4}})(?![\w-])"
 )
-_SET_PREFIX = re.compile(r"(?m)^\s*set\s+prefix=[\"']?\(\$\{?\w+\}?\)[\"']?(/[^\"'\s]*)")
+_SET_PREFIX = re.compile(r"(?m)^[\x20\t]*set[\x20\t]+prefix=[\"']?\(\$\{?\w+\}?\)[\"']?(/[^\"'\s]*)")
 _PARTITION = re.compile(r"\((?:hd\d+)?,(?:gpt|msdos|apple|)(\d{1,3})\)(/\S*)?")
 
 
@@ -122,14 +122,16 @@ def _decompressed(data: bytes, size: int) -> bytes:
 
 def told(image: bytes) -> Core:
     """What an image of GRUB that is not packed was told; nothing where it has nothing of that."""
-    at = image.find(b"mimg")
-    while at >= 0:
+    at = -1
+    for _ in range(_MOST_TRIES):
+        at = image.find(b"mimg", at + 1)
+        if at < 0:
+            break
         for info, skip in ((_INFO, 12), (_INFO_64, 24)):
             if at + skip <= len(image):
                 *_, offset, size = info.unpack_from(image, at)
                 if offset == skip and skip < size <= len(image) - at:
                     return _from_modules(image, at + skip, at + size)
-        at = image.find(b"mimg", at + 4)
     return Core()
 
 

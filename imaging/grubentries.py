@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 _MOST_ENTRIES = 64
 _MOST_LINES = 20_000
 _ROOT_DEVICE = re.compile(r"^\(\$\{?root\}?\)")
+_ON_PARTITION = re.compile(r"^hd\d+,(?:gpt|msdos)?(\d{1,3})$")
 _FS_UUID = re.compile(r"--fs-uuid\b|-u\b|^search\.fs_uuid\b")
-_BLS = re.compile(r"(?m)^\s*blscfg\b")
+_BLS = re.compile(r"(?m)^[\x20\t]*blscfg\b")
 _KERNELS = ("linux", "linux16", "linuxefi")
 _INITRDS = ("initrd", "initrd16", "initrdefi")
 
@@ -27,6 +28,16 @@ class Entry:
     words: tuple[str, ...] = ()
     """What the kernel is told."""
     uuid: str = ""
+    device: str = ""
+    """GRUB's name of the device that they are on, `hd0,gpt2`, where no UUID is looked for."""
+    several: bool = False
+    """Whether it names several kernels, of which a condition chooses one."""
+
+    @property
+    def partition(self) -> int:
+        """The number of the partition that `device` names; 0 where it names none."""
+        found = _ON_PARTITION.search(self.device)
+        return int(found[1]) if found else 0
 
     @property
     def root(self) -> str:
@@ -36,7 +47,8 @@ class Entry:
     @property
     def clear(self) -> bool:
         """Whether its paths are written out: no variable in them, no other device."""
-        return not any(mark in path for path in (self.kernel, *self.initrds) for mark in "$()")
+        plain = not any(mark in path for path in (self.kernel, *self.initrds) for mark in "$()")
+        return plain and not self.several and not (self.device and not self.partition)
 
 
 @dataclass(slots=True)
@@ -46,6 +58,8 @@ class _Reading:
     kernel: str = ""
     initrds: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
+    device: str = ""
+    several: bool = False
 
     def entry(self) -> Entry:
         return Entry(
@@ -54,6 +68,8 @@ class _Reading:
             initrds=tuple(self.initrds),
             words=tuple(self.words),
             uuid=self.uuid,
+            device=self.device,
+            several=self.several,
         )
 
 
@@ -69,7 +85,7 @@ def parse(text: str) -> tuple[Entry, ...]:
 
 
 def _readings(text: str) -> Iterator[_Reading]:
-    outer, now = "", _Reading(title="", uuid="")
+    outer, outer_device, now = "", "", _Reading(title="", uuid="")
     for line in text.split("\n", _MOST_LINES)[:_MOST_LINES]:
         words = [word.strip("\"'") for word in line.split()]
         if not words or words[0].startswith("#"):
@@ -77,11 +93,16 @@ def _readings(text: str) -> Iterator[_Reading]:
         if words[0] == "menuentry":
             if not now.title:
                 outer = now.uuid
+                outer_device = now.device
             yield now
-            now = _Reading(title=_title(line), uuid=outer)
+            now = _Reading(title=_title(line), uuid=outer, device=outer_device)
         elif words[0] in ("search", "search.fs_uuid"):
             now.uuid = _searched(words) or now.uuid
+            now.device = ""
+        elif words[0] == "set" and words[-1].startswith("root="):
+            now.uuid, now.device = "", words[-1].removeprefix("root=").strip("\"'()")
         elif words[0] in _KERNELS and len(words) > 1:
+            now.several = bool(now.kernel)
             now.kernel, now.words = _path(words[1]), words[2:]
         elif words[0] in _INITRDS:
             now.initrds += map(_path, words[1:])

@@ -53,12 +53,14 @@ class Starts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def warned(self) -> tuple[Way, ...]:
-        """The ways that a person has to hear of: none that starts, or that of this computer does not."""
-        if not self.system:
+        """The ways that a person has to hear of: this computer's firmware does not start it, or of a file none does.
+
+        Where one is not known it is that which counts: a disk for UEFI fails on a BIOS, which is no news.
+        """
+        asked = tuple(way for way in self.ways if self.firmware in ("", way.firmware))
+        if not self.system or any(way.answer is Answer.STARTS for way in asked):
             return ()
-        if self.answer is not Answer.STARTS:
-            return self.ways
-        return tuple(way for way in self.ways if way.firmware == self.firmware and way.answer is not Answer.STARTS)
+        return tuple(way for way in asked if way.answer is Answer.UNKNOWN) or asked
 
 
 def sentence(disk: str, way: Way) -> str:

@@ -302,6 +302,29 @@ def test_the_root_may_be_on_another_disk_of_the_machine(room: Path) -> None:
     assert way(other, UEFI).answer is FAILS
 
 
+def test_disks_of_one_name_are_told_apart(room: Path) -> None:
+    for name in ("one", "two"):
+        (room / name).mkdir()
+    first = bootable.for_bios(room / "one/disk.img", without(KERNEL))
+    second = bootable.for_bios(room / "two/disk.img")
+    run("tune2fs", "-U", NO_SUCH, f"{second.path}?offset={second.root}")
+    one, _ = checkboot.check_paths([str(first.path), str(second.path)])
+    assert way(one, BIOS).answer is FAILS
+
+
+def test_a_stick_that_is_a_disc_as_well_is_not_judged(room: Path) -> None:
+    made = bootable.for_uefi(room / "disk.img")
+    bootable.write(made.path, 0x8001, b"CD001")
+    assert [one.answer for one in look(made.path).ways] == [UNKNOWN, UNKNOWN]
+
+
+def test_a_disk_that_takes_too_long_is_not_known(room: Path) -> None:
+    made = bootable.for_uefi(room / "disk.img")
+    (found,) = checkboot.check_paths([str(made.path)], patience=0.0)
+    assert [one.answer for one in found.ways] == [UNKNOWN, UNKNOWN]
+    assert "it takes too long" in way(found, UEFI).reasons[0]
+
+
 def test_a_hostile_disk_is_looked_at_in_time(room: Path) -> None:
     """Each structure is overwritten with what leads in circles or far beyond; nothing hangs, nothing is changed."""
     made = bootable.for_uefi(room / "disk.img")

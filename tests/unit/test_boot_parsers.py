@@ -1,6 +1,7 @@
 """What leads a start from one piece to the next is read rightly, and whatever else stands there is no harm."""
 
 import struct
+import time
 
 import pytest
 from hypothesis import given
@@ -118,6 +119,53 @@ def test_what_fstab_needs() -> None:
     assert mounttabs.resume("RESUME=none\n") is None
 
 
+def test_the_device_of_an_entry_is_the_last_that_it_sets() -> None:
+    text = f"""
+set root=(hd0,1)
+menuentry 'One' {{
+    linux /vmlinuz
+}}
+menuentry 'Two' {{
+    set root='hd0,gpt2'
+    search --no-floppy --fs-uuid --set=root {UUID}
+    linux /vmlinuz
+}}
+menuentry 'Three' {{
+    set root='lvmid/abc/def'
+    linux /vmlinuz
+}}
+menuentry 'Four' {{
+    if [ -e /new ]; then
+        linux /new
+    else
+        linux /old
+    fi
+}}
+"""
+    one, two, three, four = grubentries.parse(text)
+    assert (one.partition, one.uuid, one.clear) == (1, "", True)
+    assert (two.partition, two.uuid, two.clear) == (0, UUID, True)
+    assert not three.clear
+    assert not four.clear
+
+
+@pytest.mark.parametrize("piece", ["\n", " ", "set prefix=(", "search ", "menuentry '", "\t\n", "blscfg", "'\""])
+def test_a_long_text_takes_no_longer_than_it_has_lines(piece: str) -> None:
+    """A megabyte of what a pattern might try anew at each place; measured in processor time, it has plenty."""
+    text = piece * ((1 << 20) // len(piece))
+    began = time.process_time()
+    grubcore.leads(text, "")
+    grubentries.parse(text)
+    grubentries.reads_others(text)
+    assert time.process_time() - began < 5
+
+
+def test_a_long_image_takes_no_longer_than_it_has_bytes() -> None:
+    began = time.process_time()
+    assert grubcore.told(b"mimg" * (2 << 20)) == Core()
+    assert time.process_time() - began < 5
+
+
 @given(st.text(max_size=300), st.text(max_size=80))
 def test_any_text_can_be_read(text: str, prefix: str) -> None:
     grubcore.leads(text, prefix)
@@ -166,4 +214,9 @@ def test_a_person_hears_of_the_firmware_in_use_and_of_a_disk_that_starts_nowhere
         "sda will not start on UEFI: it has no EFI system partition."
     ]
     assert len(warnings([Starts(disk="sda", ways=(bad, bad))])) == 2
+    unsure = Way(firmware=Firmware.UEFI, answer=Answer.UNKNOWN, reasons=("it is encrypted (LUKS)",))
+    no_code = Way(firmware=Firmware.BIOS, answer=Answer.FAILS, reasons=("its boot sector holds no boot code",))
+    told = ["Whether sda starts on UEFI is not known: it is encrypted (LUKS)."]
+    for firmware in ("uefi", ""):
+        assert warnings([Starts(disk="sda", ways=(no_code, unsure), firmware=firmware)]) == told
     assert warnings([Starts(disk="sda", ways=(bad, bad), system=False)]) == []

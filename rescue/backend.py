@@ -346,6 +346,9 @@ class Backend(Protocol):
     def why_not_source(self, disk: Disk, library: Path | None = None) -> str:
         """Empty where the disk can be chosen."""
 
+    def grown(self, plan: RestorePlan) -> RestorePlan:
+        """The plan, with the last partition taking the room of a larger disk; raises RefusedError, UsageError."""
+
     def plan_restore_partition(
         self, library: Path, image: Image, name: str, target: Disk, chosen: tuple[int, int]
     ) -> RestorePlan:

@@ -20,6 +20,7 @@ from imaging import (
     fileplan,
     forecast,
     freeing,
+    growth,
     identify,
     imagevolumes,
     inventory,
@@ -413,6 +414,10 @@ class Engine:
     def why_not_source(self, disk: Disk, library: Path | None = None) -> str:
         """Empty where the disk can be chosen."""
         return planner.why_not_source(disk, library)
+
+    def grown(self, plan: RestorePlan) -> RestorePlan:
+        """The plan, with the last partition taking the room of a larger disk; raises RefusedError, UsageError."""
+        return growth.with_growth(plan)
 
     def plan_restore_partition(
         self, library: Path, image: Image, name: str, target: Disk, chosen: tuple[int, int]

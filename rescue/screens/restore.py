@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace as replace_part
 from functools import partial
 
 from msgspec.structs import replace
@@ -9,12 +10,14 @@ from textual.app import ComposeResult
 
 from imaging.bootcheck import State
 from imaging.disk import Disk
+from imaging.errors import RefusedError, UsageError
 from imaging.forecast import Forecast
-from imaging.plan import CapturePlan, RestorePlan, RestoreTarget
+from imaging.manifest import ImagedDisk
+from imaging.plan import CapturePlan, Growth, RestorePlan, RestoreTarget
 from rescue.chosen import Doomed, doomed
 from rescue.contents import content_words
 from rescue.drives import boot_lines, why_not_yet
-from rescue.formats import clean, joined
+from rescue.formats import clean, format_size, joined
 from rescue.language import N_, _
 from rescue.outlook import fits, most_expected
 from rescue.parts import erased_partitions
@@ -36,7 +39,7 @@ def drawing(pair: RestoreTarget, systems: Mapping[int, str], width: int) -> list
         after = bar(pair.target, room, names={**systems, **_coming(pair)}, marked=_chosen(pair))
     else:
         names = {volume.number: volume.system for volume in pair.source.volumes if volume.system}
-        after = bar(pair.source, room, size=pair.target.size, names=names)
+        after = bar(grown_disk(pair), room, size=pair.target.size, names=names)
     return captioned(now, after)
 
 
@@ -58,6 +61,22 @@ def lost_line(pair: RestoreTarget, systems: Mapping[int, str]) -> list[str]:
     numbers = _chosen(pair) or [0, *(part.number for part in erased_partitions(pair))]
     lost = dict.fromkeys(clean(systems[number]) for number in numbers if systems.get(number))
     return ["    " + _("LOST with all that is on it: {systems}").format(systems=joined(*lost, by=", "))] if lost else []
+
+
+def grown_disk(pair: RestoreTarget) -> ImagedDisk:
+    """The image's disk, with the partition that grows as large as it will be."""
+    growth, table = pair.growth, pair.source.table
+    if growth is None:
+        return pair.source
+    size = growth.size
+    parts = tuple(replace_part(p, size=size) if p.number == growth.partition else p for p in table.partitions)
+    return replace_part(pair.source, table=replace_part(table, partitions=parts))
+
+
+def with_growth(plan: RestorePlan, growth: Growth | None) -> RestorePlan:
+    """The plan of one disk, with a partition that grows, or with none."""
+    (pair,) = plan.targets
+    return replace(plan, targets=(replace(pair, growth=growth),))
 
 
 def drawn_lines(plan: RestorePlan, seconds: float, known: Known, width: int) -> list[str]:
@@ -88,6 +107,9 @@ mean. To go on, type the disk's name or its serial number and press Enter
 (for one partition its own name, such as sda2, or the serial number and :2);
 then the Restore button can be pressed with Enter once more.
 
+On a larger disk the last partition can take the room that is left, with its
+file system: Tab to that line, and Space ticks it.
+
 Where a library has room for it, what is on the disk now can be saved first,
 as an image: Tab to that line, Space ticks it, and the line says how much
 room it takes. Restoring that image undoes this restore.
@@ -107,14 +129,18 @@ Nothing is written until then. Esc goes back.""")
         self.places: Sequence[CapturePlan] = ()
         """Where what is there can be saved first."""
         self.leaving = threading.Event()
+        self.growth: Growth | None = None
+        """How the last partition can grow."""
 
     def choices(self) -> ComposeResult:
-        """A safety image."""
+        """A safety image, and a partition that grows."""
         yield Toggle(_("Save what is there first"), id="safety")
+        yield Toggle("", id="growth")
 
     def on_mount(self) -> None:
         """Watch how far the check of the running medium is; a safety image is offered where there can be one."""
-        self.query_one(Toggle).display = False
+        self.safety.display = False
+        self.offer_growth()
         if self.hindrance():
             self.set_interval(WATCH, self.show_medium)
         self.look(partial(self.backend.plan_safety, self.plan), self.offer, "safety")
@@ -126,11 +152,37 @@ Nothing is written until then. Esc goes back.""")
     def offer(self, places: Sequence[CapturePlan]) -> None:
         """A library can take a safety image."""
         self.places = places
-        self.query_one(Toggle).display = bool(places)
+        self.safety.display = bool(places)
 
-    def on_toggle_changed(self) -> None:
-        """Where it was ticked: what it takes, and in which library it fits."""
-        if self.query_one(Toggle).ticked:
+    @property
+    def safety(self) -> Toggle:
+        """The box for a safety image."""
+        return self.query_one("#safety", Toggle)
+
+    def offer_growth(self) -> None:
+        """Where the last partition can take what would be drawn as free."""
+        box = self.query_one("#growth", Toggle)
+        box.display = False
+        try:
+            (pair,) = self.backend.grown(self.plan).targets
+        except (RefusedError, UsageError):
+            return
+        growth = pair.growth
+        if growth is None or (growth.size - growth.old_size) * 100 < pair.target.size:
+            return
+        self.growth = growth
+        box.words = _("Enlarge partition {number} from {before} to {after}").format(
+            number=growth.partition, before=format_size(growth.old_size), after=format_size(growth.size)
+        )
+        box.ticked = self.plan.targets[0].growth is not None
+        box.display = True
+
+    def on_toggle_changed(self, event: Toggle.Changed) -> None:
+        """The growth; or where a safety image was ticked: what it takes, and in which library it fits."""
+        if event.toggle.id == "growth":
+            self.plan = with_growth(self.plan, self.growth if event.toggle.ticked else None)
+            self.show_plan()
+        elif self.safety.ticked:
             self.use_place(self.places[0], _("Save what is there first. Looking at what is used .."))
             self.look(self.fitting, self.use_fitting, "forecast")
         else:
@@ -139,7 +191,7 @@ Nothing is written until then. Esc goes back.""")
     def use_place(self, place: CapturePlan | None, words: str) -> None:
         """It is saved there, or nowhere."""
         self.plan = replace(self.plan, safety=place.library if place else "")
-        box = self.query_one(Toggle)
+        box = self.safety
         box.words = words
         box.refresh(layout=True)
         self.show_plan()
@@ -154,7 +206,7 @@ Nothing is written until then. Esc goes back.""")
 
     def use_fitting(self, found: tuple[CapturePlan, Forecast] | None) -> None:
         """It is saved there; unticked where no library has the room, or where that was done meanwhile."""
-        box = self.query_one(Toggle)
+        box = self.safety
         if found is None:
             box.ticked = False
             self.use_place(None, _("Save what is there first: no library here has room for it"))

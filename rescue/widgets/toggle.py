@@ -21,7 +21,11 @@ class Toggle(Static, can_focus=True):
     ticked: reactive[bool] = reactive(False)
 
     class Changed(Message):
-        """It was changed."""
+        """A person has changed it."""
+
+        def __init__(self, toggle: "Toggle") -> None:
+            super().__init__()
+            self.toggle = toggle
 
     def __init__(self, words: str, *, id: str) -> None:
         super().__init__(id=id)
@@ -34,7 +38,7 @@ class Toggle(Static, can_focus=True):
     def action_tick(self) -> None:
         """The space bar."""
         self.ticked = not self.ticked
-        self.post_message(self.Changed())
+        self.post_message(self.Changed(self))
 
     def on_click(self) -> None:
         """The mouse does the same."""

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from msgspec import structs
 
-from imaging import bootcheck, imagevolumes, mediaplan, partitions, planner
+from imaging import bootcheck, growth, imagevolumes, mediaplan, partitions, planner
 from imaging.address import ObjectAddress
 from imaging.bootcheck import BootState
 from imaging.chunk import DEFAULT_LEVEL
@@ -861,6 +861,14 @@ class FakeBackend:
     def why_not_source(self, disk: Disk, library: Path | None = None) -> str:
         """The real planner."""
         return planner.why_not_source(disk, library)
+
+    def grown(self, plan: RestorePlan) -> RestorePlan:
+        """The real planner, on a computer that has every tool."""
+        (pair,) = plan.targets if len(plan.targets) == 1 else (None,)
+        if pair is None or pair.partitions:
+            raise UsageError("a partition grows where one whole disk is restored, and no other")
+        found = growth.plan_growth(pair.source, pair.target.size)
+        return structs.replace(plan, targets=(structs.replace(pair, growth=found),))
 
     def plan_restore_partition(
         self, library: Path, image: Image, name: str, target: Disk, chosen: tuple[int, int]

@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import pytest
 
-from imaging.disk import Disk
+from imaging.disk import Content, Disk
 from imaging.errors import RefusedError
 from imaging.health import Health
 from imaging.plan import RestorePlan
@@ -425,3 +426,49 @@ async def test_a_signature_that_does_not_match_is_told_where_no_key_is_trusted_e
     async with sit_down(FakeBackend(standings={image.id: wrong})) as person:
         assert "SIGNATURE DOES NOT MATCH: do not trust it" in await person.press("1")
         assert "NOT TRUSTED" in await person.press("enter", "enter", "enter")
+
+
+async def test_the_last_partition_takes_the_room_of_a_larger_disk_where_that_is_ticked(sit_down: Sit) -> None:
+    backend = FakeBackend()
+    async with sit_down(backend) as person:
+        shown = await person.press("1", "enter", "enter", "enter")
+        assert "[ ] Enlarge partition 2 from 255.5 GB to 499.5 GB" in shown
+        assert "free 244.0 GB" in shown
+        shown = await person.press(*"sda", "tab", "space")
+        assert "[x] Enlarge partition 2" in shown
+        assert "free" not in shown
+        await person.press("pagedown")
+        assert "ENLARGED: partition 2 (ext4" in person.words
+        assert "from 255.5 GB to 499.5 GB" in person.words
+        await person.press("shift+tab", "enter", "enter")
+    growth = submitted(backend).targets[0].growth
+    assert growth is not None
+    assert (growth.partition, growth.filesystem) == (2, True)
+
+
+async def test_a_growth_that_is_ticked_off_again_is_none(sit_down: Sit) -> None:
+    backend = FakeBackend()
+    async with sit_down(backend) as person:
+        await person.press("1", "enter", "enter", "enter")
+        assert "[ ] Enlarge" in await person.press(*"sda", "tab", "space", "space")
+        await person.press("shift+tab", "enter", "enter")
+    assert submitted(backend).targets[0].growth is None
+
+
+@pytest.mark.parametrize("kind", ["swap", "vfat", ""])
+async def test_growth_is_not_offered_where_the_last_partition_cannot_grow(sit_down: Sit, kind: str) -> None:
+    disk = make_imaged_disk()
+    volumes = (disk.volumes[0], replace(disk.volumes[1], content=Content(kind=kind)))
+    image = make_image(disks=(replace(disk, volumes=volumes),))
+    backend = FakeBackend(listing=FakeListing(images=(image,)))
+    async with sit_down(backend) as person:
+        assert "Enlarge" not in await person.press("1", "enter", "enter", "enter")
+        await person.press(*"sda", "enter", "enter")
+    assert submitted(backend).targets[0].growth is None
+
+
+async def test_growth_is_not_offered_for_next_to_nothing(sit_down: Sit) -> None:
+    image = make_image(disks=(make_imaged_disk(size=496 * GB),))
+    backend = FakeBackend(listing=FakeListing(images=(image,)))
+    async with sit_down(backend) as person:
+        assert "Enlarge" not in await person.press("1", "enter", "enter", "enter")

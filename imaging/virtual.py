@@ -129,22 +129,21 @@ def _read_far_ahead(mount: int) -> None:
 
 def _serve(device: int, stop: int, folder: Folder) -> None:
     """Answer requests until the file system is gone or the other end of `stop` is closed."""
-    poll = select.poll()
-    poll.register(device, select.POLLIN)
-    poll.register(stop, select.POLLIN)
-    while True:
-        if any(fd == stop for fd, _ in poll.poll()):
-            return
-        try:
-            request = os.read(device, REQUEST_SIZE)
-        except OSError as error:
-            if error.errno in _AGAIN:
-                continue
-            if error.errno in _GONE:
-                return
-            raise
-        reply = folder.answer(request)
-        # A reader that has gone in the meantime is not answered.
-        with suppress(OSError):
-            if reply:
-                os.writev(device, reply)
+    with select.epoll() as poll:
+        # Of the threads that wait only one is woken for each request.
+        poll.register(device, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        poll.register(stop, select.EPOLLIN)
+        while all(fd != stop for fd, _ in poll.poll()):
+            try:
+                request = os.read(device, REQUEST_SIZE)
+            except OSError as error:
+                if error.errno in _AGAIN:
+                    continue
+                if error.errno in _GONE:
+                    return
+                raise
+            reply = folder.answer(request)
+            # A reader that has gone in the meantime is not answered.
+            with suppress(OSError):
+                if reply:
+                    os.writev(device, reply)

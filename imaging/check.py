@@ -103,8 +103,10 @@ def check(library: Path, image_id: str, report: Reporter, cancel: threading.Even
     image = opened.image(image_id)
     found: list[CheckedVolume] = []
     for disk in image.disks:
-        reader = DiskReader(Content.load(opened, image, disk))
-        with virtual.opened({"disk": reader}) as files:
+        with (
+            DiskReader(Content.load(opened, image, disk)) as reader,
+            virtual.opened({"disk": reader}) as files,
+        ):
             for volume in disk.volumes:
                 if cancel.is_set():
                     raise CancelledError("stopped because somebody asked")

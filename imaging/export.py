@@ -190,6 +190,7 @@ def _write_by_qemu(
     disk = content.disk
     report.step(f"Writing {disk.name}", disk.size)
     with (
+        reader,
         virtual.opened({"disk": _Counted(reader, report.advance)}) as files,
         loop_over(files["disk"], offset=0, size=disk.size, sector=disk.logical_sector) as loop,
     ):

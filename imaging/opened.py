@@ -194,8 +194,11 @@ def open_image(library: Library, image: Image, *, cache: int = CACHE) -> Iterato
     """
     readers = {disk.name: DiskReader(Content.load(library, image, disk), cache=cache) for disk in image.disks}
     parts = {v.name: _Pieces(readers[v.disk], v.pieces) for v in volumes(image) if len(v.pieces) > 1}
-    with virtual.opened({**readers, **parts}) as files, ExitStack() as stack:
-        yield OpenImage(image, readers, files, stack)
+    with ExitStack() as ahead:
+        for reader in readers.values():
+            ahead.enter_context(reader)
+        with virtual.opened({**readers, **parts}) as files, ExitStack() as stack:
+            yield OpenImage(image, readers, files, stack)
 
 
 @contextmanager

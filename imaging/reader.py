@@ -1,18 +1,26 @@
 """A disk of an image, read at any place straight from the chunk store."""
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
+from types import TracebackType
 
-from imaging.chunk import digest
+from imaging.ahead import ReadAhead
+from imaging.chunk import CHUNK_SIZE, digest
 from imaging.content import Content
 from imaging.errors import RescueError
 
 CACHE = 64 << 20
 """Bytes of plain chunks that are kept by default."""
+_MOST_AHEAD = 4
+"""How many chunks are read ahead of somebody who reads on, by as many threads."""
+_LEAST_AHEAD = 2
+_KEPT_FOR_EACH = 4
+"""How many chunks must have room for each that is read ahead, or they would drive out each other."""
 _ZEROS = b"\0" * (64 << 10)
 """Written, not only allocated: the kernel takes a detour to what was never written. Small: it stays near a core."""
 
@@ -29,7 +37,10 @@ class BadRange:
 class DiskReader:
     """Reads at any offset, from any number of threads; every chunk that is handed out was proved by its BLAKE3.
 
-    What nothing uses and what is all zero is never looked for in the store.
+    What nothing uses and what is all zero is never looked for in the store. Used as a context manager it reads ahead
+    of whoever reads on, while he is given what was read before; of what goes wrong there nobody hears but who reads
+    that chunk. In memory are `cache` bytes, and for each thread that reads, at most four of them ahead, a chunk and
+    its frame.
     """
 
     def __init__(self, content: Content, *, cache: int = CACHE) -> None:
@@ -42,6 +53,23 @@ class DiskReader:
         self._bytes = 0
         self._under_way: dict[bytes, Future[bytes]] = {}
         self._bad: dict[int, RescueError] = {}
+        self._ahead: ReadAhead | None = None
+
+    def __enter__(self) -> "DiskReader":
+        """Begin to read ahead, where there is room to keep it."""
+        # Who waits for a server keeps no core busy.
+        hands = _MOST_AHEAD if self._content.store.lead else os.cpu_count() or 1
+        hands = min(max(hands, _LEAST_AHEAD), _MOST_AHEAD, self._most // (_KEPT_FOR_EACH * CHUNK_SIZE))
+        if hands:
+            self._ahead = ReadAhead(self._read_ahead, hands)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Read ahead no more; what is being read so is waited for."""
+        if self._ahead is not None:
+            self._ahead.close()
 
     @property
     def size(self) -> int:
@@ -80,8 +108,10 @@ class DiskReader:
 
     def _chunk(self, i: int) -> bytes | None:
         """The plain data of a chunk; None where all of it is zero."""
-        index, proof = self._content.index, self._content.digests[i]
-        if not self._used.overlaps(index.start(i), index.end(i)) or proof == _digest_of_zeros(index.length(i)):
+        if self._ahead is not None:
+            self._ahead.reads(i)
+        proof = self._proof(i)
+        if proof is None:
             return None
         with self._lock:
             if i in self._bad:
@@ -99,6 +129,24 @@ class DiskReader:
                 self._bad[i] = error
             raise
         return data
+
+    def _proof(self, i: int) -> bytes | None:
+        """The digest of a chunk that has to be read; None where all of it is zero."""
+        index, proof = self._content.index, self._content.digests[i]
+        if not self._used.overlaps(index.start(i), index.end(i)) or proof == _digest_of_zeros(index.length(i)):
+            return None
+        return proof
+
+    def _read_ahead(self, i: int) -> None:
+        """Have a chunk that nobody has asked for yet, where there is one."""
+        proof = self._proof(i) if i < len(self._content.index) else None
+        if proof is None:
+            return
+        with self._lock:
+            if i in self._bad or proof in self._kept or proof in self._under_way:
+                return
+            mine = self._under_way[proof] = Future[bytes]()
+        self._fetch(i, proof, mine)
 
     def _fetch(self, i: int, proof: bytes, mine: "Future[bytes]") -> bytes:
         """Read a chunk for all who wait for it."""

@@ -2,7 +2,8 @@
 
 import random
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import pytest
 
@@ -29,10 +30,13 @@ class MemoryStore:
         self.asked: list[bytes] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.slow: set[bytes] = set()
+        """Which alone wait at the gate, where there are any."""
 
     def get(self, chunk: bytes, size: int) -> bytes:  # noqa: ARG002
         self.asked.append(chunk)
-        assert self.gate.wait(180)
+        if not self.slow or chunk in self.slow:
+            assert self.gate.wait(180)
         if chunk not in self.frames:
             raise BadImageError(f"chunk {chunk.hex()} is missing from the library", code="missing-chunk")
         return self.frames[chunk]
@@ -112,6 +116,10 @@ class World:
             self.digests.set(i, digest(plain))
             if any(plain):
                 self.store.put(chunk_id(plain), compress(plain))
+
+    def number(self, i: int) -> int:
+        """How often chunk `i` was asked for."""
+        return self.store.asked.count(self.index.id(i))
 
     def reader(self, cache: int = 1 << 20) -> DiskReader:
         disk = ImagedDisk(
@@ -222,3 +230,137 @@ def test_a_bad_chunk_is_an_error_there_alone_and_is_remembered(damage: str) -> N
     assert reader.bad_within(0, CHUNK) == reader.bad_within(2 * CHUNK, SIZE) == ()
     assert len(reader.bad_within(0, CHUNK + 1)) == 1
     assert world.store.asked.count(name) == 1
+
+
+AHEAD = 64 << 20
+"""A cache with room for reading ahead."""
+LAST = 20
+"""The last chunk; from the fifteenth on all are used."""
+
+
+def waited_for(what: Callable[[], bool]) -> bool:
+    """Whether something comes true that other threads do."""
+    until = time.monotonic() + 60
+    while not what() and time.monotonic() < until:
+        threading.Event().wait(0.001)
+    return what()
+
+
+def test_what_comes_next_is_had_before_somebody_who_reads_on_asks_for_it() -> None:
+    world = World()
+    with world.reader(AHEAD) as reader:
+        for i in (15, 16, 17):
+            reader.read(i * CHUNK, CHUNK)
+        assert waited_for(lambda: world.number(18) == world.number(19) == 1)
+        assert b"".join(reader.read(15 * CHUNK, SIZE)) == world.data[15 * CHUNK :]
+    assert [world.number(i) for i in range(15, LAST + 1)] == [1] * 6
+
+
+def test_nothing_is_read_ahead_of_who_jumps_about() -> None:
+    world = World()
+    with world.reader(AHEAD) as reader:
+        for i in (15, 17, 16, 19, 15, 1, 17):
+            reader.read(i * CHUNK, CHUNK)
+    assert {i for i in range(LAST + 1) if world.number(i)} == {1, 15, 16, 17, 19}
+
+
+def test_nothing_is_read_ahead_where_there_is_no_room_to_keep_it() -> None:
+    world = World()
+    with world.reader(8 * CHUNK) as reader:
+        for i in (15, 16, 17):
+            reader.read(i * CHUNK, CHUNK)
+    assert (world.number(18), world.number(19)) == (0, 0)
+
+
+def test_a_bad_chunk_that_was_read_ahead_is_an_error_for_who_reads_it_alone() -> None:
+    world = World()
+    del world.store.frames[world.index.id(18)]
+    with world.reader(AHEAD) as reader:
+        for i in (15, 16, 17):
+            assert b"".join(reader.read(i * CHUNK, CHUNK)) == world.data[i * CHUNK : (i + 1) * CHUNK]
+        assert waited_for(lambda: world.number(18) == world.number(19) == 1)
+        assert b"".join(reader.read(19 * CHUNK, CHUNK)) == world.data[19 * CHUNK : 20 * CHUNK]
+        assert not reader.bad
+        with pytest.raises(BadImageError, match="missing"):
+            reader.read(18 * CHUNK, 1)
+        assert [(bad.start, bad.end) for bad in reader.bad] == [(18 * CHUNK, 19 * CHUNK)]
+
+
+def test_what_failed_only_when_it_was_read_ahead_is_there_for_its_reader() -> None:
+    world = World()
+    name = world.index.id(18)
+    frame = world.store.frames.pop(name)
+    with world.reader(AHEAD) as reader:
+        for i in (15, 16, 17):
+            reader.read(i * CHUNK, CHUNK)
+        assert waited_for(lambda: world.number(18) == world.number(19) == 1)
+        world.store.put(name, frame)
+        assert b"".join(reader.read(18 * CHUNK, CHUNK)) == world.data[18 * CHUNK : 19 * CHUNK]
+        assert not reader.bad
+
+
+def test_a_library_that_is_slow_holds_up_nobody_who_reads_what_is_there() -> None:
+    world = World()
+    with world.reader(AHEAD) as reader:
+        for i in (15, 16):
+            reader.read(i * CHUNK, CHUNK)
+        world.store.slow = {world.index.id(18), world.index.id(19)}
+        world.store.gate.clear()
+        assert b"".join(reader.read(17 * CHUNK, CHUNK)) == world.data[17 * CHUNK : 18 * CHUNK]
+        assert waited_for(lambda: world.number(18) == world.number(19) == 1)
+        assert b"".join(reader.read(0, CHUNK)) == world.data[:CHUNK]
+        found: list[bytes] = []
+        late = threading.Thread(target=lambda: found.append(b"".join(reader.read(18 * CHUNK, 2 * CHUNK))))
+        late.start()
+        world.store.gate.set()
+        late.join()
+    assert found == [world.data[18 * CHUNK : 20 * CHUNK]]
+    assert (world.number(18), world.number(19)) == (1, 1)
+
+
+def test_closing_waits_for_what_is_being_read_ahead_and_reads_no_more() -> None:
+    world = World()
+    reader = world.reader(AHEAD)
+    with reader:
+        for i in (15, 16):
+            reader.read(i * CHUNK, CHUNK)
+        world.store.slow = {world.index.id(18), world.index.id(19)}
+        world.store.gate.clear()
+        reader.read(17 * CHUNK, CHUNK)
+        assert waited_for(lambda: world.number(18) == world.number(19) == 1)
+        ended = threading.Thread(target=reader.__exit__, args=(None, None, None))
+        ended.start()
+        ended.join(0.05)
+        assert ended.is_alive()
+        world.store.gate.set()
+        ended.join()
+    assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
+    asked = len(world.store.asked)
+    assert b"".join(reader.read(0, SIZE)) == world.data
+    assert len(world.store.asked) == asked + 3 + 1 + 1
+
+
+def test_readers_at_once_are_given_what_is_right_while_chunks_are_read_ahead() -> None:
+    world = World()
+    wrong: list[int] = []
+    with world.reader(AHEAD) as reader:
+        # So few are kept that what was read ahead is driven out again.
+        reader._most = 4 * CHUNK
+
+        def work(seed: int) -> None:
+            source = random.Random(seed)
+            for _ in range(30):
+                at = source.randrange(SIZE)
+                end, size = source.choice([at + 1, SIZE]), source.randrange(1, 2 * CHUNK)
+                while at < end:
+                    if b"".join(reader.read(at, size)) != world.data[at : at + size]:
+                        wrong.append(at)
+                    at += size
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert reader._bytes == sum(len(data) for data in reader._kept.values()) <= 4 * CHUNK
+    assert wrong == []

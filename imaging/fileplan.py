@@ -94,7 +94,7 @@ def plan_files(
         library=str(library),
         image=image.id,
         volume=volume.name,
-        unlock=tuple(unlock),
+        unlock=tuple(dict.fromkeys(unlock)),  # opened twice, what is in it would have other names
         paths=tuple(path.decode() for path in joined if _is_text(path)),
         raw_paths=tuple(path for path in joined if not _is_text(path)),
         target=str(target),

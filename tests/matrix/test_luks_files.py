@@ -133,7 +133,8 @@ def test_what_is_in_the_second_of_two_is_shown_and_copied_by_a_job_that_gets_bot
     assert [one.name for one in found] == [f"{second}-open", "group-root-2"]
     image = Library.open(library).image(made)
     volume = find_volume(image, "group-root-2", found)
-    plan = fileplan.plan_files(library, image, volume, [()], room / "out", [first, second])
+    plan = fileplan.plan_files(library, image, volume, [()], room / "out", [first, first, second])
+    assert plan.unlock == (first, second)
     job = jobs.submit(plan)
     until(lambda: job.finished is not None, what="the end of the job")
     assert job.state is jobs.JobState.DONE, job.finished

@@ -6,7 +6,6 @@ nothing.
 """
 
 import os
-import re
 import threading
 import time
 from array import array
@@ -19,12 +18,11 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from imaging import leftpieces, mounts, outfile, packformat
+from imaging import leftpieces, outfile, packformat
 from imaging.access import make_writable
 from imaging.behind import WriteBehind
 from imaging.chunk import Buffer
 from imaging.content import Content
-from imaging.disk import format_size
 from imaging.durable import create, reading, write_all, written
 from imaging.errors import BadImageError, IoError, RefusedError
 from imaging.events import ExportResult
@@ -33,7 +31,8 @@ from imaging.manifest import Image
 from imaging.notes import MOST_BYTES as MOST_NOTES
 from imaging.notes import NAME as NOTES
 from imaging.outfile import InOrder
-from imaging.packformat import BLOCK, FIRST, INDEX, MARKED, MOST_PIECES, PackedFile, Table, padded, piece_of
+from imaging.packformat import BLOCK, FIRST, INDEX, MARKED, MOST_PIECES, PackedFile, Table, padded
+from imaging.packroom import piece_size, refuse_if_there, refuse_without_room, too_many
 from imaging.pipeline import Reporter, run_all
 from imaging.plan import ExportPlan
 from imaging.regular import read_regular
@@ -41,9 +40,6 @@ from imaging.sealing import FILE_OVERHEAD, opened
 from imaging.signatures import MOST_BYTES as MOST_SIGNATURES
 from imaging.signatures import NAME as SIGNATURES
 
-_FAT = ("vfat", "msdos")
-FAT_PIECE = (4 << 30) - (64 << 10)
-"""Bytes of a piece on FAT, where no file has 4 GiB: a whole number of the largest clusters."""
 _BEHIND = 8
 """Chunks that may be on their way to the medium at once."""
 _AT_ONCE = 16
@@ -141,7 +137,7 @@ class _Out:
 
     def _begin(self) -> None:
         if len(self.made) == MOST_PIECES:
-            raise _too_many()
+            raise too_many()
         path = outfile.unfinished(self._name(len(self.made) + 1))
         self._fd, self._in_piece = create(path), 0
         self.made.append(path)
@@ -181,6 +177,33 @@ class _Out:
                 path.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """An image that has room as a single file: at most `total` bytes, in pieces of `limit` where that is not 0."""
+
+    library: Library
+    image: Image
+    chunks: _Chunks
+    files: Sequence[_File]
+    total: int
+    limit: int
+
+
+def prepare(plan: ExportPlan, report: Reporter) -> Ready:
+    """Look at all that an export to a single file needs; nothing is written. Raises as `pack_image`."""
+    target = Path(plan.target)
+    library = Library.open(Path(plan.library))
+    manifest = library.manifest(plan.image)
+    image = library.image_of(plan.image, manifest)
+    chunks = _Chunks([Content.load(library, image, disk) for disk in image.disks])
+    files = _files(library, image, blake3(manifest).hexdigest(), report)
+    refuse_if_there(target)
+    total = _total(library, chunks, files, report)
+    limit = piece_size(target, plan.piece_size, total)
+    refuse_without_room(target, total)
+    return Ready(library=library, image=image, chunks=chunks, files=files, total=total, limit=limit)
+
+
 def pack_image(plan: ExportPlan, report: Reporter, cancel: threading.Event) -> ExportResult:
     """Carry out an export to a single file.
 
@@ -190,27 +213,20 @@ def pack_image(plan: ExportPlan, report: Reporter, cancel: threading.Event) -> E
     began = time.monotonic()
     target = Path(plan.target)
     make_writable(target.parent)
-    library = Library.open(Path(plan.library))
-    manifest = library.manifest(plan.image)
-    image = library.image_of(plan.image, manifest)
-    contents = [Content.load(library, image, disk) for disk in image.disks]
-    chunks, files = _Chunks(contents), _files(library, image, blake3(manifest).hexdigest(), report)
     with written(target):
         leftpieces.sweep(target)
         outfile.sweep(target)
-    _refuse_if_there(target)
-    total = _total(library, chunks, files, report)
-    limit = piece_size(target, plan.piece_size, total)
-    _refuse_without_room(target, total)
+    ready = prepare(plan, report)
+    library, image, files = ready.library, ready.image, ready.files
     when = int(time.time())
-    out = _Out(target, limit)
+    out = _Out(target, ready.limit)
     try:
         with written(target):
             packed = [_append(out, library, files[0], when)]
-            records = _write_chunks(out, library, chunks, image.label or image.id, when, report, cancel)
+            records = _write_chunks(out, library, ready.chunks, image.label or image.id, when, report, cancel)
             packed += [_append(out, library, file, when) for file in files[1:]]
             report.step("Finishing the file")
-            _append_index(out, records, packed, when, limit)
+            _append_index(out, records, packed, when, ready.limit)
         first = out.finish()
     finally:
         out.close()
@@ -296,53 +312,6 @@ def _in_turns(pool: ThreadPoolExecutor, ask: Callable[[int], int], count: int) -
     """What is answered for each number: a few at a time, for there may be millions."""
     for start in range(0, count, 64 * _AT_ONCE):
         yield from pool.map(ask, range(start, min(count, start + 64 * _AT_ONCE)))
-
-
-def piece_size(target: Path, wanted: int, total: int) -> int:
-    """Bytes of a piece; 0 where one file will do. Raises RefusedError where there would be too many."""
-    most = FAT_PIECE if mounts.kind_beneath(target) in _FAT else 0
-    limit = min(wanted or most, most or wanted)
-    if not limit or total <= limit:
-        return 0
-    if total > limit * MOST_PIECES:
-        raise _too_many()
-    return limit
-
-
-def _too_many() -> RefusedError:
-    return RefusedError(
-        f"the image would need more than {MOST_PIECES} pieces",
-        code="too-large",
-        hint="choose larger pieces with --piece-size, or a medium with exFAT",
-    )
-
-
-def _refuse_if_there(target: Path) -> None:
-    """Raise RefusedError where the file is there already, or a piece of one of that name."""
-    outfile.refuse_if_there(target)
-    piece = re.compile(re.escape(target.name) + r"\.[0-9]{3}")
-    with written(target), os.scandir(target.parent) as entries:
-        there = sorted(entry.name for entry in entries if piece.fullmatch(entry.name))
-    if there and piece_of(there[0])[1] != 1:
-        raise RefusedError(
-            f"{target.with_name(there[0])} is there already, without a first piece",
-            code="exists",
-            hint="it is of no use where an export was cut off: remove it then, or give another name",
-        )
-    if there:
-        outfile.refuse_if_there(target.with_name(there[0]))
-
-
-def _refuse_without_room(target: Path, total: int) -> None:
-    with written(target):
-        status = os.statvfs(target.parent)
-    room = status.f_bavail * status.f_frsize
-    if status.f_blocks and room < total:
-        raise RefusedError(
-            f"there is not enough room for {target}: it needs {format_size(total)}, and {format_size(room)} are free",
-            code="no-space",
-            hint="free some room, or use a larger disk",
-        )
 
 
 def _write_chunks(

@@ -31,9 +31,9 @@ from imaging import (
     mounts,
     orders,
     packformat,
-    packing,
     packpieces,
     packrecords,
+    packroom,
     planner,
     structure,
     vouching,
@@ -489,7 +489,7 @@ def test_fat_gets_pieces_by_itself(captured: Sample, tmp_path: Path, monkeypatch
     def no_links(_made: Path, _path: Path) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(packing, "FAT_PIECE", 8 * MIB)
+    monkeypatch.setattr(packroom, "FAT_PIECE", 8 * MIB)
     monkeypatch.setattr(mounts, "kind_beneath", lambda _path: "vfat")
     monkeypatch.setattr(os, "link", no_links)
     sample = packed(captured, tmp_path / "pc.rescue", tmp_path / "export")
@@ -501,15 +501,15 @@ def test_fat_gets_pieces_by_itself(captured: Sample, tmp_path: Path, monkeypatch
 
 def test_pieces_are_no_larger_than_the_medium_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target, large = tmp_path / "x.rescue", 100 << 30
-    assert packing.piece_size(target, 0, large) == 0
-    assert packing.piece_size(target, 5 << 30, large) == 5 << 30
+    assert packroom.piece_size(target, 0, large) == 0
+    assert packroom.piece_size(target, 5 << 30, large) == 5 << 30
     monkeypatch.setattr(mounts, "kind_beneath", lambda _path: "vfat")
-    assert packing.piece_size(target, 0, large) == packing.FAT_PIECE < 1 << 32
-    assert packing.piece_size(target, 5 << 30, large) == packing.FAT_PIECE
-    assert packing.piece_size(target, 1 << 30, large) == 1 << 30
-    assert packing.piece_size(target, 0, 3 << 30) == 0
+    assert packroom.piece_size(target, 0, large) == packroom.FAT_PIECE < 1 << 32
+    assert packroom.piece_size(target, 5 << 30, large) == packroom.FAT_PIECE
+    assert packroom.piece_size(target, 1 << 30, large) == 1 << 30
+    assert packroom.piece_size(target, 0, 3 << 30) == 0
     with pytest.raises(RefusedError, match="more than 999 pieces"):
-        packing.piece_size(target, MIB, large)
+        packroom.piece_size(target, MIB, large)
 
 
 @pytest.mark.root

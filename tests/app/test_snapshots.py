@@ -49,6 +49,7 @@ WITHOUT_A_BODY = {
     "ErasingScreen",
     "Fields",
     "AskPassphrase",
+    "PlacesScreen",
 }
 """What others are derived from."""
 

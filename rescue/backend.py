@@ -16,6 +16,7 @@ from imaging.credentials import Keys
 from imaging.disk import Disk, Partition
 from imaging.elsewhere import Attached
 from imaging.events import AnyEvent, Finished
+from imaging.exportplan import SingleFile
 from imaging.fileplan import Place as FilePlace
 from imaging.fileview import Hits, Order, Tally
 from imaging.fileview import Page as FolderPage
@@ -246,6 +247,15 @@ class Backend(Protocol):
         unlocked: Sequence[str] = (),
     ) -> FilesPlan:
         """Copy files into a folder, which is made where need be; raises BadImageError, RefusedError."""
+
+    def single_file_places(self) -> Sequence[FilePlace]:
+        """The top of attached disks, sticks and shares that can be written to; takes up to seconds."""
+
+    def plan_single_file(self, library: Path, image: Image, where: Path) -> SingleFile:
+        """Save an image as a single file in a folder, or as the file of that name, and what it takes there.
+
+        Takes seconds. Raises RefusedError where it cannot be or has no room, BadImageError, IoError.
+        """
 
     def attached(self) -> Sequence[Attached]:
         """File systems of attached disks in which images can be looked for; takes up to seconds."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from imaging.disk import format_size
 from imaging.events import CopyImagesResult, DeleteResult, ExportResult, FilesResult, PruneResult, VerifySetResult
+from imaging.exportplan import SingleFile
 from imaging.freeing import Freed
 from imaging.notes import Notes, Verification
 from imaging.plan import CopyImagesPlan, DeletePlan, ExportPlan, FilesPlan, ImportPlan, PrunePlan, VerifySetPlan
@@ -212,6 +213,20 @@ def export_lines(plan: ExportPlan) -> list[str]:
         _("EXPORTED: image {name}").format(name=joined(name, disk, by=", ")),
         _("WRITTEN: {what}").format(what=words),
     ]
+
+
+def single_file_lines(found: SingleFile) -> list[str]:
+    """What an image takes as a single file at a place."""
+    lines = [_("HOW MUCH: {size} at most").format(size=format_size(found.size))]
+    if found.place.free is not None:
+        lines.append(_("ROOM there: {size}").format(size=format_size(found.place.free)))
+    if found.pieces > 1:
+        words = _("PIECES: {count}, for {kind} holds no file so large; keep them in one folder")
+        kind = clean(found.place.kind) or _("the file system there")
+        lines.append(words.format(count=format_count(found.pieces), kind=kind))
+    if found.encrypted:
+        lines.append(_("ENCRYPTED, as it is in its library: what opens that opens the file, too"))
+    return lines
 
 
 def import_lines(plan: ImportPlan) -> list[str]:

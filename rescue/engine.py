@@ -15,6 +15,7 @@ from imaging import (
     certificates,
     credentials,
     elsewhere,
+    exportplan,
     factory,
     fileclient,
     fileplan,
@@ -55,6 +56,7 @@ from imaging.credentials import Keys
 from imaging.disk import Disk, Partition
 from imaging.elsewhere import Attached
 from imaging.errors import RefusedError, RescueError
+from imaging.exportplan import SingleFile
 from imaging.fileplan import Place as FilePlace
 from imaging.forecast import Forecast
 from imaging.freeing import Freed
@@ -210,6 +212,15 @@ class Engine:
     ) -> FilesPlan:
         """Copy files into a folder, which is made where need be."""
         return fileplan.plan_files(library, image, volume, paths, target, unlocked)
+
+    def single_file_places(self) -> Sequence[FilePlace]:
+        """The top of attached disks, sticks and shares that can be written to."""
+        self.libraries()
+        return exportplan.places()
+
+    def plan_single_file(self, library: Path, image: Image, where: Path) -> SingleFile:
+        """Save an image as a single file, and what it takes there."""
+        return exportplan.plan_single_file(library, image, where)
 
     def attached(self) -> Sequence[Attached]:
         """File systems of attached disks in which images can be looked for; takes up to seconds."""

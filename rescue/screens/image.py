@@ -19,6 +19,7 @@ from rescue.report import image_lines, image_title
 from rescue.screens.base import AskText, Notice, RescueScreen, text
 from rescue.screens.delete import DeleteScreen
 from rescue.screens.filevolumes import FileVolumesScreen
+from rescue.screens.singlefile import SingleFilePlaceScreen
 from rescue.shelf import Item
 from rescue.telling import told
 
@@ -48,6 +49,7 @@ class CareScreen(RescueScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("o", "files"),
+        ("x", "export"),
         ("v", "verify"),
         ("r", "rename"),
         ("n", "note"),
@@ -78,6 +80,12 @@ class CareScreen(RescueScreen):
         item = self.sound()
         if item is not None and item.image is not None:
             self.open(FileVolumesScreen(item, item.image))
+
+    def action_export(self) -> None:
+        """x: save it as a single file."""
+        item = self.sound()
+        if item is not None and item.image is not None:
+            self.open(SingleFilePlaceScreen(item, item.image))
 
     def action_verify(self) -> None:
         """v: start to verify it, and show the progress."""
@@ -133,12 +141,13 @@ class ImageScreen(CareScreen):
     """Everything about one image."""
 
     HEADING = N_("Images - one image")
-    KEYS = N_("o files  v verify  r rename  n note  d delete  PgDn scroll  Esc back  F1 help")
+    KEYS = N_("o files  x one file  v verify  r rename  n note  d delete  Esc back  F1 help")
     ABOUT = N_("""
 This is all that is known of the image: what was saved, on which computer
 and when, whether it was verified, and your note.
 
   o       open its files, to look at them or copy some out of it
+  x       save it as a single file, to keep or carry it anywhere
   v       verify it: every part of it is read and checked
   r       give it another name
   n       write a note

@@ -75,6 +75,7 @@ when an image was verified: read in full, and found to be right or not.
 
   Enter   all that is known of the image
   o       open its files, to look at them or copy some out of it
+  x       save it as a single file, to keep or carry it anywhere
   v       verify it: every part of it is read and checked
   V       verify all images of its library, each part of them once
   r       give it another name

@@ -30,6 +30,7 @@ from imaging.events import (
     Step,
     VerifyResult,
 )
+from imaging.exportplan import SingleFile
 from imaging.fileplan import Place as FilePlace
 from imaging.forecast import DiskForecast, Forecast
 from imaging.freeing import Freed
@@ -49,6 +50,8 @@ from imaging.places import Remembered
 from imaging.plan import (
     CapturePlan,
     DeletePlan,
+    ExportFormat,
+    ExportPlan,
     FilesPlan,
     MediaGrowPlan,
     MediaImage,
@@ -495,6 +498,8 @@ class FakeBackend:
     fetched_from: str = ""
     """The address, where the recovery system was started over the network."""
     passphrase: str = ""
+    sealed: bool = False
+    """Whether the libraries that are open are encrypted."""
     """What opens the library, where it is encrypted."""
     safety: tuple[Path, ...] = ()
     """The libraries in which a safety image can be kept."""
@@ -734,6 +739,26 @@ class FakeBackend:
             create=True,
             label=image.label,
         )
+
+    def single_file_places(self) -> Sequence[FilePlace]:
+        """The disks of those for files."""
+        return [replace(place, path=place.path.parent) for place in self.found_file_places]
+
+    def plan_single_file(self, library: Path, image: Image, where: Path) -> SingleFile:
+        """Of 9 GB, in pieces on FAT, or the refusal that the test wants."""
+        self.note_call(f"plan single file {where}")
+        known = {place.path: place for place in self.single_file_places()}
+        place = known.get(where, FilePlace(path=where, free=self.room, kind="ext4"))
+        target = where if where.suffix == ".rescue" else where / "clean-install.rescue"
+        plan = ExportPlan(
+            library=str(library),
+            image=image.id,
+            target=str(target),
+            format=ExportFormat.RESCUE,
+            label=image.label,
+        )
+        pieces = 3 if place.kind == "vfat" else 1
+        return SingleFile(plan=plan, place=place, size=9 * GB, pieces=pieces, encrypted=self.sealed)
 
     def attached(self) -> Sequence[Attached]:
         """The file systems of the disks that are no library, all of which can be looked into but for the encrypted."""

@@ -145,6 +145,11 @@ def locked_files() -> FakeBackend:
     )
 
 
+def sealed() -> FakeBackend:
+    """An encrypted library that somebody has opened."""
+    return replace(calm(), sealed=True)
+
+
 def bare() -> FakeBackend:
     """No library, no disk, no medium."""
     return FakeBackend(found_disks=(), found_libraries=(), found_candidates=())
@@ -405,6 +410,8 @@ SCENES = [
     Scene(name="library-crowded", screen="LibraryScreen", keys="3 down down down down", backend=crowded),
     Scene(name="library-none", screen="LibraryScreen", keys="3", backend=bare),
     Scene(name="library-image", screen="ImageScreen", keys="3 enter", backend=noted),
+    Scene(name="single-file-where", screen="SingleFilePlaceScreen", keys="3 enter x"),
+    Scene(name="single-file-plan", screen="SingleFilePlanScreen", keys="3 enter x enter", backend=sealed),
     Scene(name="files-volumes", screen="FileVolumesScreen", keys="3 o"),
     Scene(name="files-locked", screen="FileVolumesScreen", keys="3 o", backend=locked_files),
     Scene(name="files-passphrase", screen="AskVolumePassphrase", keys="3 o down enter", backend=locked_files),

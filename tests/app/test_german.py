@@ -106,6 +106,7 @@ WALKS: dict[str, tuple[Callable[[], FakeBackend], str]] = {
     "partition": (computer, "1 p f1 escape enter f1 escape enter f1 escape enter"),
     "backup": (computer, "2 f1 escape p f1 escape escape enter f1 escape enter f1 escape escape end enter"),
     "images": (computer, "3 f1 escape p enter f1 escape escape r escape n escape d f1 escape x enter escape end enter"),
+    "single-file": (computer, "3 x f1 escape enter f1 escape escape end enter f1"),
     "files": (
         computer,
         "3 o f1 escape down enter f1 escape c escape o o o down enter enter space down down space enter escape space "

@@ -210,7 +210,7 @@ def test_any_file_that_was_changed_cut_or_moved_to_another_place_is_refused(seal
         mine.write_bytes(whole)
     assert verify_here(sample, tmp_path / "verify").status == 0
     whole = sample.manifest.read_bytes()
-    for bad in (other.manifest.read_bytes(), whole[:50], whole[:60] + b"x" + whole[61:]):
+    for bad in (other.manifest.read_bytes(), whole[:50], whole[:60] + bytes([whole[60] ^ 1]) + whole[61:]):
         sample.manifest.write_bytes(bad)
         assert [image.id for image in Library.open(sample.library).images().damaged] == [sample.image_id]
     sample.manifest.write_bytes(whole)

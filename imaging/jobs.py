@@ -293,15 +293,20 @@ def _keys_needed(what: Plan) -> list[str]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold a Ctrl+C back until the worker is started: interrupted before that, there would be a job without one."""
+    """Hold a Ctrl+C back until the worker is started: interrupted before that, there would be a job without one.
+
+    Until it has a session of its own the terminal tells the worker, too, which holds it back until it can be cancelled.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     came: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, before)
     if came:
         raise KeyboardInterrupt

@@ -129,6 +129,7 @@ def _set_at_signals(cancel: threading.Event) -> None:
     signal.set_wakeup_fd(told.detach(), warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # as jobs.submit has started it
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import pexpect
 import pytest
 
 from imaging import inventory, jobs, planner
+from imaging import run as engine_run
 from imaging.errors import RefusedError
 from imaging.events import CaptureResult
 from imaging.jobs import Job, JobState
@@ -28,6 +29,7 @@ from tests.faults.world import (
     capture_here,
     images_of,
     restore_here,
+    told_of_processes,
     until,
     verify_here,
     wide_disk,
@@ -147,6 +149,26 @@ def test_ctrl_c_while_the_worker_starts_stops_the_job_too(wide: Sample, tmp_path
     assert _status(child) == 6
     assert jobs.jobs()[0].state is JobState.CANCELLED
     assert images_of(tmp_path / "library") == []
+
+
+def test_ctrl_c_that_the_starting_worker_hears_as_well_stops_the_job(
+    wide: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it has a session of its own, the terminal tells it, too."""
+
+    def workers(job: Path) -> list[int]:
+        return [int(path.parent.name) for path, line in told_of_processes().items() if str(job).encode() in line]
+
+    def begin(job: Path, log: Path) -> None:
+        spawn_worker(job, log)
+        until(lambda: workers(job), what="the worker's command line")  # which it gets a moment after it has begun
+        os.kill(workers(job)[0], signal.SIGINT)
+
+    monkeypatch.setattr(engine_run, "_under_systemd", lambda: False)
+    monkeypatch.setattr(jobs, "spawn_worker", begin)
+    job = finish(jobs.submit(_slow_capture(wide, tmp_path / "library")))
+    assert job.state is JobState.CANCELLED
+    _no_image(tmp_path / "library")
 
 
 def test_ctrl_c_at_watch_lets_the_job_run_on(wide: Sample, tmp_path: Path) -> None:

@@ -126,6 +126,17 @@ class ForeignSource(msgspec.Struct, frozen=True, kw_only=True):
     mark: str
 
 
+class Wipe(StrEnum):
+    """How what a disk holds is erased before something is restored to it."""
+
+    NONE = ""
+    """What is not needed for the new content stays where it is, and can be found there."""
+    DISCARD = "discard"
+    """The drive is told that it can forget all of it; one that cannot is overwritten."""
+    OVERWRITE = "overwrite"
+    """Zeros are written to every sector."""
+
+
 class RestorePlan(msgspec.Struct, frozen=True, kw_only=True, tag="restore", tag_field="kind"):
     """Restore disks of an image, or partitions of one, each onto what was confirmed for it.
 
@@ -146,6 +157,8 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True, tag="restore", tag_
     foreign: ForeignSource | None = None
     safety: str = ""
     """The library in which what the targets hold is saved before it is erased; empty where it is not."""
+    wipe: Wipe = Wipe.NONE
+    """How whole disks are erased before."""
     version: int = VERSION
 
     @property

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from msgspec.structs import replace
+
 from imaging import gpt, levels
 from imaging.chunk import DEFAULT_LEVEL
 from imaging.disk import Disk, PartitionRole, Role, TableKind, format_size
@@ -29,6 +31,7 @@ from imaging.plan import (
     RestoreTarget,
     VerifyPlan,
     VerifySetPlan,
+    Wipe,
 )
 
 _ROLE_REASONS = {
@@ -234,6 +237,13 @@ def plan_restore(
     )
 
 
+def with_wipe(plan: RestorePlan, way: Wipe) -> RestorePlan:
+    """The same restore, which erases its disks before; raises UsageError where it is one of single partitions."""
+    if way is not Wipe.NONE and any(pair.partitions for pair in plan.targets):
+        raise UsageError("whole disks alone are wiped: the others on this one are to stay", code="usage")
+    return replace(plan, wipe=way)
+
+
 def refuse_target(name: str, disk: Disk, why: str) -> NoReturn:
     """Refuse to restore onto `disk`, or onto the part of it called `name`; raises RefusedError."""
     raise RefusedError(f"{name} cannot be restored onto: {why}", code=_code(disk, why), hint=_target_hint(name, why))
@@ -322,7 +332,8 @@ def seconds_expected(plan: Plan) -> float:
         case RestorePlan():
             there = [pair for pair in plan.targets if plan.safety and not pair.create]
             saved = sum(_guess_used(pair.target, [spot.partition for spot in pair.partitions]) for pair in there)
-            return saved / _CAPTURE_RATE + sum(data_of(t) for t in plan.targets) / _RESTORE_RATE
+            wiped = sum(pair.target.size for pair in plan.targets) if plan.wipe is Wipe.OVERWRITE else 0
+            return saved / _CAPTURE_RATE + wiped / _RESTORE_RATE + sum(data_of(t) for t in plan.targets) / _RESTORE_RATE
         case VerifyPlan():
             return (plan.against.size if plan.against else 0) / _VERIFY_RATE
         case VerifySetPlan() | DeletePlan() | PrunePlan():

@@ -5,14 +5,15 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from imaging import marks
+from imaging import marks, wiping
 from imaging.blockdev import size_of
 from imaging.enlarging import enlarge
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError, of_system
 from imaging.events import Grown
+from imaging.extents import Extents
 from imaging.growth import refuse_unless_same
 from imaging.pipeline import Counter, Reporter
-from imaging.plan import Growth, RestorePlan, RestoreTarget
+from imaging.plan import Growth, RestorePlan, RestoreTarget, Wipe
 from imaging.probing import Probing
 from imaging.sfdisk import GUARD
 from imaging.tabled import Tabled
@@ -26,6 +27,8 @@ def carry_out(disks: Sequence["Restoring"], *, read_back: bool) -> None:
     """
     for disk in disks:
         disk.prepare()
+    for disk in disks:
+        disk.wipe()
     for disk in disks:
         disk.write_body()
     if read_back:
@@ -68,6 +71,11 @@ def grown(disks: Sequence["Restoring"]) -> tuple[Grown, ...]:
     )
 
 
+def wiped(disks: Sequence["Restoring"]) -> Wipe:
+    """How the disks were erased: where in several ways, by overwriting some."""
+    return max((disk.wiped for disk in disks), default=Wipe.NONE)
+
+
 class Restoring(ABC):
     """One disk onto one target, or one volume into one partition, which is called `name`."""
 
@@ -91,6 +99,7 @@ class Restoring(ABC):
         self.growth = pair.growth
         self.not_grown = ""
         """Why the partition that was to grow has the size that it has in the image, in words."""
+        self.wiped = Wipe.NONE
         self._target: Medium | None = None
 
     @property
@@ -116,6 +125,15 @@ class Restoring(ABC):
     def render_table(self) -> None:
         """Find out what the table has to be; raises BadImageError, RefusedError."""
         self.pieces = self.content.table_pieces(self.target.size, self.growth)
+
+    def wipe(self) -> None:
+        """Erase all that is there, where the plan says so; the mark of an unfinished disk stays."""
+        if self.plan.wipe is Wipe.NONE:
+            return
+        self._begin()
+        away = self.content.taken_away(self.target.size, self.plan.image, self.growth)
+        kept = Extents((at, at + len(data)) for at, data in away)
+        self.wiped = wiping.wipe(self.target, kept, self.plan.wipe, self.name, self.report, self.cancel)
 
     @abstractmethod
     def write_body(self) -> None:

@@ -35,7 +35,7 @@ from imaging.pipeline import Counter, Reporter, run_all, threads
 from imaging.plan import ForeignSource, RestorePlan, RestoreTarget
 from imaging.planner import copy_of_table
 from imaging.rawfile import RawDisk
-from imaging.restoring import Restoring, carry_out, grown, told
+from imaging.restoring import Restoring, carry_out, grown, told, wiped
 from imaging.rising import Pieces
 from imaging.sfdisk import GUARD
 from imaging.tabled import Tabled
@@ -89,6 +89,7 @@ def restore_straight(
         written_bytes=counts["written_bytes"],
         tables=counts["tables"],
         grown=grown(disks),
+        wiped=wiped(disks),
         read_back=plan.read_back,
         seconds=time.monotonic() - began,
     )

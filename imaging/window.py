@@ -40,6 +40,9 @@ class Medium(Protocol):
     def bring_down(self, start: int, size: int, then: Callable[[bool], object]) -> None:
         """Let a written range leave memory; `then` is called once it is on the medium. Raises IoError for any range."""
 
+    def discard(self, start: int, end: int) -> bool:
+        """Tell it that a range is not needed any more; False where it knows no such call. Raises IoError."""
+
     def sync(self) -> None:
         """Return once everything written is on the medium; raises IoError."""
 
@@ -105,6 +108,11 @@ class Window:
     def bring_down(self, start: int, size: int, then: Callable[[bool], object]) -> None:
         """Let a written range leave memory; `then` is called once it is on the medium. Raises IoError for any range."""
         self._target.bring_down(self._place(start, size), size, then)
+
+    def discard(self, start: int, end: int) -> bool:
+        """Tell it that a range is not needed any more; False where it knows no such call. Raises IoError."""
+        low = self._place(start, end - start)
+        return self._target.discard(low, low + end - start)
 
     def sync(self) -> None:
         """Return once everything written is on the medium; raises IoError."""

@@ -1,8 +1,10 @@
 """The only module that opens a disk for writing."""
 
+import ctypes
 import errno
 import fcntl
 import os
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,11 +18,17 @@ from imaging.run import find_tool, run
 
 _BLKRRPART = 0x125F
 _BLKFLSBUF = 0x1261
+_BLKDISCARD = 0x1277
+_PUNCH_HOLE = 0x01 | 0x02
+"""FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE. Source: linux/falloc.h."""
 _SETTLE = 30.0
 _BEHIND = 8
 """Chunks that may be on their way to the medium at once."""
 _PATIENCE = 1.0
 """Seconds: whoever looks at the disks holds each of them for a moment to learn if it is in use."""
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Target:
@@ -71,6 +79,22 @@ class Target:
         with written(self.path):
             self._behind.wrote(self._fd, start, size, then)
 
+    def discard(self, start: int, end: int) -> bool:
+        """Tell the medium that a range is not needed any more; False where it knows no such call. Raises IoError.
+
+        What such a range reads as afterwards is for the medium to say. Sources: linux/fs.h (BLKDISCARD), fallocate(2).
+        """
+        try:
+            if self._regular_file:
+                _punch(self._fd, start, end - start)
+            else:
+                fcntl.ioctl(self._fd, _BLKDISCARD, struct.pack("=QQ", start, end - start))
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL):
+                return False
+            raise IoError(f"{self.path} cannot discard: {error.strerror}", code="write-failed") from error
+        return True
+
     def sync(self) -> None:
         """Return once everything written is on the medium; raises IoError where any of it was lost."""
         with written(self.path):
@@ -99,6 +123,11 @@ class Target:
     def fileno(self) -> int:
         """The open descriptor, for looking at the disk without opening it again."""
         return self._fd
+
+
+def _punch(fd: int, start: int, size: int) -> None:
+    if _libc.fallocate(fd, _PUNCH_HOLE, ctypes.c_int64(start), ctypes.c_int64(size)):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def forget(fd: int) -> None:

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from imaging import growth
+from imaging.plan import Wipe
 from rescue.language import _
 from rescue.signed import doubt_words
 
@@ -39,6 +40,20 @@ def add_grow(command: argparse.ArgumentParser) -> None:
         help=_(
             "on a larger disk, let partition N (default: the last one) take the room behind it, with its file system: "
             "ext2 to ext4, NTFS, XFS, btrfs; LUKS and LVM get a larger partition"
+        ),
+    )
+
+
+def add_wipe(command: argparse.ArgumentParser) -> None:
+    """The option that erases all that is there."""
+    command.add_argument(
+        "--wipe",
+        type=Wipe,
+        choices=[Wipe.DISCARD, Wipe.OVERWRITE],
+        metavar="discard|overwrite",
+        help=_(
+            "first erase all of the disk, so that nothing old is found on it: have the drive discard it (overwritten "
+            "where it cannot), or overwrite it with zeros"
         ),
     )
 

@@ -182,7 +182,7 @@ def library_to_write(options: Namespace) -> Path:
 
 def restore(options: Namespace) -> int:
     """`rescue restore IMAGE TARGET...`."""
-    plan = _saving_first(_plan_restore(options), options)
+    plan = _wiping(_saving_first(_plan_restore(options), options), options)
     if options.plan and options.json:
         print_json(plan)
     elif not options.json:
@@ -218,6 +218,11 @@ def _saving_first(plan: RestorePlan, options: Namespace) -> RestorePlan:
     passphrases.refuse_plain(library, options)
     plan_safety(plan, library)
     return structs.replace(plan, safety=str(library))
+
+
+def _wiping(plan: RestorePlan, options: Namespace) -> RestorePlan:
+    """With the way in which the disks are erased before; raises UsageError where single partitions are restored."""
+    return planner.with_wipe(plan, options.wipe) if options.wipe else plan
 
 
 def _safety_lines(plan: RestorePlan) -> list[str]:

@@ -14,7 +14,7 @@ from imaging.errors import ExitStatus, RefusedError, UsageError
 from imaging.manifest import Image
 from imaging.orders import DiskMatch, Match
 from rescue import commands
-from rescue.accepting import add_accept, add_erase, add_grow, add_save_first
+from rescue.accepting import add_accept, add_erase, add_grow, add_save_first, add_wipe
 from rescue.factories import Offer, offers, only_one, target_by_rule
 from rescue.factory_words import made_for
 from rescue.finding import find, libraries
@@ -86,6 +86,7 @@ def add_confirmation(parser: argparse.ArgumentParser) -> None:
     add_accept(parser)
     add_grow(parser)
     add_save_first(parser)
+    add_wipe(parser)
 
 
 def set_factory(options: Namespace) -> int:

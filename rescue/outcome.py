@@ -27,6 +27,7 @@ from imaging.events import (
     VerifyResult,
     VerifySetResult,
 )
+from imaging.plan import Wipe
 from rescue.care import (
     copy_images_figures,
     delete_figures,
@@ -153,6 +154,9 @@ def restore_figures(result: RestoreResult) -> list[str]:
     elif result.written:
         lines.append(_("Not checked: what was written was not read back"))
     lines += [*lost_figure(result), *grown_figures(result.grown), *start_figures(result.starts)]
+    if result.wiped:
+        how = _("discarded") if result.wiped == Wipe.DISCARD else _("overwritten with zeros")
+        lines.append(_("Wiped first: {how}; what was read of it as a sample was zeros").format(how=how))
     if result.safety:
         lines.append(_("Saved first: image {image}; `rescue undo` restores it").format(image=clean(result.safety)))
     return [*lines, pace(0 if result.skipped else result.written_bytes, result.seconds)]

@@ -30,6 +30,7 @@ from imaging.plan import (
     RestoreTarget,
     VerifyPlan,
     VerifySetPlan,
+    Wipe,
 )
 from imaging.planner import OUR_MOUNTS
 from imaging.signatures import UNSIGNED, Standing
@@ -409,11 +410,25 @@ def restore_lines(plan: RestorePlan) -> list[str]:
     if plan.safety:
         words = _("SAVED FIRST: what is there now, as an image in the library {path}")
         lines.append(words.format(path=clean(plan.safety)))
+    lines += wipe_lines(plan.wipe)
     for pair in plan.targets:
         lines += target_lines(pair)
     if plan.read_back:
         return [*lines, _("Every block that is written is read back and compared.")]
     return [*lines, _("What is written is not read back.")]
+
+
+def wipe_lines(way: Wipe) -> list[str]:
+    """How disks are erased before, and what that does not reach."""
+    match way:
+        case Wipe.NONE:
+            return []
+        case Wipe.DISCARD:
+            words = _("WIPED FIRST: the drive is told to forget all; one that cannot is overwritten")
+        case Wipe.OVERWRITE:
+            words = _("WIPED FIRST: zeros are written to all of the disk")
+    aside = _("then samples are read; what a drive keeps aside by itself (SSDs do) cannot be reached")
+    return [words, INDENT + aside]
 
 
 def verify_lines(plan: VerifyPlan) -> list[str]:

@@ -13,7 +13,7 @@ from imaging.disk import Disk
 from imaging.errors import RefusedError, UsageError
 from imaging.forecast import Forecast
 from imaging.manifest import ImagedDisk
-from imaging.plan import CapturePlan, Growth, RestorePlan, RestoreTarget
+from imaging.plan import CapturePlan, Growth, RestorePlan, RestoreTarget, Wipe
 from rescue.chosen import Doomed, doomed
 from rescue.contents import content_words
 from rescue.drives import boot_lines, why_not_yet
@@ -112,7 +112,8 @@ file system: Tab to that line, and Space ticks it.
 
 Where a library has room for it, what is on the disk now can be saved first,
 as an image: Tab to that line, Space ticks it, and the line says how much
-room it takes. Restoring that image undoes this restore.
+room it takes. Restoring that image undoes this restore. Below, all of the
+disk can be wiped before, for it to be given away.
 
 While the recovery drive itself is being checked the button cannot be
 pressed yet: how far that is stands above it.
@@ -133,9 +134,11 @@ Nothing is written until then. Esc goes back.""")
         """How the last partition can grow."""
 
     def choices(self) -> ComposeResult:
-        """A safety image, and a partition that grows."""
+        """A safety image, a partition that grows, and a disk that is wiped."""
         yield Toggle(_("Save what is there first"), id="safety")
         yield Toggle("", id="growth")
+        if not any(pair.partitions or pair.create for pair in self.plan.targets):
+            yield Toggle(_("Wipe the disk first: nothing old can be found on it then"), id="wipe")
 
     def on_mount(self) -> None:
         """Watch how far the check of the running medium is; a safety image is offered where there can be one."""
@@ -178,9 +181,12 @@ Nothing is written until then. Esc goes back.""")
         box.display = True
 
     def on_toggle_changed(self, event: Toggle.Changed) -> None:
-        """The growth; or where a safety image was ticked: what it takes, and in which library it fits."""
+        """The growth, the wiping; or where a safety image was ticked: what it takes, and in which library it fits."""
         if event.toggle.id == "growth":
             self.plan = with_growth(self.plan, self.growth if event.toggle.ticked else None)
+            self.show_plan()
+        elif event.toggle.id == "wipe":
+            self.plan = replace(self.plan, wipe=Wipe.DISCARD if event.toggle.ticked else Wipe.NONE)
             self.show_plan()
         elif self.safety.ticked:
             self.use_place(self.places[0], _("Save what is there first. Looking at what is used .."))

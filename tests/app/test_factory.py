@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from imaging.notes import FactoryState, Notes
 from imaging.orders import DiskMatch, Match
-from imaging.plan import RestorePlan
+from imaging.plan import RestorePlan, Wipe
 from tests.app.conftest import Sit
 from tests.app.machine import (
     LIBRARY,
@@ -122,3 +122,18 @@ async def test_the_last_restore_is_undone_onto_the_disk_that_was_saved(sit_down:
         (plan,) = there.submitted
         assert isinstance(plan, RestorePlan)
         assert (plan.image, [pair.target for pair in plan.targets]) == ("saved", [SDB])
+
+
+async def test_the_disk_is_wiped_first_where_that_is_ticked(sit_down: Sit) -> None:
+    there = backend(ours=replace(OURS, disk=DiskMatch(serial=SDA.id.serial)))
+    async with sit_down(there) as person:
+        assert "WIPED FIRST" not in await person.press("f", "enter")
+        screen = await person.press("tab", "tab", "space")
+        assert "[x] Wipe the disk first" in screen
+        assert "WIPED FIRST: the drive is told to forget all" in screen
+        await person.press("shift+tab", "shift+tab")
+        await person.type(SDA.id.serial)
+        await person.press("enter", "enter")
+        (plan,) = there.submitted
+        assert isinstance(plan, RestorePlan)
+        assert plan.wipe is Wipe.DISCARD

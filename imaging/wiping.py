@@ -1,0 +1,118 @@
+"""Erasing what a disk holds before something is restored to it, and looking whether any of it is left.
+
+What the drive itself keeps aside, in sectors that it has replaced or cells that it has not cleared yet, nobody can read
+or write from outside.
+"""
+
+import random
+import threading
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from imaging.errors import CancelledError, IoError
+from imaging.extents import Extents
+from imaging.pipeline import Reporter
+from imaging.plan import Wipe
+from imaging.window import Medium
+
+_BLOCK = 4 << 20
+_AT_ONCE = 1 << 30
+"""Bytes that are discarded by one call: between two it can be cancelled."""
+_SAMPLE = 1 << 20
+_SAMPLES = 256
+_ALIGNED = 4096
+"""Bytes that a discarded range begins and ends at multiples of: no drive has larger sectors."""
+
+
+def wipe(target: Medium, kept: Extents, way: Wipe, name: str, report: Reporter, cancel: threading.Event) -> Wipe:
+    """Erase all of `target` but the ranges `kept`, so that it reads as zeros; returns the way in which that was done.
+
+    Discarding is followed by overwriting where the medium knows no such call, or what it was told to forget can still
+    be read in samples. Raises IoError where it does not read as zeros after that, too, and CancelledError.
+    """
+    doomed = Extents([(0, target.size)]).minus(kept)
+    if way is Wipe.DISCARD:
+        report.step(f"Discarding what is on {name}", doomed.total)
+        if _discard(target, doomed, report, cancel) and _reads_as_zeros(target, doomed, cancel):
+            return way
+        report.log(f"{name} does not forget what it is told to: it is overwritten", "warning")
+    report.step(f"Overwriting all of {name}", doomed.total)
+    _overwrite(target, doomed, report, cancel)
+    if not _reads_as_zeros(target, doomed, cancel):
+        raise IoError(
+            f"{target.path} does not read as zeros after zeros were written to it",
+            code="not-erased",
+            hint="this disk cannot be trusted: destroy it rather than give it away",
+        )
+    return Wipe.OVERWRITE
+
+
+def _discard(target: Medium, doomed: Extents, report: Reporter, cancel: threading.Event) -> bool:
+    for start, end in doomed:
+        low, high = -(-start // _ALIGNED) * _ALIGNED, end // _ALIGNED * _ALIGNED
+        if low >= high:
+            target.write(bytes(end - start), start)
+            continue
+        target.write(bytes(low - start), start)
+        target.write(bytes(end - high), high)
+        for at, size in _pieces([(low, high)], _AT_ONCE, cancel):
+            if not target.discard(at, at + size):
+                return False
+            report.advance(size, size)
+    target.sync()
+    report.finish_step()
+    return True
+
+
+def _overwrite(target: Medium, doomed: Extents, report: Reporter, cancel: threading.Event) -> None:
+    zeros = memoryview(bytes(_BLOCK))
+
+    def tell(size: int, on_medium: bool) -> None:
+        if on_medium:
+            report.advance(size, size)
+
+    for at, size in _pieces(doomed, _BLOCK, cancel):
+        if target.is_hole(at, at + size):
+            report.advance(size)
+            continue
+        target.write(zeros[:size], at)
+        target.bring_down(at, size, partial(tell, size))
+    target.sync()
+    report.finish_step()
+
+
+def _pieces(ranges: Iterable[tuple[int, int]], most: int, cancel: threading.Event) -> Iterator[tuple[int, int]]:
+    for start, end in ranges:
+        for at in range(start, end, most):
+            if cancel.is_set():
+                raise CancelledError("stopped because somebody asked")
+            yield at, min(most, end - at)
+
+
+def _reads_as_zeros(target: Medium, doomed: Extents, cancel: threading.Event) -> bool:
+    """Look at samples, on a small disk at all of it, from the medium."""
+    target.forget_cached()
+    buffer, zeros = bytearray(_SAMPLE), bytes(_SAMPLE)
+    for at, size in _samples(doomed):
+        if cancel.is_set():
+            raise CancelledError("stopped because somebody asked")
+        view = memoryview(buffer)[:size]
+        target.read(view, at)
+        target.forget(at, size)
+        if view != zeros[:size]:
+            return False
+    return True
+
+
+def _samples(doomed: Extents) -> Iterator[tuple[int, int]]:
+    """Places from all over, the first and the last among them; all of it where that is no more."""
+    count = -(-doomed.total // _SAMPLE)
+    chosen = range(count) if count <= _SAMPLES else sorted({0, count - 1, *random.sample(range(count), _SAMPLES - 2)})
+    numbers, before = iter(chosen), 0
+    number = next(numbers, None)
+    for start, end in doomed:
+        while number is not None and number * _SAMPLE < before + end - start:
+            at = start + number * _SAMPLE - before
+            yield at, min(_SAMPLE, end - at)
+            number = next(numbers, None)
+        before += end - start

@@ -72,12 +72,12 @@ class ReadAhead:
         self._threads = [threading.Thread(target=self._work, name="ahead", daemon=True) for _ in range(hands)]
         self._closed = False
 
-    def reads(self, i: int) -> None:
-        """Somebody reads chunk `i`; never waits."""
+    def reads(self, i: int) -> int | None:
+        """Somebody reads chunk `i`; never waits. Returns the chunk that he has left behind now, where he reads on."""
         with self._changed:
             soon = self._foresight.after(i)
             if not soon or self._closed:
-                return
+                return None
             self._waiting.extend(soon)
             self._changed.notify(len(soon))
             # Where there is no room for a thread, fewer will do.
@@ -85,6 +85,7 @@ class ReadAhead:
                 for thread in self._threads:
                     if thread.ident is None:
                         thread.start()
+        return i - _BACK
 
     def close(self) -> None:
         """Fetch no more; waits for what is being fetched, so that nothing of the library is in use any more."""

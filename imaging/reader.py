@@ -108,8 +108,8 @@ class DiskReader:
 
     def _chunk(self, i: int) -> bytes | None:
         """The plain data of a chunk; None where all of it is zero."""
-        if self._ahead is not None:
-            self._ahead.reads(i)
+        if self._ahead is not None and (behind := self._ahead.reads(i)) is not None:
+            self._let_go_first(behind)
         proof = self._proof(i)
         if proof is None:
             return None
@@ -163,8 +163,15 @@ class DiskReader:
         mine.set_result(data)
         return data
 
+    def _let_go_first(self, i: int) -> None:
+        """Make room of a chunk before all others: it is done with, and its memory the nearest to the cores."""
+        proof = self._content.digests[i]
+        with self._lock:
+            if proof in self._kept:
+                self._kept.move_to_end(proof, last=False)
+
     def _keep(self, proof: bytes, data: bytes) -> None:
-        """Keep a chunk, and let go of those that were not read for the longest time."""
+        """Keep a chunk, and let go of those that were left behind or not read for the longest time."""
         if len(data) > self._most:
             return
         self._kept[proof] = data

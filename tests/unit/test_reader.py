@@ -272,6 +272,24 @@ def test_nothing_is_read_ahead_where_there_is_no_room_to_keep_it() -> None:
     assert (world.number(18), world.number(19)) == (0, 0)
 
 
+def test_what_was_left_behind_makes_room_before_what_is_read_again_and_again() -> None:
+    world = World()
+    with world.reader(AHEAD) as reader:
+        reader._most = 6 * CHUNK
+        reader.read(CHUNK, CHUNK)
+        for i in (15, 16):
+            reader.read(i * CHUNK, CHUNK)
+        world.store.slow = {world.index.id(i) for i in (18, 19, 20)}
+        world.store.gate.clear()
+        reader.read(17 * CHUNK, CHUNK)
+        world.store.gate.set()
+        assert waited_for(lambda: world.index.id(18) in world.store.asked and not reader._under_way)
+        for i in (18, 19, 20):
+            reader.read(i * CHUNK, CHUNK)
+        reader.read(CHUNK, CHUNK)
+    assert [world.number(i) for i in (1, 15, 16, 17)] == [1] * 4
+
+
 def test_a_bad_chunk_that_was_read_ahead_is_an_error_for_who_reads_it_alone() -> None:
     world = World()
     del world.store.frames[world.index.id(18)]

@@ -51,6 +51,7 @@ from imaging.shares import Address, Login
 from imaging.signatures import Standing
 from imaging.ssh import Password, Ssh
 from imaging.sshshares import HostKey
+from imaging.startable import Starts
 from rescue.pages import Page
 from rescue.report import Damaged
 
@@ -169,6 +170,9 @@ class Backend(Protocol):
 
     def blink(self, disk: Disk, stop: threading.Event) -> None:
         """Let a disk's light blink by reading from it, until `stop` is set; raises IoError, RefusedError."""
+
+    def starts(self, disk: Disk) -> Starts:
+        """Whether a computer can start from a disk, which is looked at anew; some seconds, raises as `disk_file`."""
 
     def disk_file(self, path: str, libraries: Iterable[Path] = ()) -> Disk:
         """A regular file that stands in a disk's place, or a disk by its path; raises UsageError, RefusedError."""

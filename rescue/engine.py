@@ -13,6 +13,7 @@ from imaging import (
     bootcheck,
     care,
     certificates,
+    checkboot,
     credentials,
     elsewhere,
     exportplan,
@@ -91,6 +92,7 @@ from imaging.shares import Address, Login
 from imaging.signatures import Standing
 from imaging.ssh import Password, Ssh
 from imaging.sshshares import HostKey
+from imaging.startable import Starts
 from rescue import logbook, presets
 from rescue.backend import LIVE_STATES, Backend, Files, Job, Listing
 from rescue.language import _
@@ -147,6 +149,11 @@ class Engine:
     def blink(self, disk: Disk, stop: threading.Event) -> None:
         """Let a disk's light blink, until `stop` is set."""
         identify.blink(disk, stop)
+
+    def starts(self, disk: Disk) -> Starts:
+        """Whether a computer can start from a disk."""
+        (found,) = checkboot.check_paths([disk.path])
+        return found
 
     def disk_file(self, path: str, libraries: Iterable[Path] = ()) -> Disk:
         """A regular file that stands in a disk's place, or a disk by its path."""

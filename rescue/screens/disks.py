@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +24,7 @@ from rescue.language import N_, _
 from rescue.report import content_lines, disk_title, use_lines
 from rescue.screens.base import Dialogue, RescueScreen, problem, text
 from rescue.screens.disklist import BESIDE_BAR, INDENT, DiskListScreen, Known, failing_line, learn
+from rescue.starting import start_lines
 from rescue.widgets.act import Act, Acts
 from rescue.widgets.choices import Choice, Choices
 from rescue.widgets.diskbar import DiskBar, bar
@@ -134,16 +136,18 @@ class DiskScreen(RescueScreen):
     """Everything about one disk."""
 
     HEADING = N_("Disks - one disk")
-    KEYS = N_("i blink its light   Up, Down scroll   Esc back   F1 or ? help")
+    KEYS = N_("i blink   b can it start?   Up, Down scroll   Esc back   F1 or ? help")
     ABOUT = N_("""
 Everything that is known of this disk, from the disk itself: what is
 on it, who uses it, how it is doing, and what is printed on its label,
 to find it in the computer. Nothing here changes anything.
 
-  i   let the disk's light blink: it is read from, in bursts""")
-    BINDINGS: ClassVar[list[BindingType]] = [("i", "identify")]
+  i   let the disk's light blink: it is read from, in bursts
+  b   look whether a computer can start from it, and if not, why""")
+    BINDINGS: ClassVar[list[BindingType]] = [("i", "identify"), ("b", "check_boot")]
     DEFAULT_CSS = """
     DiskScreen {
+        #starts { display: none; }
         #page { height: 1fr; padding: 1 2 0 2; }
         #page > * { height: auto; margin: 0 0 1 0; }
         #disk-title { text-style: bold; }
@@ -162,6 +166,7 @@ to find it in the computer. Nothing here changes anything.
             yield text(disk_title(self.disk), id="disk-title")
             yield DiskBar(self.disk, names=self.known.of(self.disk), id="drawing")
             yield text("", id="health")
+            yield text("", id="starts")
             yield text("", id="contents")
             yield text("", id="disk-facts")
 
@@ -199,6 +204,20 @@ to find it in the computer. Nothing here changes anything.
     def action_identify(self) -> None:
         """i."""
         self.open(Identify(self.disk, self.backend))
+
+    def action_check_boot(self) -> None:
+        """b."""
+        self.tell_starts([_("Looking ..")])
+        self.look(partial(self.backend.starts, self.disk), lambda found: self.tell_starts(start_lines(found)), "starts")
+
+    def tell_starts(self, lines: Sequence[str]) -> None:
+        """What is known of a start from it."""
+        self.query_one("#starts").display = bool(lines)
+        self.say("starts", "\n".join(lines))
+
+    def unanswered(self, error: RescueError) -> None:  # noqa: ARG002
+        """The dialogue says why there is no answer."""
+        self.tell_starts([])
 
 
 ADVICE = {

@@ -69,6 +69,7 @@ from imaging.signingkeys import PublicKey
 from imaging.ssh import Password, Ssh
 from imaging.sshkeys import parse_key
 from imaging.sshshares import HostKey
+from imaging.startable import Answer, Firmware, Starts, Way
 from rescue.backend import Job
 from rescue.pages import Page
 from tests.app.imagefiles import FakeFiles
@@ -373,13 +374,28 @@ def running_job(plan: Plan | None = None) -> FakeJob:
     return job
 
 
+STARTS = Starts(
+    disk="sda",
+    ways=(
+        Way(firmware=Firmware.BIOS, answer=Answer.STARTS),
+        Way(firmware=Firmware.UEFI, answer=Answer.FAILS, reasons=("it has no EFI system partition",)),
+    ),
+    firmware="bios",
+)
 RESTORED = Finished(
     time=1300.0,
     status=0,
     message="clean install was restored to sda",
     state="sda holds the whole image",
     result=RestoreResult(
-        image="i", compared=6000, skipped=5000, written=1000, written_bytes=4 * GB, read_back=True, seconds=300.0
+        image="i",
+        compared=6000,
+        skipped=5000,
+        written=1000,
+        written_bytes=4 * GB,
+        read_back=True,
+        seconds=300.0,
+        starts=(STARTS,),
     ),
 )
 FAILED = Finished(
@@ -611,6 +627,11 @@ class FakeBackend:
         """Noted, with what stops it."""
         self.calls.append(f"blink {disk.name}")
         self.blinking = stop
+
+    def starts(self, disk: Disk) -> Starts:
+        """As a disk for a BIOS alone."""
+        self.calls.append(f"starts {disk.name}")
+        return structs.replace(STARTS, disk=disk.name)
 
     def disk_file(self, path: str, libraries: Iterable[Path] = ()) -> Disk:  # noqa: ARG002
         """Every path that ends in .img is a disk file."""

@@ -457,6 +457,7 @@ SCENES = [
     Scene(name="disks", screen="DisksScreen", keys="4"),
     Scene(name="disks-failing", screen="DisksScreen", keys="4", backend=failing),
     Scene(name="disk", screen="DiskScreen", keys="4 down down enter"),
+    Scene(name="disk-starts", screen="DiskScreen", keys="4 down down enter b"),
     Scene(name="disk-failing", screen="DiskScreen", keys="4 down down enter", backend=failing),
     Scene(name="disk-blinks", screen="Identify", keys="4 i"),
     Scene(name="jobs", screen="JobsScreen", keys="5", backend=busy),

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass
+from typing import NoReturn
 
 from imaging.disk import Disk
 from imaging.errors import IoError
@@ -118,3 +119,28 @@ async def test_the_bars_are_as_wide_as_the_terminal_has_room(sit_down: Sit) -> N
             await person.settle()
             drawn = next(line for line in person.screen.splitlines() if "│1 EFI│" in line)
             assert len(drawn.strip()) == min(width - 8, 100)
+
+
+async def test_b_tells_whether_a_computer_can_start_from_a_disk(sit_down: Sit) -> None:
+    machine = backend()
+    async with sit_down(machine) as person:
+        page = await person.press("4", "enter", "b")
+        assert "sda can start on BIOS." in page
+        assert "sda will not start on UEFI: it has no EFI system partition." in page
+        assert "This computer was started by BIOS." in page
+        assert machine.calls[-1] == "starts sda"
+
+
+class Unlooked(FakeBackend):
+    """Its disks cannot be looked at."""
+
+    def starts(self, disk: Disk) -> NoReturn:
+        raise IoError(f"{disk.name} cannot be read")
+
+
+async def test_a_disk_that_cannot_be_looked_at_is_told_once(sit_down: Sit) -> None:
+    async with sit_down(Unlooked(found_disks=(SDA,))) as person:
+        assert "sda cannot be read" in await person.press("4", "enter", "b")
+        page = await person.press("enter")
+        assert "cannot be read" not in page
+        assert "Looking .." not in page

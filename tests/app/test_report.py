@@ -173,6 +173,7 @@ def test_the_result_of_a_restore_counts_compared_skipped_and_written() -> None:
         "Compared: 6,000 chunks, of which 5,000 held the right bytes already",
         "Written: 1,000 chunks, 4.0 GB",
         "Checked: everything written was read back and is right",
+        "Can start a computer: sda on BIOS",
         "Time: 5 min",
     ]
 

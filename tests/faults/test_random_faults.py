@@ -12,6 +12,7 @@ from imaging import durable, inventory, stores, worker
 from imaging import media as attached
 from imaging.disk import Mount
 from imaging.errors import IoError
+from imaging.events import RestoreResult
 from imaging.library import Library, discover
 from tests.command import run_rescue
 from tests.faults.faulty import Fault
@@ -54,7 +55,7 @@ def test_whenever_a_worker_is_killed_nothing_untrue_is_left(media: World) -> Non
     assert tally.killed >= 1, tally.told()
 
 
-@pytest.mark.parametrize(("job", "part"), [(CAPTURE, 0), (CAPTURE, 2), (CAPTURE, 3), (RESTORE, 1), (RESTORE, 3)])
+@pytest.mark.parametrize(("job", "part"), [(CAPTURE, 0), (CAPTURE, 2), (CAPTURE, 3), (RESTORE, 1), (RESTORE, 2)])
 def test_a_disk_that_cannot_even_be_looked_at_is_told_as_such(place: World, job: Kind, part: int) -> None:
     nth = max(1, count(place, job).counts["getattr disks"] * part // 4)
     place.reset(library=True)
@@ -64,6 +65,18 @@ def test_a_disk_that_cannot_even_be_looked_at_is_told_as_such(place: World, job:
     assert (done.status, done.code) in ((5, "read-failed"), (3, "unreadable-disk"), (3, "refused")), done
     assert ".img" in done.message
     assert "Input/output error" in done.message
+
+
+def test_a_disk_that_cannot_be_looked_at_after_its_restore_was_restored(place: World) -> None:
+    """What comes last is the look whether a computer can start from it: no error of that is one of the restore."""
+    nth = count(place, RESTORE).counts["getattr disks"] - 1
+    place.reset(library=True)
+    place.fs.plan(Fault(kind="getattr", nth=nth, times=0, path="/disks*"))
+    done = carry_out(place, RESTORE)
+    assert place.fs.plan().hit
+    assert done.status == 0
+    assert isinstance(done.result, RestoreResult)
+    assert done.result.starts == ()
 
 
 def test_a_folder_of_marks_that_cannot_be_read_is_an_io_failure(place: World) -> None:

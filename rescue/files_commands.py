@@ -170,7 +170,7 @@ def _volume_of(found: FoundImage, name: str, options: Namespace) -> OpenVolume:
 @contextmanager
 def _unlocked(found: FoundImage, options: Namespace) -> Iterator[OpenImage]:
     """The image, opened, and the volumes in it that are encrypted and were named; their keys are known from then on."""
-    words = {name: _passphrase(name, options) for name in options.unlock}
+    words = _passphrases(options)
     with open_image(found.library, found.image) as opened:
         for name, passphrase in words.items():
             key = opened.key(name, passphrase)
@@ -245,7 +245,7 @@ def mount(options: Namespace) -> int:
     """`rescue mount IMAGE FOLDER`: until Ctrl+C."""
     found = find(options)
     where = real_path(options.folder)
-    words = {name: _passphrase(name, options) for name in options.unlock}
+    words = _passphrases(options)
     ended = threading.Event()
     before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -258,11 +258,16 @@ def mount(options: Namespace) -> int:
     return ExitStatus.DONE
 
 
-def _passphrase(volume: str, options: Namespace) -> str:
-    """What opens a volume that is encrypted: the first line of the file that was given, else typed."""
+def _passphrases(options: Namespace) -> dict[str, str]:
+    """What opens the volumes that are encrypted: the first line of the file that was given, else typed."""
     keyring.leave_no_core()
-    if options.unlock_file:
-        return keyring.lines_of(options.unlock_file)[0]
+    if options.unlock and options.unlock_file:
+        # Once for all of them: it may be a pipe.
+        return dict.fromkeys(options.unlock, keyring.lines_of(options.unlock_file)[0])
+    return {name: _typed(name) for name in dict.fromkeys(options.unlock)}
+
+
+def _typed(volume: str) -> str:
     if not sys.stdin.isatty():
         raise RefusedError(
             f"the passphrase of {volume} is needed, and there is no terminal to ask for it",

@@ -131,6 +131,14 @@ def test_what_is_in_the_second_of_two_is_shown_and_copied_by_a_job_that_gets_bot
     assert [one.name for one in fileclient.unlock(library, made, first, WORDS)] == [f"{first}-open", "group-root"]
     found = fileclient.unlock(library, made, second, WORDS, [first])
     assert [one.name for one in found] == [f"{second}-open", "group-root-2"]
+    pipe = room / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(WORDS,))
+    writer.start()
+    both = ["--unlock", first, "--unlock", second, "--unlock-file", pipe]
+    listed = run_rescue("files", f"{made}:group-root-2", "--json", "--library", library, *both).json
+    writer.join()
+    assert "keep" in {entry["name"] for entry in listed["files"]}
     image = Library.open(library).image(made)
     volume = find_volume(image, "group-root-2", found)
     plan = fileplan.plan_files(library, image, volume, [()], room / "out", [first, first, second])

@@ -74,7 +74,7 @@ def _grub(case: Case, sector: int, own: Volume | None) -> None:
     try:
         core = grubcore.read_core(disk, sector)
     except IoError as error:
-        case.fails(error.message)
+        (case.unknown if error.code == grubcore.MAY_MEND else case.fails)(error.message)
         return
     taken = _taken(case.look, core.runs)
     if taken is not None and own is None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from imaging.bounded import Bounded, bad_map
+from imaging.errors import IoError
 
 SECTOR = 512
 _MARK = b"GRUB \0Geom\0Hard Disk\0Read\0 Error"
@@ -20,6 +21,9 @@ _FIRST_BLOCK, _LAST_BLOCK, _BLOCK = 0x1F4, 0x1F4 - 30 * 12, struct.Struct("<QHH"
 _MOST_SECTORS = 4096
 _PACKED = SECTOR + 8
 """Where the core says how long it is packed, and unpacked."""
+_REDUNDANCY = SECTOR + 0x10
+"""Where it says how much of a Reed-Solomon code follows it; grub-install fills the gap with that."""
+MAY_MEND = "may-mend"
 _MOST_PLAIN = 8 << 20
 _LOADED_AT = 0x8200
 """The address of the core's second sector."""
@@ -74,13 +78,22 @@ def loaded_sector(boot: bytes) -> int | None:
 
 
 def read_core(disk: Bounded, sector: int) -> Core:
-    """Read the core that begins at a sector of the disk; raises IoError (code "bad-map") where none is there."""
+    """Read the core that begins at a sector of the disk; raises IoError (code "bad-map") where none is there.
+
+    Where it is damaged, and holds what it mends itself with as it starts, the code is "may-mend". LZMA has no checksum:
+    damage that leaves it a core with a prefix is not found.
+    """
     head = disk(sector * SECTOR, SECTOR)
     if _LOADING not in head:
         raise bad_map(f"sector {sector}, which its boot sector loads, holds no GRUB")
     runs = [(sector * SECTOR, (sector + 1) * SECTOR), *_runs(head)]
     data = b"".join(disk(start, end - start) for start, end in runs)
-    return replace(told(_unpacked(data)), runs=tuple(runs))
+    core = told(_unpacked(data))
+    if core.prefix:
+        return replace(core, runs=tuple(runs))
+    if any(data[_REDUNDANCY : _REDUNDANCY + 4]):
+        raise IoError("GRUB's core is damaged: it mends a part of that as it starts", code=MAY_MEND)
+    raise bad_map("GRUB's core cannot be unpacked")
 
 
 def _runs(head: bytes) -> Iterator[tuple[int, int]]:
@@ -98,6 +111,7 @@ def _runs(head: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _unpacked(core: bytes) -> bytes:
+    """The core as it runs; nothing where it cannot be unpacked. Raises IoError where its lengths make no sense."""
     if len(core) < _PACKED + 8:
         raise bad_map("GRUB's core is cut off")
     packed, plain = struct.unpack_from("<II", core, _PACKED)
@@ -109,7 +123,7 @@ def _unpacked(core: bytes) -> bytes:
             data = _decompressed(core[at : at + packed], plain)
             if len(data) == plain:
                 return data
-    raise bad_map("GRUB's core cannot be unpacked")
+    return b""
 
 
 def _decompressed(data: bytes, size: int) -> bytes:

@@ -119,6 +119,15 @@ def test_what_a_bios_misses_is_named(room: Path, spoil: Callable[[Made], None], 
     assert look(made.path).warned
 
 
+def test_a_core_that_may_mend_itself_is_not_known(room: Path) -> None:
+    """grub-install writes a Reed-Solomon code behind the core, grub-mkimage none: its length tells."""
+    made = bootable.for_bios(room / "disk.img")
+    bootable.write(made.path, made.core + 512 + 0x10, (27246).to_bytes(4, "little"))
+    assert told(made.path, BIOS) == (STARTS, "")
+    damaged_core(made)
+    assert told(made.path, BIOS) == (UNKNOWN, "GRUB's core is damaged: it mends a part of that as it starts")
+
+
 @pytest.mark.parametrize(
     ("files", "why"),
     [

@@ -1,8 +1,12 @@
 """A restored partition that takes the room which a larger disk has: which one can, up to where, and why another cannot.
 
-Only the room right behind a partition counts: nothing is moved. What cannot be done is refused here, before anything is
-written; how a file system grows is said in imaging.enlarging.
+Only the room right behind a partition counts. Nothing is moved but a swap partition that ends the disk: systems know
+it by its UUID or its number, and where it lies matters to nobody. That cannot be said of others: Windows notes where
+its recovery partition begins. What cannot be done is refused here, before anything is written; how a file system grows
+is said in imaging.enlarging.
 """
+
+from collections.abc import Sequence
 
 from msgspec import structs
 
@@ -11,7 +15,7 @@ from imaging.disk import Partition, PartitionRole, TableKind, format_size
 from imaging.errors import RefusedError, UsageError
 from imaging.manifest import ImagedDisk, Volume
 from imaging.placement import GRAIN
-from imaging.plan import Growth, RestorePlan, RestoreTarget
+from imaging.plan import Growth, Moved, RestorePlan, RestoreTarget
 from imaging.run import find_tool
 
 _MBR_SECTORS = 0xFFFFFFFF
@@ -70,7 +74,7 @@ def refuse_unless_able(growth: Growth) -> None:
 def plan_growth(source: ImagedDisk, size: int, number: int = LAST) -> Growth:
     """How partition `number` of an imaged disk grows on a target of `size` bytes; raises RefusedError, UsageError."""
     part = _chosen(source, number)
-    volume = next((v for v in source.volumes if v.number == part.number), None)
+    volume = _volume(source, part)
     why = _why_not(source, part, volume) or _why_no_room(source, size, part)
     if why or volume is None:
         raise RefusedError(
@@ -83,7 +87,33 @@ def plan_growth(source: ImagedDisk, size: int, number: int = LAST) -> Growth:
         size=_room_ends(source, size, part) - part.start,
         kind=volume.content.kind,
         filesystem=volume.content.kind in _TOOLS,
+        moved=_moved(source, size, part),
     )
+
+
+def _volume(source: ImagedDisk, part: Partition) -> Volume | None:
+    """What is stored of a partition, at its very place."""
+    return next(
+        (v for v in source.volumes if (v.number, v.start, v.size) == (part.number, part.start, part.size)), None
+    )
+
+
+def _swap_behind(source: ImagedDisk, part: Partition) -> Partition | None:
+    """The swap partition that ends the disk, with nothing but free room between it and this partition."""
+    behind = [p for p in _others(source, part) if p.start >= part.end]
+    if len(behind) != 1 or behind[0].role is not PartitionRole.PRIMARY or source.unreadable_in([behind[0].number]):
+        return None
+    volume = _volume(source, behind[0])
+    return behind[0] if volume is not None and volume.content.kind == "swap" else None
+
+
+def _moved(source: ImagedDisk, size: int, part: Partition) -> Moved | None:
+    """Where the swap partition behind goes, to a multiple of GRAIN; None where there is none, or no room to move it."""
+    swap = _swap_behind(source, part)
+    if swap is None:
+        return None
+    to = (_table_ends(source, size) - swap.size) // GRAIN * GRAIN
+    return Moved(partition=swap.number, start=swap.start, size=swap.size, to=to) if to > swap.start else None
 
 
 def _chosen(source: ImagedDisk, number: int) -> Partition:
@@ -91,18 +121,26 @@ def _chosen(source: ImagedDisk, number: int) -> Partition:
     if source.table.kind is TableKind.NONE or not parts:
         raise RefusedError(f"{source.name} has no partition that could grow", code="cannot-grow", hint=_HINT)
     if number == LAST:
-        return max(parts.values(), key=lambda p: (p.end, p.start))
+        return _last(source, list(parts.values()))
     if number not in parts:
         numbers = ", ".join(map(str, sorted(parts)))
         raise UsageError(f"{source.name} has no partition {number}; it has {numbers}", code="no-such-partition")
     return parts[number]
 
 
+def _last(source: ImagedDisk, parts: Sequence[Partition]) -> Partition:
+    """The last partition; the one before where that is swap, which makes room."""
+    *_, last = rising = sorted(parts, key=lambda p: (p.end, p.start))
+    if len(rising) > 1 and _swap_behind(source, rising[-2]) is last:
+        return rising[-2]
+    return last
+
+
 def _why_not(source: ImagedDisk, part: Partition, volume: Volume | None) -> str:
     """Why what stands in the partition keeps it from growing; empty where nothing does."""
     if part.role is not PartitionRole.PRIMARY:
         return "it lies in an extended partition, or is one"
-    if volume is None or (volume.start, volume.size) != (part.start, part.size):
+    if volume is None:
         return "nothing of it is in the image"
     if source.unreadable_in([part.number]):
         return "parts of it could not be read when it was captured"
@@ -118,8 +156,8 @@ def _others(source: ImagedDisk, part: Partition) -> list[Partition]:
     return [p for p in source.table.partitions if p.number != part.number and p.size]
 
 
-def _room_ends(source: ImagedDisk, size: int, part: Partition) -> int:
-    """Where the room behind a partition ends, a multiple of GRAIN: at the next one, or where the table's copy lies.
+def _table_ends(source: ImagedDisk, size: int) -> int:
+    """Where partitions end at most on a target of `size` bytes.
 
     The disk's last MiB stays free, as on every disk that is partitioned: there lie marks of RAID, LVM and others.
     """
@@ -127,8 +165,14 @@ def _room_ends(source: ImagedDisk, size: int, part: Partition) -> int:
     end = size - max(GRAIN, gpt.room_at_end(0, sector))
     if source.table.kind is TableKind.MBR:
         end = min(end, _MBR_SECTORS * sector)
+    return end
+
+
+def _room_ends(source: ImagedDisk, size: int, part: Partition) -> int:
+    """Where the room behind a partition ends, a multiple of GRAIN: at the next one, or where partitions do."""
+    moved = _moved(source, size, part)
     starts = [p.start for p in _others(source, part) if p.start >= part.end]
-    return min([end, *starts]) // GRAIN * GRAIN
+    return min([_table_ends(source, size), *([moved.to] if moved else starts)]) // GRAIN * GRAIN
 
 
 def _why_no_room(source: ImagedDisk, size: int, part: Partition) -> str:
@@ -137,6 +181,6 @@ def _why_no_room(source: ImagedDisk, size: int, part: Partition) -> str:
     if _room_ends(source, size, part) - part.end >= GRAIN:
         return ""
     behind = min((p for p in _others(source, part) if p.start >= part.end), key=lambda p: p.start, default=None)
-    if behind is not None:
-        return f"partition {behind.number} follows it, and nothing is moved"
+    if behind is not None and behind != _swap_behind(source, part):
+        return f"partition {behind.number} follows it, and only swap at the end of a disk is moved"
     return f"nothing is left of the target's {format_size(size)} behind it"

@@ -75,11 +75,20 @@ class PartitionTarget(msgspec.Struct, frozen=True, kw_only=True):
     size: Size
 
 
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """A swap partition that makes room for the one before it, which grows; in bytes."""
+
+    partition: Size
+    start: Size
+    size: Size
+    to: Size
+
+
 class Growth(msgspec.Struct, frozen=True, kw_only=True):
     """A partition of the image that is larger on the target than it was: from `old_size` to `size` bytes at `start`.
 
     `kind` is what stands in it, by blkid's name. With `filesystem` its file system grows with it; else the partition
-    alone does.
+    alone does. `moved` is the swap partition that stood behind it and goes to the end of the disk.
     """
 
     partition: Size
@@ -88,6 +97,7 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
     size: Size
     kind: str
     filesystem: bool = True
+    moved: Moved | None = None
 
 
 class RestoreTarget(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,17 +7,21 @@ from collections.abc import Sequence
 
 from imaging import marks, wiping
 from imaging.blockdev import size_of
+from imaging.chunk import digest
 from imaging.enlarging import enlarge
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError, of_system
 from imaging.events import Grown
 from imaging.extents import Extents
 from imaging.growth import refuse_unless_same
 from imaging.pipeline import Counter, Reporter
-from imaging.plan import Growth, RestorePlan, RestoreTarget, Wipe
+from imaging.plan import Growth, Moved, RestorePlan, RestoreTarget, Wipe
 from imaging.probing import Probing
 from imaging.sfdisk import GUARD
 from imaging.tabled import Tabled
 from imaging.window import Medium
+
+_COPIED = 4 << 20
+"""Bytes that are copied at a time."""
 
 
 def carry_out(disks: Sequence["Restoring"], *, read_back: bool) -> None:
@@ -205,6 +209,8 @@ class Restoring(ABC):
         growth = self.growth
         if growth is None:
             return
+        if growth.moved is not None:
+            self._move(growth.moved)
         self._clear_end(growth)
         if not growth.filesystem:
             return
@@ -224,6 +230,31 @@ class Restoring(ABC):
                 self.read_back()
         self.target.sync()
         self.target.forget_cached()
+
+    def _move(self, moved: Moved) -> None:
+        """Copy what is used of a swap partition to where it goes, from behind, for both places may overlap; compare."""
+        by = moved.to - moved.start
+        places = [
+            (at, min(at + _COPIED, high))
+            for low, high in self.content.body.within(moved.start, moved.start + moved.size)
+            for at in range(low, high, _COPIED)
+        ]
+        self._begin()
+        proofs = []
+        for low, high in reversed(places):
+            data = self._read(low, high)
+            proofs.append(digest(data))
+            self.target.write(data, low + by)
+        self.target.sync()
+        self.target.forget_cached()
+        for (low, high), proof in zip(reversed(places), proofs, strict=True):
+            if digest(self._read(low + by, high + by)) != proof:
+                raise self._distrust(low + by)
+
+    def _read(self, low: int, high: int) -> memoryview:
+        data = memoryview(bytearray(high - low))
+        self.target.read(data, low)
+        return data
 
     def _clear_end(self, growth: Growth) -> None:
         """What stood on the target before must not be found at the end of the partition: RAID and others look there."""

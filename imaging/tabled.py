@@ -46,16 +46,17 @@ class Tabled(ABC):
                 mbr = self.bytes_at(0, sector)
                 if growth is not None:
                     _refuse_hybrid(mbr, self.disk.name)
-                    header, entries = tableedit.lengthened_gpt(
-                        header, entries, growth.partition, _place(growth), sector
-                    )
+                    for number, place in _places(growth):
+                        header, entries = tableedit.changed_gpt(header, entries, number, place, sector)
                 pieces = gpt.relocate(mbr, header, entries, size=size, sector=sector)
             case TableKind.MBR:
                 end = max((p.end for p in self.disk.table.partitions), default=0)
                 pieces = self._pieces(self.table.clipped(0, max(end, 2 * sector)))
                 if growth is not None:
                     at, mbr = pieces[-1]
-                    pieces[-1] = at, tableedit.lengthened_mbr(mbr, growth.partition, _place(growth), sector)
+                    for number, place in _places(growth):
+                        mbr = tableedit.changed_mbr(mbr, number, place, sector)
+                    pieces[-1] = at, mbr
             case TableKind.NONE:
                 pieces = self._pieces(self.table)
         written = Extents((at, at + len(data)) for at, data in pieces)
@@ -90,8 +91,14 @@ class Tabled(ABC):
         return pieces
 
 
-def _place(growth: Growth) -> tableedit.Place:
-    return tableedit.Place(start=growth.start, old_size=growth.old_size, size=growth.size)
+def _places(growth: Growth) -> list[tuple[int, tableedit.Place]]:
+    """The partitions of which the table is to say something else, by their numbers."""
+    start, moved = growth.start, growth.moved
+    grows = tableedit.Place(old_start=start, old_size=growth.old_size, start=start, size=growth.size)
+    if moved is None:
+        return [(growth.partition, grows)]
+    goes = tableedit.Place(old_start=moved.start, old_size=moved.size, start=moved.to, size=moved.size)
+    return [(growth.partition, grows), (moved.partition, goes)]
 
 
 def _refuse_hybrid(mbr: bytes, name: str) -> None:

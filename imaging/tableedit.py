@@ -48,10 +48,11 @@ class NewEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a partition that grows lies, in bytes."""
+    """Where a partition lay, and where it is to lie, in bytes."""
 
-    start: int
+    old_start: int
     old_size: int
+    start: int
     size: int
 
 
@@ -106,18 +107,18 @@ def removed(read: Read, number: int, *, kind: str, size: int, sector: int) -> Wr
     return _rendered(read, table, number, bytes(128), size, sector)
 
 
-def lengthened_gpt(header: bytes, entries: bytes, number: int, place: Place, sector: int) -> tuple[bytes, bytes]:
-    """The primary header (a sector) and the entries of a GPT in which partition `number` ends further on.
+def changed_gpt(header: bytes, entries: bytes, number: int, place: Place, sector: int) -> tuple[bytes, bytes]:
+    """The primary header (a sector) and the entries of a GPT in which partition `number` has another place.
 
     Raises RefusedError where the partition is not where it should be, BadImageError where the table is damaged.
     """
     found = gpt.parse_header(header)
-    first, last = place.start // sector, (place.start + place.old_size) // sector - 1
+    first, last = place.old_start // sector, (place.old_start + place.old_size) // sector - 1
     if (number, first, last) not in [(p.number, p.first, p.last) for p in gpt.parse_entries(found, entries)]:
         raise _elsewhere(number)
     at = (number - 1) * found.entry_size
-    raw = entries[at : at + 40] + struct.pack("<Q", (place.start + place.size) // sector - 1) + entries[at + 48 :]
-    changed = entries[:at] + raw
+    raw = struct.pack("<QQ", place.start // sector, (place.start + place.size) // sector - 1)
+    changed = entries[: at + 32] + raw + entries[at + 48 :]
     fields = list(_HEADER.unpack_from(header))
     size = fields[2]
     fields[3], fields[13] = 0, zlib.crc32(changed)
@@ -125,16 +126,20 @@ def lengthened_gpt(header: bytes, entries: bytes, number: int, place: Place, sec
     return _HEADER.pack(*fields) + header[_HEADER.size :], changed
 
 
-def lengthened_mbr(mbr: bytes, number: int, place: Place, sector: int) -> bytes:
-    """A master boot record in which primary partition `number` ends further on. Raises RefusedError as above."""
+def changed_mbr(mbr: bytes, number: int, place: Place, sector: int) -> bytes:
+    """A master boot record in which primary partition `number` has another place. Raises RefusedError as above."""
     at = _slot(number)
-    first, count = place.start // sector, place.old_size // sector
-    if mbr[510:512] != b"\x55\xaa" or struct.unpack_from("<II", mbr, at + 8) != (first, count):
+    if mbr[510:512] != b"\x55\xaa" or struct.unpack_from("<II", mbr, at + 8) != (
+        place.old_start // sector,
+        place.old_size // sector,
+    ):
         raise _elsewhere(number)
-    longer = place.size // sector
-    if first + longer > _MBR_MOST:
+    first, count = place.start // sector, place.size // sector
+    if first + count > _MBR_MOST:
         raise RefusedError(f"the table has no room for partitions at byte {place.start}", code="bad-place")
-    return mbr[: at + 5] + _NO_CHS + struct.pack("<II", first, longer) + mbr[at + 16 :]
+    begins = mbr[at + 1 : at + 4] if place.start == place.old_start else _NO_CHS
+    entry = mbr[at : at + 1] + begins + mbr[at + 4 : at + 5] + _NO_CHS + struct.pack("<II", first, count)
+    return mbr[:at] + entry + mbr[at + 16 :]
 
 
 def is_hybrid(mbr: bytes) -> bool:

@@ -27,6 +27,9 @@ def growth_lines(pair: RestoreTarget) -> list[str]:
     words = _("ENLARGED: partition {number} ({what}), from {before} to {after}").format(
         number=growth.partition, what=what, before=format_size(growth.old_size), after=format_size(growth.size)
     )
+    if growth.moved:
+        goes = _("MOVED: partition {number} (swap), to the end of the disk").format(number=growth.moved.partition)
+        return [words, *(INDENT + line for line in _follows(growth)), goes]
     return [words, *(INDENT + line for line in _follows(growth))]
 
 

@@ -68,9 +68,11 @@ def grown_disk(pair: RestoreTarget) -> ImagedDisk:
     growth, table = pair.growth, pair.source.table
     if growth is None:
         return pair.source
-    size = growth.size
-    parts = tuple(replace_part(p, size=size) if p.number == growth.partition else p for p in table.partitions)
-    return replace_part(pair.source, table=replace_part(table, partitions=parts))
+    parts = {part.number: part for part in table.partitions}
+    parts[growth.partition] = replace_part(parts[growth.partition], size=growth.size)
+    if growth.moved:
+        parts[growth.moved.partition] = replace_part(parts[growth.moved.partition], start=growth.moved.to)
+    return replace_part(pair.source, table=replace_part(table, partitions=tuple(parts.values())))
 
 
 def with_growth(plan: RestorePlan, growth: Growth | None) -> RestorePlan:

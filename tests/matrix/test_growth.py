@@ -72,7 +72,8 @@ def _disk(folder: Path, kind: FileSystem, layout: Layout, files: Path, *, last: 
     place = Place(path=swap.path, start=start, size=kind.size_at(layout.sector), sector=layout.sector)
     column = 0 if layout.table == "gpt" else 1
     lines = [f"label: {layout.table}", "unit: sectors"]
-    for one, code in ((swap, _SWAP), (place, (kind.gpt_type, kind.mbr_type))):
+    rows = [(swap, _SWAP), (place, (kind.gpt_type, kind.mbr_type))]
+    for one, code in sorted(rows, key=lambda row: row[0].start):
         lines.append(f"start={one.start // layout.sector}, size={one.size // layout.sector}, type={code[column]}")
     blank(place.path, max(place.start + place.size, swap.start + swap.size) + 2 * MIB)
     partition(place.path, "\n".join(lines) + "\n", layout.sector)
@@ -209,9 +210,12 @@ def test_growth_that_is_killed_leaves_an_unfinished_disk_that_the_next_completes
         wait_for_step(job, "Enlarging")
         kill_after(job, moment)
         left.append(inventory.look(str(target)).unfinished)
-        assert left[-1] == imaged.captured.image or job.state is JobState.DONE
-        if job.state is JobState.DIED and left[-1]:
+        if left[-1]:
+            assert left[-1] == imaged.captured.image
             assert inventory.look(str(target)).table.partitions == ()
+        else:
+            # Done, or killed while it looked at what was whole already.
+            _expect_grown(imaged, target)
         assert finish(begin(imaged.plan(target))).state is JobState.DONE
         _expect_grown(imaged, target)
     assert any(left)
@@ -256,18 +260,97 @@ def test_what_cannot_grow_is_refused_before_anything_is_written(files: Path, roo
     (room / "fat").mkdir()
     (room / "swap").mkdir()
     fat = _disk(room / "fat", FAT32, GPT, files)
-    followed = _disk(room / "swap", EXT4, MBR, files, last=False)
+    swap = _disk(room / "swap", EXT4, MBR, files, last=False)
     target = blank(room / "target.img", fat.size + _MORE, fill=0xAA)
     error = _refused(fat, target, "--grow")
     assert error["code"] == "cannot-grow"
     assert "what is on it (vfat) cannot be enlarged" in error["message"]
     assert "--grow" in error["hint"]
-    assert "what is on it (swap) cannot be enlarged" in _refused(followed, target, "--grow")["message"]
-    (root,) = [v["number"] for v in followed.captured.manifest["volumes"] if v["content"]["kind"] == "ext4"]
-    assert "follows it, and nothing is moved" in _refused(followed, target, "--grow", root)["message"]
-    assert _refused(followed, target, "--grow", 7, status=2)["code"] == "no-such-partition"
-    same = blank(room / "same.img", followed.size, fill=0xAA)
-    assert "cannot be enlarged" in _refused(followed, same, "--grow")["message"]
+    assert "what is on it (swap) cannot be enlarged" in _refused(swap, target, "--grow", 2)["message"]
+    assert _refused(swap, target, "--grow", 7, status=2)["code"] == "no-such-partition"
+    same = blank(room / "same.img", swap.size - MIB, fill=0xAA)
+    assert "nothing is left" in _refused(swap, same, "--grow")["message"]
+
+
+def _expect_moved(imaged: Imaged, target: Path) -> None:
+    """The file system takes all up to the swap area, which stands at the end, and both are whole."""
+    sector = imaged.layout.sector
+    swap = Place(path=target, start=(target.stat().st_size - MIB - SWAP_SIZE) // MIB * MIB, size=SWAP_SIZE)
+    root = Place(path=target, start=imaged.place.start, size=swap.start - imaged.place.start, sector=sector)
+    assert "No errors detected" in layouts.verified_table(target, sector)
+    now, before = (layouts.table_of(path, sector)["partitions"] for path in (target, imaged.place.path))
+    assert now[0] == {**before[0], "size": root.size // sector}
+    assert now[1] == {**before[1], "start": swap.start // sector}
+    assert volumes.swap_identity(swap) == volumes.swap_identity(_old_swap(imaged))
+    assert _size_of(EXT4, root) == root.size
+    volumes.check(EXT4, root)
+    assert volumes.entries(EXT4, root) == imaged.entries
+
+
+def _old_swap(imaged: Imaged) -> Place:
+    return Place(path=imaged.place.path, start=imaged.place.start + imaged.place.size, size=SWAP_SIZE)
+
+
+@pytest.mark.parametrize("more", [5 * MIB, _MORE], ids=["overlapping", "far"])
+@pytest.mark.parametrize("layout", [GPT, GPT_4K, MBR], ids=str)
+def test_swap_at_the_end_goes_to_the_end_of_the_larger_disk(layout: Layout, more: int, files: Path, room: Path) -> None:
+    imaged = _disk(room, EXT4, layout, files, last=False)
+    target = blank(room / "target.img", imaged.size + more, fill=0xAA)
+    for _ in range(2):
+        _grow(imaged, target)
+        _expect_moved(imaged, target)
+    images.restore(imaged.captured, target)
+    now, before = (layouts.table_of(path, layout.sector)["partitions"] for path in (target, imaged.place.path))
+    assert now == before
+    assert volumes.swap_identity(_old_swap(imaged).on(target)) == volumes.swap_identity(_old_swap(imaged))
+
+
+def test_a_move_that_is_killed_is_completed_by_the_next(files: Path, room: Path) -> None:
+    imaged = _disk(room, EXT4, MBR, files, last=False)
+    target = blank(room / "target.img", imaged.size + 5 * MIB)
+    job = finish(begin(imaged.plan(target)))
+    assert job.state is JobState.DONE
+    left = []
+    for moment in moments(_KILLS, seconds_of(job), seed=5):
+        blank(target, imaged.size + 5 * MIB)
+        job = begin(imaged.plan(target))
+        kill_after(job, moment)
+        left.append(inventory.look(str(target)).unfinished)
+        assert finish(begin(imaged.plan(target))).state is JobState.DONE
+        _expect_moved(imaged, target)
+    assert imaged.captured.image in left
+
+
+def test_swap_stays_where_it_was_where_the_file_system_does_not_grow(
+    files: Path, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imaged = _disk(room, EXT4, GPT, files, last=False)
+    fake = room / "bin" / "resize2fs"
+    fake.parent.mkdir()
+    fake.write_text('#!/bin/sh\ndd if=/dev/zero of="$1" bs=1M count=60 conv=notrunc\nexit 1\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    target = blank(room / "target.img", imaged.size + 5 * MIB, fill=0xAA)
+    run_rescue("restore", *_words(imaged, target), "--grow", status=8)
+    monkeypatch.undo()
+    now, before = (layouts.table_of(path, 512)["partitions"] for path in (target, imaged.place.path))
+    assert now == before
+    assert volumes.swap_identity(_old_swap(imaged).on(target)) == volumes.swap_identity(_old_swap(imaged))
+    volumes.check(EXT4, imaged.place.on(target))
+    assert volumes.entries(EXT4, imaged.place.on(target)) == imaged.entries
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["last", "before-swap"])
+def test_a_disk_file_of_another_program_grows_straight_onto_a_larger_disk(
+    files: Path, room: Path, *, last: bool
+) -> None:
+    imaged = _disk(room, EXT4, GPT, files, last=last)
+    target = blank(room / "target.img", imaged.size + _MORE, fill=0xAA)
+    for _ in range(2):
+        words = ("restore", imaged.place.path, target, "--erase", target.name, "--json", "--grow")
+        done = run_rescue(*words).events[-1]
+        assert not done["result"]["grown"][0]["why_not"]
+        (_expect_grown if last else _expect_moved)(imaged, target)
 
 
 def test_growth_without_room_for_it_is_refused(ext4: Imaged, room: Path) -> None:

@@ -60,9 +60,42 @@ def test_an_mbr_ends_at_two_tib() -> None:
 
 def test_a_chosen_partition_grows_up_to_the_next_one() -> None:
     third = a_partition(3, 500 * MIB + 512, 100 * MIB)
-    source = _source((_FIRST, "ext4"), (_SECOND, "xfs"), (third, "swap"))
+    source = _source((_FIRST, "ext4"), (_SECOND, "xfs"), (third, "ext4"))
     found = plan_growth(source, 2 * GIB, 2)
     assert found.start + found.size == 500 * MIB
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_swap_at_the_end_goes_to_the_end_of_the_larger_disk(number: int) -> None:
+    found = plan_growth(_source((_FIRST, "ext4"), (_SECOND, "swap")), 2 * GIB, number)
+    moved = found.moved
+    assert moved is not None
+    assert (moved.partition, moved.start, moved.size, moved.to) == (2, 101 * MIB, 200 * MIB, 2 * GIB - 201 * MIB)
+    assert found.start + found.size == moved.to
+    near = plan_growth(_source((_FIRST, "ext4"), (_SECOND, "swap")), 303 * MIB + 512, number).moved
+    assert near is not None
+    assert near.to == 102 * MIB
+
+
+@pytest.mark.parametrize("size", [301 * MIB, 302 * MIB, 303 * MIB - 1])
+def test_swap_is_not_moved_for_less_than_a_mib(size: int) -> None:
+    with pytest.raises(RefusedError, match="partition 1 of sda cannot grow: nothing is left of the target"):
+        plan_growth(_source((_FIRST, "ext4"), (_SECOND, "swap")), size)
+
+
+@pytest.mark.parametrize("kind", ["swsuspend", "ntfs", "vfat"])
+def test_nothing_but_swap_is_moved(kind: str) -> None:
+    with pytest.raises(RefusedError, match="only swap at the end of a disk is moved"):
+        plan_growth(_source((_FIRST, "ext4"), (_SECOND, kind)), 2 * GIB, 1)
+
+
+def test_swap_that_is_not_the_only_one_behind_or_not_in_the_image_is_not_moved() -> None:
+    third = a_partition(3, 301 * MIB, 100 * MIB)
+    with pytest.raises(RefusedError, match="partition 2 follows it"):
+        plan_growth(_source((_FIRST, "ext4"), (_SECOND, "swap"), (third, "swap")), 2 * GIB, 1)
+    source = _source((_FIRST, "ext4"), (_SECOND, "swap"))
+    with pytest.raises(RefusedError, match="partition 2 follows it"):
+        plan_growth(replace(source, volumes=source.volumes[:1]), 2 * GIB, 1)
 
 
 def test_luks_and_lvm_grow_as_partitions_alone() -> None:
@@ -73,11 +106,15 @@ def test_luks_and_lvm_grow_as_partitions_alone() -> None:
 @pytest.mark.parametrize(
     ("source", "number", "words"),
     [
-        (_source((_FIRST, "ext4"), (_SECOND, "swap")), 0, r"what is on it \(swap\) cannot be enlarged"),
+        (_source((_SECOND, "swap")), 0, r"what is on it \(swap\) cannot be enlarged"),
         (_source((_FIRST, "ext4"), (_SECOND, "vfat")), 0, r"what is on it \(vfat\) cannot be enlarged"),
         (_source((_FIRST, "ext4"), (_SECOND, "exfat")), 2, r"what is on it \(exfat\) cannot be enlarged"),
         (_source((_FIRST, "ext4"), (_SECOND, "")), 0, "not known what is on it"),
-        (_source((_FIRST, "ext4"), (_SECOND, "ext4")), 1, "partition 2 follows it, and nothing is moved"),
+        (
+            _source((_FIRST, "ext4"), (_SECOND, "ext4")),
+            1,
+            "partition 2 follows it, and only swap at the end of a disk is moved",
+        ),
         (replace(_source((_FIRST, "ext4")), volumes=()), 0, "nothing of it is in the image"),
         (_source((_FIRST, "ext4"), unreadable=((50 * MIB, 51 * MIB),)), 0, "could not be read"),
         (_source((a_partition(1, MIB, 150 * MIB), "ext4"), (_SECOND, "ext4")), 2, "another partition overlaps it"),
@@ -164,8 +201,8 @@ def _gpt(*places: tuple[int, int], each: int = 128) -> tuple[bytes, bytes]:
 @pytest.mark.parametrize("each", [128, 256])
 def test_in_a_gpt_nothing_but_the_end_of_the_partition_changes(each: int) -> None:
     header, entries = _gpt((2048, 4095), (4096, 8191), each=each)
-    place = Place(start=4096 * 512, old_size=4096 * 512, size=5000 * 512)
-    new_header, new_entries = tableedit.lengthened_gpt(header, entries, 2, place, 512)
+    place = Place(old_start=4096 * 512, start=4096 * 512, old_size=4096 * 512, size=5000 * 512)
+    new_header, new_entries = tableedit.changed_gpt(header, entries, 2, place, 512)
     first, second = gpt.parse_entries(gpt.parse_header(new_header), new_entries)
     assert (first.first, first.last, second.first, second.last) == (2048, 4095, 4096, 9095)
     changed = [i for i, (a, b) in enumerate(zip(entries, new_entries, strict=True)) if a != b]
@@ -177,13 +214,23 @@ def test_in_a_gpt_nothing_but_the_end_of_the_partition_changes(each: int) -> Non
 def test_a_gpt_that_has_the_partition_elsewhere_is_refused() -> None:
     header, entries = _gpt((2048, 4095))
     for place in (
-        Place(start=2048 * 512, old_size=2047 * 512, size=MIB * 9),
-        Place(start=2049 * 512, old_size=2048 * 512, size=MIB * 9),
+        Place(old_start=2048 * 512, start=2048 * 512, old_size=2047 * 512, size=MIB * 9),
+        Place(old_start=2049 * 512, start=2049 * 512, old_size=2048 * 512, size=MIB * 9),
     ):
         with pytest.raises(RefusedError, match="where the image says"):
-            tableedit.lengthened_gpt(header, entries, 1, place, 512)
+            tableedit.changed_gpt(header, entries, 1, place, 512)
     with pytest.raises(BadImageError):
-        tableedit.lengthened_gpt(header, entries[:-1] + b"x", 1, Place(start=MIB, old_size=MIB, size=9 * MIB), 512)
+        tableedit.changed_gpt(
+            header, entries[:-1] + b"x", 1, Place(old_start=MIB, start=MIB, old_size=MIB, size=9 * MIB), 512
+        )
+
+
+def test_a_partition_of_a_gpt_has_another_place() -> None:
+    header, entries = _gpt((2048, 4095), (4096, 8191))
+    place = Place(old_start=4096 * 512, old_size=4096 * 512, start=5000 * 512, size=4096 * 512)
+    new_header, new_entries = tableedit.changed_gpt(header, entries, 2, place, 512)
+    _, second = gpt.parse_entries(gpt.parse_header(new_header), new_entries)
+    assert (second.first, second.last) == (5000, 9095)
 
 
 def _mbr(first: int, count: int, kind: int = 0x83) -> bytes:
@@ -193,17 +240,17 @@ def _mbr(first: int, count: int, kind: int = 0x83) -> bytes:
 
 def test_in_an_mbr_nothing_but_the_end_of_the_partition_changes() -> None:
     before = _mbr(2048, 1000)
-    place = Place(start=MIB, old_size=1000 * 512, size=3000 * 512)
-    after = tableedit.lengthened_mbr(before, 2, place, 512)
+    place = Place(old_start=MIB, start=MIB, old_size=1000 * 512, size=3000 * 512)
+    after = tableedit.changed_mbr(before, 2, place, 512)
     changed = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
     assert set(changed) <= set(range(462 + 5, 462 + 8)) | set(range(462 + 12, 462 + 16))
     assert struct.unpack_from("<II", after, 462 + 8) == (2048, 3000)
     with pytest.raises(RefusedError, match="where the image says"):
-        tableedit.lengthened_mbr(before, 1, place, 512)
+        tableedit.changed_mbr(before, 1, place, 512)
     with pytest.raises(RefusedError, match="no room"):
-        tableedit.lengthened_mbr(before, 2, Place(start=MIB, old_size=1000 * 512, size=3 * _TIB), 512)
+        tableedit.changed_mbr(before, 2, Place(old_start=MIB, start=MIB, old_size=1000 * 512, size=3 * _TIB), 512)
     with pytest.raises(RefusedError, match="none of the four"):
-        tableedit.lengthened_mbr(before, 5, place, 512)
+        tableedit.changed_mbr(before, 5, place, 512)
 
 
 def test_a_hybrid_record_is_known() -> None:

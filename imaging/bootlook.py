@@ -20,7 +20,7 @@ from imaging.disk import Disk, Partition, PartitionRole, TableKind
 from imaging.efiloaders import EfiFiles
 from imaging.errors import IoError, RescueError
 from imaging.mounttabs import Device, mapped
-from imaging.run import run
+from imaging.run import heard
 from imaging.systems import Place, places, reached
 
 _CLOSED = {
@@ -35,6 +35,8 @@ _IN_PIECES, _NO_FILES = "it is in several pieces", "it holds no file system that
 _LINKS = Path("/dev/disk")
 _FOLDERS = {"UUID": "by-uuid", "LABEL": "by-label", "PARTUUID": "by-partuuid", "PARTLABEL": "by-partlabel"}
 _MOST_PLACES = 64
+_MOST_MEMORY = 512 << 20
+"""Bytes for the process that looks into a file system."""
 _Key = tuple[str, int, str]
 
 
@@ -80,7 +82,7 @@ class Looking:
         self, disks: Sequence[tuple[Disk, int]], patience: float, cancel: threading.Event | None = None
     ) -> None:
         """Each disk is open at its descriptor, the one that counts comes first; `patience` is seconds in all."""
-        self._cancel = cancel
+        self._cancel = cancel or threading.Event()
         self.disk = disks[0][0]
         self._end = time.monotonic() + patience
         self._fds = {disk.path: fd for disk, fd in disks}
@@ -139,7 +141,7 @@ class Looking:
 
     def _refuse_if_late(self, name: str) -> None:
         """Structures that lead in circles, or to very many others, end here."""
-        if time.monotonic() >= self._end or (self._cancel is not None and self._cancel.is_set()):
+        if time.monotonic() >= self._end or self._cancel.is_set():
             raise unread(name, "it takes too long")
 
     def ask(self, volume: Volume, words: Iterable[str]) -> None:
@@ -176,12 +178,13 @@ class Looking:
         if os.geteuid() != 0:
             raise unread(volume.name, "that needs root")
         self._refuse_if_late(volume.name)
-        left = max(0.1, self._end - time.monotonic())
+        left = self._end - time.monotonic()
         try:
             with reached(volume.disk, volume.place) as (kind, where):
-                done = run([sys.executable, "-I", peek.__file__, kind, where, peek.MANY, *words], timeout=left)
-            answer = json.loads(done.stdout)
+                argv = [sys.executable, "-I", "-S", peek.__file__, kind, where, peek.MANY, *words]
+                answer = json.loads(b"".join(heard(argv, self._cancel, timeout=left, memory=_MOST_MEMORY)))
         except (RescueError, ValueError) as error:
+            self._refuse_if_late(volume.name)
             raise unread(volume.name, str(error)) from error
         return answer if isinstance(answer, dict) else {}
 

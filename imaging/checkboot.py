@@ -16,7 +16,7 @@ from imaging.disk import Disk
 from imaging.errors import IoError
 from imaging.startable import Answer, Firmware, Starts, Way
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds for the file systems of a disk together; one takes a tenth of one, unless its medium hangs."""
 _DISC, _DISC_AT = b"CD001", 0x8001
 """What makes a disk a disc, too (ISO 9660), as sticks with live systems are."""

@@ -12,8 +12,10 @@ from imaging.pipeline import Reporter
 from imaging.plan import RestorePlan
 from imaging.startable import sentence
 
-_PATIENCE = 5.0
-"""Seconds for one disk's file systems: whoever restored waits for it."""
+_PATIENCE = 30.0
+"""Seconds for one disk's file systems, which whoever restored waits for: they take less than one, but a machine that
+is emulated and has other work took more than five. Who cancels does not wait.
+"""
 
 
 def looked_at(plan: RestorePlan, result: RestoreResult, report: Reporter, cancel: threading.Event) -> RestoreResult:

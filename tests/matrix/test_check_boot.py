@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from imaging import checkboot, inventory, planner
+from imaging import checkboot, inventory, peek, planner
 from imaging.errors import ExitStatus, IoError
 from imaging.events import CaptureResult, RestoreResult
 from imaging.pipeline import Reporter
@@ -48,9 +48,12 @@ def way(found: Starts, firmware: Firmware) -> Way:
     return next(one for one in found.ways if one.firmware is firmware)
 
 
+def told_of(found: Starts, firmware: Firmware = BIOS) -> tuple[Answer, str]:
+    return way(found, firmware).answer, "; ".join(way(found, firmware).reasons)
+
+
 def told(path: Path, firmware: Firmware) -> tuple[Answer, str]:
-    found = way(look(path), firmware)
-    return found.answer, "; ".join(found.reasons)
+    return told_of(look(path), firmware)
 
 
 def without(path: str) -> dict[str, bytes]:
@@ -332,6 +335,24 @@ def test_a_disk_that_takes_too_long_is_not_known(room: Path) -> None:
     (found,) = checkboot.check_paths([str(made.path)], patience=0.0)
     assert [one.answer for one in found.ways] == [UNKNOWN, UNKNOWN]
     assert "it takes too long" in way(found, UEFI).reasons[0]
+
+
+def test_a_look_into_a_file_system_that_hangs_ends_with_its_time_or_when_it_is_cancelled(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process hangs, as it does in the kernel where a medium does not answer."""
+    hangs = room / "hangs.py"
+    hangs.write_text("import time\ntime.sleep(600)\n")
+    made = bootable.for_bios(room / "disk.img")
+    monkeypatch.setattr(peek, "__file__", str(hangs))
+    (found,) = checkboot.check_paths([str(made.path)], patience=1.0)
+    assert told_of(found) == (UNKNOWN, "disk.img:1 cannot be examined: it takes too long")
+    cancel = threading.Event()
+    threading.Timer(1.0, cancel.set).start()
+    began = time.monotonic()
+    (found,) = checkboot.check_paths([str(made.path)], 600.0, cancel)
+    assert time.monotonic() - began < 60
+    assert way(found, BIOS).answer is UNKNOWN
 
 
 def test_a_hostile_disk_is_looked_at_in_time(room: Path) -> None:

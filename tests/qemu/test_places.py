@@ -13,12 +13,10 @@ from tests.disks import MIB, blank, partition, run
 from tests.servers import s3, smb, web
 
 from .conftest import LABEL, Sample
-from .machine import Machine, started
+from .machine import BOOT, JOB, STEP, Machine, started
 from .terminal import DOWN, ENTER, SerialTerminal
 from .test_orders import place_of
 
-# These bound a hang on a busy host; they are not what it takes.
-BOOT, STEP, JOB = 420.0, 120.0, 900.0
 HERE = "10.0.2.2"
 """This computer, as the machine sees it."""
 SHARE = f"/run/rescue/shares/{HERE}-{smb.SHARE}"

@@ -17,7 +17,7 @@ MENU = "/boot/grub/grub.cfg"
 _BEGIN = "### BEGIN rescue: `rescue media remove-partition` takes this away again ###"
 _END = "### END rescue ###"
 _BLOCK = re.compile(r"(?m)^### BEGIN rescue\b[^\n]*\n(?:(?!^### (?:BEGIN|END) )[^\n]*\n)*?^### END rescue ###(?:\n|\Z)")
-_READS_CUSTOM = re.compile(r"(?m)^\s*(?:source|\.|configfile)\s+\S*/custom\.cfg")
+_READS_CUSTOM = re.compile(r"(?m)^[\x20\t]*(?:source|\.|configfile)[\x20\t]+\S*/custom\.cfg")
 
 
 def reads_custom(text: str) -> bool:

@@ -1,6 +1,7 @@
 """Boot entries of the recovery partition: what GRUB and the firmware are told, and that all else is left alone."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,14 @@ OURS = f"Boot0003* Rescue recovery\tHD(2,GPT,{GUID.upper()},0x1000,0x20000)/\\EF
 def test_an_installed_grub_that_reads_custom_cfg_is_known() -> None:
     assert grubmenu.reads_custom(DEBIANS)
     assert not grubmenu.reads_custom('menuentry "custom.cfg" {\n  linux /vmlinuz\n}\n# source custom.cfg\n')
+
+
+def test_a_menu_of_a_megabyte_of_empty_lines_is_read_in_time() -> None:
+    """The pattern tried all lines anew from each: minutes, in processor time."""
+    began = time.process_time()
+    assert not grubmenu.reads_custom("\n" * (1 << 20))
+    assert grubmenu.reads_custom("\n" * (1 << 20) + "\tsource ${config_directory}/custom.cfg\n")
+    assert time.process_time() - began < 5
 
 
 def test_the_entry_finds_the_partition_and_goes_on_to_its_menu() -> None:

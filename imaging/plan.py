@@ -7,7 +7,7 @@ import msgspec
 
 from imaging import levels
 from imaging.chunk import DEFAULT_LEVEL
-from imaging.disk import Disk, DiskId, Size
+from imaging.disk import Disk, DiskId, Partition, Size
 from imaging.errors import UsageError
 from imaging.manifest import ImagedDisk
 from imaging.signatures import UNSIGNED, Standing
@@ -123,6 +123,17 @@ class RestoreTarget(msgspec.Struct, frozen=True, kw_only=True):
     def names(self) -> tuple[str, ...]:
         """What is erased, as it is confirmed: the disk, or each of its partitions."""
         return tuple(name for name, _ in self.named_partitions) or (self.target.name,)
+
+    @property
+    def kept(self) -> tuple[Partition, ...]:
+        """The partitions that the image leaves out and the target has at the very same place: their data stay."""
+        there = {(p.number, p.start, p.size) for p in self.target.table.partitions}
+        return tuple(p for p in self.source.left_out if (p.number, p.start, p.size) in there)
+
+    @property
+    def may_stay(self) -> tuple[Partition, ...]:
+        """Those kept; of a disk whose table a restore has taken away, all that the image leaves out may be there."""
+        return self.source.left_out if self.target.unfinished else self.kept
 
 
 class ForeignSource(msgspec.Struct, frozen=True, kw_only=True):

@@ -238,9 +238,16 @@ def plan_restore(
 
 
 def with_wipe(plan: RestorePlan, way: Wipe) -> RestorePlan:
-    """The same restore, which erases its disks before; raises UsageError where it is one of single partitions."""
+    """The same restore, which erases its disks before; raises UsageError where any partition on them is to stay."""
     if way is not Wipe.NONE and any(pair.partitions for pair in plan.targets):
         raise UsageError("whole disks alone are wiped: the others on this one are to stay", code="usage")
+    stay = [pair.target.partition_name(part.number) for pair in plan.targets for part in pair.may_stay]
+    if way is not Wipe.NONE and stay:
+        raise UsageError(
+            f"a disk is not wiped of which a partition is to stay: {stay[0]} is not in the image",
+            code="usage",
+            hint="restore it without --wipe, or an image of the whole disk",
+        )
     return replace(plan, wipe=way)
 
 

@@ -46,20 +46,15 @@ def captured_lines(disk: Disk, only: Sequence[int]) -> list[str]:
     return [INDENT + words.format(partitions=numbers(only), others=numbers(others))]
 
 
-def stays(part: Partition, target: Disk) -> bool:
-    """Whether the target has a partition at the very place of one that is left out: its data stay."""
-    return any((p.number, p.start, p.size) == (part.number, part.start, part.size) for p in target.table.partitions)
-
-
 def erased_partitions(pair: RestoreTarget) -> tuple[Partition, ...]:
     """The target's partitions but for those that stay."""
-    kept = {part.number for part in pair.source.left_out if stays(part, pair.target)}
+    kept = _of(pair.kept)
     return tuple(part for part in pair.target.table.partitions if part.number not in kept)
 
 
 def left_out_lines(pair: RestoreTarget) -> list[str]:
     """What becomes of the partitions that the image does not have, where a whole disk is restored."""
-    kept = [part for part in pair.source.left_out if stays(part, pair.target)]
+    kept = pair.kept
     lost = [part for part in pair.source.left_out if part not in kept]
     lines = []
     if kept:

@@ -139,7 +139,7 @@ Nothing is written until then. Esc goes back.""")
         """A safety image, a partition that grows, and a disk that is wiped."""
         yield Toggle(_("Save what is there first"), id="safety")
         yield Toggle("", id="growth")
-        if not any(pair.partitions or pair.create for pair in self.plan.targets):
+        if not any(pair.partitions or pair.create or pair.may_stay for pair in self.plan.targets):
             yield Toggle(_("Wipe the disk first: nothing old can be found on it then"), id="wipe")
 
     def on_mount(self) -> None:

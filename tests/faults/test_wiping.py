@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from imaging import inventory, planner, wiping, writer
+from imaging import inventory, planner, unfinished, wiping, writer
 from imaging.errors import CancelledError
 from imaging.extents import Extents
 from imaging.pipeline import Reporter
@@ -16,7 +16,7 @@ from imaging.plan import RestorePlan, Wipe
 from imaging.window import Medium
 from tests.command import run_rescue
 from tests.disks import MIB, looped
-from tests.faults.world import DISK_SIZE, Sample, carry_out_here
+from tests.faults.world import DISK_SIZE, Sample, carry_out_here, images_of
 
 OLD = b"an old secret of 32 bytes' length"[:32]
 
@@ -142,3 +142,25 @@ def test_samples_come_from_all_over_and_hold_little() -> None:
     assert len(places) == 256
     assert any(at > 10 * tib for at, _ in places[:-1])
     assert sum(size for _, size in wiping._samples(Extents([(0, 3 * MIB + 5)]))) == 3 * MIB + 5
+
+
+def test_a_partition_that_is_to_stay_is_not_wiped(sample: Sample, old: Path, tmp_path: Path) -> None:
+    """Those that the image leaves out are shown as kept, also where the table is away that would say so."""
+    run_rescue("restore", sample.image_id, old, "--library", sample.library, "--erase", old.name)
+    part = tmp_path / "part"
+    run_rescue("capture", old, "--partition", "2", "--library", part)
+    (image,) = images_of(part)
+    before = old.read_bytes()
+    words = ("restore", image, old, "--library", part, "--erase", old.name)
+    said = run_rescue(*words, "--wipe", "overwrite", status=2).err
+    assert "old.img:1" in said and "is to stay" in said
+    assert old.read_bytes() == before
+    with old.open("r+b") as file:
+        file.write(unfinished.render(image))
+    assert "is to stay" in run_rescue(*words, "--wipe", "discard", status=2).err
+    assert old.read_bytes()[MIB : 14 * MIB] == before[MIB : 14 * MIB]
+    run_rescue(*words)
+    assert old.read_bytes() == before
+    old.write_bytes(OLD * (DISK_SIZE // len(OLD)))
+    run_rescue(*words, "--wipe", "discard")
+    assert OLD not in old.read_bytes()

@@ -19,7 +19,7 @@ from imaging.library import Library
 from imaging.mediasource import system_on, weigh
 from imaging.plan import InstallPlan, MediaSystem, Plan, RemovePlan
 from tests import small_medium
-from tests.disks import MIB, blank, file_hashes, looped, partition, run
+from tests.disks import MIB, blank, digest, file_hashes, looped, partition, run
 from tests.faults.killing import finish, kill_after, seconds_of, start
 from tests.faults.world import Sample, capture_here, carry_out_here
 
@@ -127,13 +127,9 @@ class Rest:
 
 def rest(path: Path) -> Rest:
     """Of the disk as it is; the table, and what was free, are looked at otherwise."""
-    with path.open("rb") as file:
-        before = file.read(MIB)[34 * 512 :] + file.read(20 * MIB)
-        file.seek(101 * MIB)
-        behind = file.read(40 * MIB)
     with mounted(path, *ROOT, "-o", "ro,noload") as root:
         files = file_hashes(root)
-    return Rest(hashlib.sha256(before).hexdigest(), hashlib.sha256(behind).hexdigest(), files)
+    return Rest(digest(path, 34 * 512, 21 * MIB - 34 * 512), digest(path, 101 * MIB, 40 * MIB), files)
 
 
 def table(path: Path | str) -> dict[str, dict[str, object]]:
@@ -143,7 +139,7 @@ def table(path: Path | str) -> dict[str, dict[str, object]]:
 
 def the_system(path: Path, plan: InstallPlan) -> dict[str, str]:
     with mounted(path, plan.start, plan.size - MIB, "-o", "ro,noload") as where:
-        found = {name: digest for name, digest in file_hashes(where).items() if not name.startswith("lost+found")}
+        found = {name: sha for name, sha in file_hashes(where).items() if not name.startswith("lost+found")}
         by_uuid = f"rescue.part={plan.uuid}" in (where / ownfiles.OPTIONS).read_text()
     del found[ownfiles.OPTIONS], found[ownfiles.INFO]
     assert by_uuid == (plan.target.table.kind is TableKind.GPT)
@@ -314,11 +310,11 @@ def test_a_table_that_changed_since_the_plan_was_shown_is_left_alone(medium: Pat
     pc = make_pc(tmp_path / "pc.img")
     plan = plan_for(pc, medium)
     run("sfdisk", "--quiet", "--append", pc, text="start=200MiB, size=10MiB\n")
-    was = pc.read_bytes()
+    was = digest(pc)
     ended = carry_out_here(plan, tmp_path / "job")
     assert (ended.status, ended.code) == (3, "disk-changed")
     assert "Nothing was written" in ended.state
-    assert hashlib.sha256(pc.read_bytes()).digest() == hashlib.sha256(was).digest()
+    assert digest(pc) == was
 
 
 def test_a_partition_that_somebody_formatted_is_not_removed(medium: Path, tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from livebuild.sample import ROOT_SIZE
+
 from .conftest import LABEL, Sample
 from .machine import BOOT, JOB, STEP, Machine, started
-from .terminal import ENTER
+from .terminal import ENTER, TAB
 
 SERIAL_NUMBER = "RESCUE-TEST"
 # The first disk's serial number, as the machine reports it.
@@ -20,16 +22,20 @@ class Case:
 
     firmware: str
     bus: str
+    grow: bool = False
+    """Whether the root takes the room that the disk has more than the image's, and the swap behind it makes room."""
 
     def __str__(self) -> str:
         return f"{self.firmware}-{self.bus}"
 
 
-CASES = [Case(firmware="bios", bus="sata"), Case(firmware="uefi", bus="nvme")]
+CASES = [Case(firmware="bios", bus="sata"), Case(firmware="uefi", bus="nvme", grow=True)]
+MORE = 256 << 20
+"""Bytes that the disk has more than the image's."""
 
 
-def start_a_restore(machine: Machine) -> None:
-    """From the main menu to a job that runs, or has ended already."""
+def start_a_restore(machine: Machine, *, grow: bool = False) -> None:
+    """From the main menu to a job that runs, or has ended already; with `grow` the root takes a larger disk's room."""
     terminal = machine.terminal
     terminal.wait_for("Restore an image", timeout=BOOT)
     # The stick's own library was found without a question.
@@ -49,16 +55,24 @@ def start_a_restore(machine: Machine) -> None:
     terminal.wait_for("To erase it, type", timeout=STEP)
     terminal.type(DISK_SERIAL)
     terminal.wait_for("[ Restore ]", timeout=STEP)
-    terminal.press(ENTER)
+    if grow:
+        terminal.wait_for("[ ] Enlarge partition 3", timeout=STEP)
+        terminal.press(*[TAB] * (2 if "Save what is there first" in terminal.text else 1), " ")
+        terminal.wait_for("[x] Enlarge partition 3", timeout=STEP)
+        terminal.press(TAB)
+        terminal.wait_for_cursor("[ Back ]", timeout=STEP)
+        terminal.press(TAB)
+    else:
+        terminal.press(ENTER)
     terminal.wait_for_cursor("[ Restore ]", timeout=STEP)
     terminal.press(ENTER)
     terminal.wait_for("A job is running", "A job has ended", timeout=STEP)
 
 
-def restore_through_the_menu(machine: Machine) -> None:
+def restore_through_the_menu(machine: Machine, *, grow: bool = False) -> None:
     """From the main menu to a restored disk and a machine that is off."""
     terminal = machine.terminal
-    start_a_restore(machine)
+    start_a_restore(machine, grow=grow)
     terminal.wait_for("A job has ended", timeout=JOB)
     terminal.wait_for("DONE", timeout=STEP)
     # What is said here is proved below: the machine starts from the disk.
@@ -69,8 +83,8 @@ def restore_through_the_menu(machine: Machine) -> None:
     machine.power_off_from_the_menu()
 
 
-def read_the_marker(machine: Machine, marker: str) -> None:
-    """Log in on the restored machine's serial console and compare the mark."""
+def read_the_marker(machine: Machine, marker: str, *, root: int = 0) -> None:
+    """Log in on the restored machine's serial console, compare the mark, and whether the root has so many bytes."""
     terminal = machine.terminal
     terminal.wait_for("sample login:", timeout=BOOT)
     terminal.press("root", ENTER)
@@ -82,6 +96,11 @@ def read_the_marker(machine: Machine, marker: str) -> None:
     # No unit failed: swap and the EFI system partition were restored as well as the root.
     terminal.press("clear; systemctl is-system-running --wait; swapon --noheadings --show=TYPE", ENTER)
     terminal.wait_for("running partition", timeout=STEP)
+    if root:
+        # The partition, and the blocks of its file system that are not its own books.
+        size = "blockdev --getsize64 $(findmnt -no SOURCE /)"
+        terminal.press(f"clear; echo $(( $({size}) >= {root} && $(stat -fc %b*%S /) > {root} * 9 / 10 ))-grown", ENTER)
+        terminal.wait_for("1-grown", timeout=STEP)
     terminal.press("systemctl poweroff", ENTER)
     machine.wait_for_power_off()
 
@@ -92,12 +111,12 @@ def test_a_blank_disk_restored_from_the_stick_boots(case: Case, stick: Path, sam
     disk = tmp_path / "target.img"
     with disk.open("wb") as file:
         # Larger than the image's disk, as a replacement disk would be.
-        file.truncate(sample.disk.stat().st_size + (256 << 20))
+        file.truncate(sample.disk.stat().st_size + MORE)
     with started(
         tmp_path / "stick", firmware=case.firmware, stick=stick, disk=disk, bus=case.bus, serial_number=SERIAL_NUMBER
     ) as machine:
-        restore_through_the_menu(machine)
+        restore_through_the_menu(machine, grow=case.grow)
     with started(
         tmp_path / "restored", firmware=case.firmware, disk=disk, bus=case.bus, serial_number=SERIAL_NUMBER
     ) as machine:
-        read_the_marker(machine, sample.marker)
+        read_the_marker(machine, sample.marker, root=ROOT_SIZE + MORE - (2 << 20) if case.grow else 0)

@@ -13,12 +13,14 @@ from blake3 import blake3
 
 from imaging.disk import Size
 from imaging.errors import BadImageError, UsageError
-from imaging.orders import DiskMatch, Match
+from imaging.orders import DiskMatch, Match, why_not_disk
 
 FORMAT = 1
 NAME = "notes.json"
 """The file's, beside the manifest."""
 MOST_BYTES = 64 << 10
+_MOST_PLAIN = 60 << 10
+"""Bytes that leave room for the seal of an encrypted library."""
 _MOST_LABEL = 200
 _MOST_TEXT = 2000
 
@@ -77,10 +79,16 @@ NOTHING = Notes()
 
 
 def encode(notes: Notes) -> bytes:
-    """Render as JSON: `format`, `notes`, and `digest`, the BLAKE3 of the notes' compact JSON with sorted keys."""
+    """Render as JSON: `format`, `notes`, and `digest`, the BLAKE3 of the notes' compact JSON with sorted keys.
+
+    Raises UsageError where they are more than `decode` is given.
+    """
     value = msgspec.to_builtins(notes)
     document = {"format": FORMAT, "digest": _digest(value), "notes": value}
-    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+    data = msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+    if len(data) > _MOST_PLAIN:
+        raise UsageError(f"the notes of an image have at most {_MOST_PLAIN} bytes", code="too-long")
+    return data
 
 
 def decode(data: bytes, name: str) -> Notes:
@@ -135,12 +143,15 @@ def text(words: str) -> str:
 def factory_state(
     name: str = "", description: str = "", edition: str = "", match: Match | None = None, disk: DiskMatch | None = None
 ) -> FactoryState:
-    """A factory mark as it is kept; raises UsageError where a text of it is too long or no line, or a size is none."""
-    if disk is not None:
+    """A factory mark as it is kept; raises UsageError where a text of it is too long or no line, or a rule is none."""
+    why = why_not_disk(disk, is_restore=True) if disk is not None else ""
+    if why:
+        raise UsageError(why, code="usage")
+    for rule in filter(None, (match, disk)):
         try:
-            _ = disk.sizes
-        except ValueError as error:
-            raise UsageError(str(error), code="usage") from error
+            msgspec.convert(msgspec.to_builtins(rule), type(rule))
+        except msgspec.ValidationError as error:
+            raise UsageError("each word of a factory image's rule has 1 to 200 characters", code="usage") from error
     return FactoryState(
         name=_line(name, _MOST_LABEL, "name"),
         description=_line(description, _MOST_TEXT, "description"),

@@ -235,13 +235,14 @@ def _why_not(order: Order) -> tuple[str, str] | None:
             return "capture.level", error.message
     disks = () if isinstance(order.work, Verify) else order.work.disk
     for place, disk in enumerate(disks):
-        what = _why_not_disk(disk, is_restore=order.restore is not None)
+        what = why_not_disk(disk, is_restore=order.restore is not None)
         if what:
             return f"{given[0]}.disk[{place}]", what
     return None
 
 
-def _why_not_disk(disk: DiskMatch, *, is_restore: bool) -> str:
+def why_not_disk(disk: DiskMatch, *, is_restore: bool) -> str:
+    """Why a rule means no disk, in words; empty where it can mean one."""
     if disk.source and not is_restore:
         return "source is a key of [[restore.disk]] alone"
     if disk.size is not None and (disk.min_size is not None or disk.max_size is not None):

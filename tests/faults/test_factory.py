@@ -152,3 +152,22 @@ def test_the_rule_finds_the_one_disk(sample: Sample, monkeypatch: pytest.MonkeyP
         factories.target_by_rule(offer, HERE, [internal, Disk(path="/dev/sds", id=disk.id, table=disk.table)])
     monkeypatch.setattr(inventory, "scan", lambda _libraries: (stick,))
     assert "no internal disk" in command("factory", "reset", "--library", sample.library, status=3).err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--product", ""),
+        ("--product", "x" * 201),
+        ("--disk-model", ""),
+        ("--min-size", "100 GB", "--max-size", "50 GB"),
+        tuple(word for i in range(500) for word in ("--product", f"{i:0200}")),
+    ],
+)
+def test_a_rule_that_could_not_be_read_again_is_refused_and_what_is_noted_stays(
+    sample: Sample, command: Command, words: tuple[str, ...]
+) -> None:
+    care.pin(sample.library, sample.image_id, pinned=True)
+    noted = Library.open(sample.library).notes(sample.image_id)
+    command("factory", "set", sample.image_id, *words, "--library", sample.library, status=2)
+    assert Library.open(sample.library).notes(sample.image_id) == noted

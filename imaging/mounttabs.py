@@ -40,7 +40,7 @@ def device(words: str) -> Device | None:
     words = words.strip("\"'")
     tag, equals, value = words.partition("=")
     if equals and tag in _TAGS and value:
-        return Device(tag=tag, value=value.strip("\"'"))
+        return Device(tag=tag, value=_unescaped(value.strip("\"'")))
     for folder, name in _BY.items():
         if words.startswith(folder):
             return Device(tag=name, value=_unescaped(words.removeprefix(folder)))

@@ -106,12 +106,14 @@ def test_what_fstab_needs() -> None:
         "/dev/sdb1 /data ext4 defaults 0 0",
         "UUID=4 /srv",
         "UUID=5 /srv xfs",
+        "PARTLABEL=EFI\\040System /efi vfat defaults 0 2",
     ]
     assert list(mounttabs.fstab("\n".join(lines))) == [
         Wanted(device=Device(tag="UUID", value="1"), where="/", needed=True),
         Wanted(device=Device(tag="UUID", value="2"), where="/my home", needed=False),
         Wanted(device=Device(tag="UUID", value="3"), where="swap", needed=False),
         Wanted(device=Device(tag="UUID", value="5"), where="/srv", needed=True),
+        Wanted(device=Device(tag="PARTLABEL", value="EFI System"), where="/efi", needed=True),
     ]
     (locked,) = mounttabs.crypttab("vault UUID=1 none luks\n# other UUID=2\n")
     assert (locked.where, locked.needed) == ("vault", True)

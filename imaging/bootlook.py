@@ -183,7 +183,7 @@ class Looking:
             with reached(volume.disk, volume.place) as (kind, where):
                 argv = [sys.executable, "-I", "-S", peek.__file__, kind, where, peek.MANY, *words]
                 answer = json.loads(b"".join(heard(argv, self._cancel, timeout=left, memory=_MOST_MEMORY)))
-        except (RescueError, ValueError) as error:
+        except (RescueError, OSError, ValueError) as error:  # OSError: more than one command line can hold
             self._refuse_if_late(volume.name)
             raise unread(volume.name, str(error)) from error
         return answer if isinstance(answer, dict) else {}

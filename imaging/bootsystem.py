@@ -57,7 +57,8 @@ class Case:
     @property
     def reasons(self) -> tuple[str, ...]:
         """What speaks against it, what decides first; each once."""
-        return tuple(dict.fromkeys(words for answer, words in self.against if answer is self.answer))
+        decides = self.answer
+        return tuple(dict.fromkeys(words for answer, words in self.against if answer is decides))
 
 
 def worst(answers: Iterable[Answer]) -> Answer:

@@ -14,6 +14,9 @@ _ROOT_DEVICE = re.compile(r"^\(\$\{?root\}?\)")
 _ON_PARTITION = re.compile(r"^hd\d+,(?:gpt|msdos)?(\d{1,3})$")
 _FS_UUID = re.compile(r"--fs-uuid\b|-u\b|^search\.fs_uuid\b")
 _BLS = re.compile(r"(?m)^[\x20\t]*blscfg\b")
+_MOST_INITRDS = 32
+_LONGEST_PATH = 4096
+"""Bytes of a path, PATH_MAX of linux/limits.h."""
 _KERNELS = ("linux", "linux16", "linuxefi")
 _INITRDS = ("initrd", "initrd16", "initrdefi")
 
@@ -46,8 +49,11 @@ class Entry:
 
     @property
     def clear(self) -> bool:
-        """Whether its paths are written out: no variable in them, no other device."""
-        plain = not any(mark in path for path in (self.kernel, *self.initrds) for mark in "$()")
+        """Whether its paths are written out: no variable in them, no other device; and as many as a system has."""
+        if len(self.initrds) > _MOST_INITRDS:
+            return False
+        paths = (self.kernel, *self.initrds)
+        plain = not any(len(path) > _LONGEST_PATH or mark in path for path in paths for mark in "$()")
         return plain and not self.several and not (self.device and not self.partition)
 
 

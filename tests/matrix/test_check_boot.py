@@ -368,6 +368,30 @@ def test_a_hostile_disk_is_looked_at_in_time(room: Path) -> None:
             made.path.write_bytes(before)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        bootable.MENU.replace(KERNEL, "k" * 200_000),
+        bootable.MENU.replace(f"/{INITRD}", " /i" * 300_000),
+        bootable.MENU.replace(f"/{INITRD}", "".join(f" /i{number}" for number in range(100_000))),
+    ],
+)
+def test_a_menu_that_names_more_than_a_boot_loader_takes_is_not_known_in_time(room: Path, text: str) -> None:
+    made = bootable.for_bios(room / "disk.img", having("boot/grub/grub.cfg", text))
+    began = time.monotonic()
+    assert told(made.path, BIOS)[0] is UNKNOWN
+    assert time.monotonic() - began < checkboot.PATIENCE
+
+
+def test_a_folder_that_is_longer_than_a_path_can_be_is_not_known(room: Path) -> None:
+    made = bootable.for_uefi(
+        room / "disk.img", efi=efi(menu=bootable.small_menu().replace("/boot", "/b" * 90_000).encode())
+    )
+    answer, reasons = told(made.path, UEFI)
+    assert answer is UNKNOWN
+    assert "cannot be examined" in reasons
+
+
 def test_the_command_ends_with_the_answer(room: Path) -> None:
     made = bootable.for_uefi(room / "disk.img")
     done = run_rescue("check-boot", made.path)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,9 +114,11 @@ class Looking:
         if _key(device) in self._known:
             return True
         folder = _FOLDERS.get(device.tag)
-        if self.disk.regular_file or folder is None or "/" in device.value:
+        if self.disk.regular_file or folder is None or "/" in device.value or device.value in (".", ".."):
             return False
-        return any((_LINKS / folder / value).exists() for value in {device.value, _key(device).value})
+        with suppress(OSError):  # longer than a name can be
+            return any((_LINKS / folder / value).exists() for value in {device.value, _key(device).value})
+        return False
 
     @property
     def closed(self) -> list[str]:

@@ -44,10 +44,26 @@ def check(look: Looking, known: Sequence[efientries.Entry] | None) -> Case:
     case = Case(look=look)
     parts = system_partitions(look)
     if not parts:
-        case.fails("it has no EFI system partition")
+        _without_system_partition(case)
         return case
     tried = [_partition(look, part, known) for part in parts]
     return _best(tried)
+
+
+def _without_system_partition(case: Case) -> None:
+    """Of sticks, firmware takes any FAT: UEFI 2.10, 13.3.1 has it so for removable media, and much firmware for all."""
+    for volume in case.look.volumes:
+        if volume.disk is not case.look.disk or volume.place.content.kind != "vfat":
+            continue
+        try:
+            if FALLBACK in case.look.files_of(volume):
+                case.unknown(
+                    f"it has no EFI system partition, and only some firmware finds the loader on {volume.name}"
+                )
+        except IoError as error:
+            case.unknown(error.message)
+    if not case.against:
+        case.fails("it has no EFI system partition")
 
 
 def _best(cases: Sequence[Case]) -> Case:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from imaging import checkboot, inventory, peek, planner
+from imaging import bootlook, checkboot, inventory, peek, planner
 from imaging.errors import ExitStatus, IoError
 from imaging.events import CaptureResult, RestoreResult
 from imaging.pipeline import Reporter
@@ -17,7 +17,7 @@ from imaging.plan import encode
 from imaging.startable import Answer, Firmware, Starts, Way
 from imaging.worker import carry_out
 from tests.command import run_rescue
-from tests.disks import MIB, blank, partition, run
+from tests.disks import MIB, blank, looped, partition, run
 from tests.faults.world import Sample, capture_here, restore_here, warnings_of
 from tests.matrix import bootable
 from tests.matrix.bootable import EFI, INITRD, KERNEL, ROOT, Made
@@ -256,6 +256,31 @@ def test_a_partition_that_is_no_fat_is_no_efi_system_partition(room: Path) -> No
     made = bootable.for_uefi(room / "disk.img")
     bootable.write(made.path, made.efi, bytes(MIB))
     assert told(made.path, UEFI) == (FAILS, "its EFI system partition disk.img:2 holds no FAT file system")
+
+
+@pytest.mark.parametrize("table", ["label: dos\nstart=2048, size=73728, type=c, bootable\n", ""])
+def test_a_stick_without_an_efi_system_partition_starts_on_some_firmware(room: Path, table: str) -> None:
+    path = blank(room / "stick.img", 38 * MIB)
+    if table:
+        partition(path, table)
+    bootable.fat(path, MIB if table else 0, bootable.efi_system())
+    answer, reasons = told(path, UEFI)
+    assert answer is UNKNOWN
+    assert "only some firmware finds the loader on stick.img" in reasons
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "..", "a\0b"])
+def test_a_name_that_no_device_can_have_is_of_none(
+    room: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "by-uuid").mkdir()
+    monkeypatch.setattr(bootlook, "_LINKS", tmp_path)
+    menu = bootable.MENU.replace(f"root=UUID={ROOT}", f"root=UUID={name}")
+    made = bootable.for_bios(room / "disk.img", having("boot/grub/grub.cfg", menu))
+    with looped(made.path) as loop:
+        answer, reasons = told(Path(loop), BIOS)
+    assert answer is FAILS
+    assert "the kernel looks for its root file system on" in reasons
 
 
 def test_windows_is_found_by_its_boot_manager(room: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from imaging import media, packing, packroom
 from imaging.access import refuse_in_library
+from imaging.blockdev import real_path
 from imaging.errors import RefusedError
 from imaging.fileplan import Place, place
 from imaging.manifest import Image
@@ -39,8 +40,9 @@ def plan_single_file(library: Path, image: Image, where: Path) -> SingleFile:
     """Save an image in a folder, under a name of its own, or as the file that `where` names. Takes seconds.
 
     Raises RefusedError where the folder is not there or lies in the library, where the file is there already or has no
-    room; BadImageError where image or chunks cannot be used; IoError.
+    room; UsageError where its path leads nowhere; BadImageError where image or chunks cannot be used; IoError.
     """
+    where = real_path(where)
     folder = where.parent if where.name.endswith(SUFFIX) else where
     if not folder.is_dir():
         raise RefusedError(f"there is no folder {folder}", code="not-a-folder", hint="give a folder that is there")

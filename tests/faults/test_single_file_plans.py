@@ -71,6 +71,18 @@ def test_a_file_that_is_named_is_that_one_unless_it_is_there(captured: Sample, t
         plan_single_file(captured.library, captured.image, target)
 
 
+@pytest.mark.parametrize("typed", ["stick", "stick/mine.rescue", "link"])
+def test_a_path_that_is_typed_is_where_it_was_typed(
+    captured: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    """The job that carries out the plan has another present folder."""
+    (tmp_path / "stick").mkdir()
+    (tmp_path / "link").symlink_to("stick")
+    monkeypatch.chdir(tmp_path)
+    found = plan_single_file(captured.library, captured.image, Path(typed))
+    assert Path(found.plan.target).parent == tmp_path / "stick"
+
+
 def test_what_cannot_be_is_refused_before_there_is_a_plan(captured: Sample, tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="there is no folder"):
         plan_single_file(captured.library, captured.image, tmp_path / "nowhere")

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from imaging import inventory, planner
+from imaging import inventory, planner, unfinished
 from imaging.capture import capture
 from imaging.library import Library
 from imaging.plan import RestorePlan, libraries_used
 from tests.command import run_rescue
+from tests.disks import MIB
 from tests.faults.world import DISK_SIZE, Sample, carry_out_here, holds_used_bytes, images_of
 
 
@@ -130,3 +131,20 @@ def test_of_single_partitions_these_alone_are_saved(sample: Sample, lived_in: Pa
     (saved,) = images_of(kept)
     image = Library.open(kept).image(saved)
     assert [volume.number for volume in image.disks[0].volumes] == [1]
+
+
+@pytest.mark.parametrize("part", [(), ("--partition", "2")])
+def test_of_what_is_only_partly_restored_it_says_how_to_go_on(
+    sample: Sample, lived_in: Path, tmp_path: Path, part: tuple[str, ...]
+) -> None:
+    """What was there was saved by the restore that was cut off: the rest of it is nothing to be saved."""
+    with lived_in.open("r+b") as file:
+        file.seek(14 * MIB if part else 0)
+        file.write(unfinished.render(sample.image_id))
+    name = f"{lived_in.name}:2" if part else lived_in.name
+    words = ("restore", sample.image_id, lived_in, "--library", sample.library, *part, "--erase", name)
+    said = run_rescue(*words, "--save-first", tmp_path / "kept", status=3).err
+    assert f"{name} is only partly restored" in said
+    assert "complete it without saving what is there" in said
+    run_rescue(*words)
+    assert holds_used_bytes(sample, lived_in)

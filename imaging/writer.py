@@ -80,8 +80,9 @@ class Target:
             self._behind.wrote(self._fd, start, size, then)
 
     def discard(self, start: int, end: int) -> bool:
-        """Tell the medium that a range is not needed any more; False where it knows no such call. Raises IoError.
+        """Tell the medium that a range is not needed any more; False where it does not do that. Raises IoError.
 
+        Adapters for USB offer it for disks that then refuse it, which the kernel tells as EREMOTEIO.
         What such a range reads as afterwards is for the medium to say. Sources: linux/fs.h (BLKDISCARD), fallocate(2).
         """
         try:
@@ -90,7 +91,7 @@ class Target:
             else:
                 fcntl.ioctl(self._fd, _BLKDISCARD, struct.pack("=QQ", start, end - start))
         except OSError as error:
-            if error.errno in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL):
+            if error.errno in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EREMOTEIO):
                 return False
             raise IoError(f"{self.path} cannot discard: {error.strerror}", code="write-failed") from error
         return True

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -52,23 +53,23 @@ def test_without_it_what_is_not_needed_stays(sample: Sample, old: Path) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("knows", [True, False])
+@pytest.mark.parametrize("refusal", [0, errno.EOPNOTSUPP, errno.EREMOTEIO])
 def test_a_device_that_cannot_discard_is_overwritten(
-    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knows: bool
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int
 ) -> None:
     with looped(old) as device:
         ioctl = fcntl.ioctl
 
         def refusing(fd: int, request: int, *words: Any) -> Any:
-            if request == writer._BLKDISCARD and not knows:
-                raise OSError(errno.EOPNOTSUPP, "not supported")
+            if request == writer._BLKDISCARD and refusal:
+                raise OSError(refusal, os.strerror(refusal))
             return ioctl(fd, request, *words)
 
         monkeypatch.setattr(fcntl, "ioctl", refusing)
         done = carry_out_here(planned(sample, Path(device), Wipe.DISCARD), tmp_path / "job")
         assert done.status == 0
         assert done.result is not None
-        assert getattr(done.result, "wiped", "") == (Wipe.DISCARD if knows else Wipe.OVERWRITE)
+        assert getattr(done.result, "wiped", "") == (Wipe.OVERWRITE if refusal else Wipe.DISCARD)
     assert OLD not in old.read_bytes()
 
 

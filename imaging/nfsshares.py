@@ -25,6 +25,8 @@ _ASK_IN_AN_OLDER_ONE = re.compile(
 """Of a server, too, that has version 3 alone, at a port of its own, or other paths there."""
 _OF_THE_VERSION = re.compile(r"[Pp]rotocol|not supported|refused")
 """The answer in another version says more than that."""
+_DENIED = re.compile(r"access denied|Permission denied")
+"""What says more than any: in version 4 an export is not there for whom it is not for."""
 
 
 def mount(address: Address, where: Path, options: Sequence[str], *, writable: bool, timeout: float) -> Completed:
@@ -50,6 +52,6 @@ def mount(address: Address, where: Path, options: Sequence[str], *, writable: bo
             done = ask(version)
         except IoError:
             break  # The server has answered before: version 3 needs more ports, which a firewall may keep.
-        if done.status == 0 or _OF_THE_VERSION.search(told.stderr):
+        if done.status == 0 or _OF_THE_VERSION.search(told.stderr) or _DENIED.search(done.stderr):
             told = done
     return told

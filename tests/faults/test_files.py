@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -44,10 +45,9 @@ TWINS = ("README", "readme", "x:1", "x?1")
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
+def filled() -> Iterator[Sample]:
     """An image of a disk with one ext4 that holds a home, with everything that a file can have."""
-    room = Path("/dev/shm") / tmp_path_factory.mktemp("files").name
-    room.mkdir()
+    room = Path(mkdtemp(prefix="rescue-files-", dir="/dev/shm"))
     disk = partition(blank(room / "pc.img", 64 * MIB), "label: gpt\nstart=2048, size=124928\n")
     run("mkfs.ext4", "-q", "-F", "-E", f"offset={MIB}", disk, "61M")
     with looped(disk, offset=MIB, size=61 * MIB) as loop, mounted(loop, room / "mnt") as home:

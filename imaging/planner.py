@@ -340,7 +340,8 @@ def seconds_expected(plan: Plan) -> float:
             there = [pair for pair in plan.targets if plan.safety and not pair.create]
             saved = sum(_guess_used(pair.target, [spot.partition for spot in pair.partitions]) for pair in there)
             wiped = sum(pair.target.size for pair in plan.targets) if plan.wipe is Wipe.OVERWRITE else 0
-            return saved / _CAPTURE_RATE + wiped / _RESTORE_RATE + sum(data_of(t) for t in plan.targets) / _RESTORE_RATE
+            before = saved / _CAPTURE_RATE + saved / _VERIFY_RATE + wiped / _RESTORE_RATE
+            return before + sum(data_of(t) for t in plan.targets) / _RESTORE_RATE
         case VerifyPlan():
             return (plan.against.size if plan.against else 0) / _VERIFY_RATE
         case VerifySetPlan() | DeletePlan() | PrunePlan():

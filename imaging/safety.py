@@ -8,14 +8,16 @@ from imaging.capture import capture
 from imaging.errors import IoError, RescueError
 from imaging.library import Library
 from imaging.pipeline import Reporter
-from imaging.plan import RestorePlan
+from imaging.plan import RestorePlan, VerifyPlan
 from imaging.safetyplan import plan_safety
+from imaging.verify import verify
 
 
 def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, tool: str) -> str:
     """Capture the targets as they are into the library `plan.safety`; returns the image's id, with which that is noted.
 
-    Raises what a capture raises, and IoError where some of it could not be read; `state` says that nothing was erased.
+    All of it is read back: what the library had already is not stored anew, and may be bad by now. Raises what a
+    capture raises, and IoError where some of it could not be read, there or here; `state` says that nothing was erased.
     """
     library = Path(plan.safety)
     try:
@@ -26,9 +28,21 @@ def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, too
                 code="source-unreadable",
                 hint="see what of it can be saved, or restore without a safety image",
             )
+        _refuse_bad(library, captured.image, report, cancel)
         Library.open(library).annotate(captured.image, lambda noted: replace(noted, before=plan.image))
     except RescueError as error:
         error.state = "Nothing was erased: what is there could not be saved first."
         raise
     report.log(f"What was there is image {captured.image}: restoring that undoes this.")
     return captured.image
+
+
+def _refuse_bad(library: Path, image: str, report: Reporter, cancel: threading.Event) -> None:
+    found = verify(VerifyPlan(library=str(library), image=image), report, cancel)
+    count = max(found.bad_count, len(found.bad))
+    if count:
+        raise IoError(
+            f"image {image} of what is there is damaged in its library: chunks that are not right: {count}",
+            code="corrupt-chunk",
+            hint="start it once more: what is bad was set aside, and is stored anew; check the disk of that library",
+        )

@@ -148,3 +148,22 @@ def test_of_what_is_only_partly_restored_it_says_how_to_go_on(
     assert "complete it without saving what is there" in said
     run_rescue(*words)
     assert holds_used_bytes(sample, lived_in)
+
+
+def test_what_an_older_image_has_bad_of_it_is_noticed_before_anything_is_erased(
+    sample: Sample, lived_in: Path, tmp_path: Path
+) -> None:
+    """A capture stores no chunk that the library has: one that rotted meanwhile would be the only copy."""
+    before = lived_in.read_bytes()
+    kept = tmp_path / "kept"
+    run_rescue("capture", lived_in, "--library", kept)
+    frame = max((kept / "chunks").rglob("*.cacnk"), key=lambda path: path.stat().st_size)
+    frame.write_bytes(frame.read_bytes()[:-100])
+    words = ("restore", sample.image_id, lived_in, "--library", sample.library, "--save-first", kept)
+    said = run_rescue(*words, "--erase", lived_in.name, status=5)
+    assert "Nothing was erased" in said.err
+    assert lived_in.read_bytes() == before
+    run_rescue(*words, "--erase", lived_in.name)
+    assert holds_used_bytes(sample, lived_in)
+    run_rescue("undo", "--library", kept, "--to", lived_in, "--erase", lived_in.name)
+    assert lived_in.read_bytes() == before

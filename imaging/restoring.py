@@ -224,6 +224,7 @@ class Restoring(ABC):
             self.not_grown = error.message
             self.report.log(f"{name} did not grow, and is restored as it was: {error.message}", "warning")
             self.growth = None
+            self.target.forget_cached()  # it was written to by others than this target
             self.render_table()
             self.write_body()
             if read_back:

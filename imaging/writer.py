@@ -111,8 +111,12 @@ class Target:
         behind.forget(self._fd, start, size)
 
     def forget_cached(self) -> None:
-        """Let the next reads come from the medium, not from memory; everything must be synced."""
+        """Let the next reads come from the medium, not from memory; everything must be synced.
+
+        Others may have written to it meanwhile: where it has holes is looked for anew.
+        """
         forget(self._fd)
+        self._hole = (0, 0)
 
     def reread_table(self) -> None:
         """Let the kernel and udev see the new partition table."""

@@ -6,6 +6,7 @@ limit; an EFI system partition's FAT is read here. Needs root for the former.
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -35,6 +36,8 @@ _CLOSED = {
 _IN_PIECES, _NO_FILES = "it is in several pieces", "it holds no file system that is known here"
 _LINKS = Path("/dev/disk")
 _FOLDERS = {"UUID": "by-uuid", "LABEL": "by-label", "PARTUUID": "by-partuuid", "PARTLABEL": "by-partlabel"}
+_PHYSICAL = "lvm-pv-uuid-"
+"""How udev's names of LVM's physical volumes begin, in 60-persistent-storage.rules and 69-dm-lvm.rules."""
 _MOST_PLACES = 64
 _MOST_MEMORY = 512 << 20
 """Bytes for the process that looks into a file system."""
@@ -119,6 +122,13 @@ class Looking:
         with suppress(OSError):  # longer than a name can be
             return any((_LINKS / folder / value).exists() for value in {device.value, _key(device).value})
         return False
+
+    def may_be_elsewhere(self, device: Device) -> bool:
+        """Whether a logical volume may lie on another attached disk: what LVM there holds is not looked up."""
+        if self.disk.regular_file or device.tag != "MAPPER":
+            return False
+        ours = re.compile(rf"(?:{'|'.join(map(re.escape, self._fds))})(?:p?\d+)?")
+        return any(not ours.fullmatch(os.path.realpath(link)) for link in (_LINKS / "by-id").glob(f"{_PHYSICAL}*"))
 
     @property
     def closed(self) -> list[str]:

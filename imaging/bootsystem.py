@@ -42,6 +42,13 @@ class Case:
         self.against.append((Answer.UNKNOWN if closed else Answer.FAILS, words))
         self.unknown(*(one for one in closed if (Answer.UNKNOWN, one) not in self.against))
 
+    def missing_device(self, device: Device, words: str) -> None:
+        """As `missing`, of a device; a logical volume may lie on another disk that is attached."""
+        if self.look.may_be_elsewhere(device):
+            self.unknown(words, "another disk holds LVM, too, and that is not looked into")
+        else:
+            self.missing(words)
+
     def absent(self, uuid: str, words: str) -> None:
         """A file system is not on the disks that are looked at; another disk that is attached may have it."""
         if self.look.exists(Device(tag="UUID", value=uuid)):
@@ -211,7 +218,7 @@ def _root(case: Case, entry: Entry) -> None:
     if root is None:
         return
     if not case.look.exists(root):
-        case.missing(f"the kernel looks for its root file system on {root}, which is not there")
+        case.missing_device(root, f"the kernel looks for its root file system on {root}, which is not there")
         return
     volume = case.look.named(root)
     if volume is None:
@@ -240,7 +247,7 @@ def _tabs(case: Case, volume: Volume) -> None:
         elif want.where == "/":
             case.unknown(words)
         else:
-            case.missing(words)
+            case.missing_device(want.device, words)
     resume = mounttabs.resume(look.text(volume, _RESUME) or "")
     if resume is not None and not look.exists(resume):
         case.notes.append(f"{_RESUME} on {volume.name} names {resume}, which is not there: the start waits for it")

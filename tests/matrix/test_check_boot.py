@@ -283,6 +283,22 @@ def test_a_name_that_no_device_can_have_is_of_none(
     assert "the kernel looks for its root file system on" in reasons
 
 
+@pytest.mark.parametrize(("own", "answer"), [(True, FAILS), (False, UNKNOWN)])
+def test_a_logical_volume_may_lie_on_another_disk(
+    room: Path, own: bool, answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = bootable.for_bios(
+        room / "disk.img", having("etc/fstab", f"{bootable.FSTAB}/dev/data/home /home ext4 defaults 0 2\n")
+    )
+    (tmp_path / "by-id").mkdir()
+    monkeypatch.setattr(bootlook, "_LINKS", tmp_path)
+    with looped(made.path) as loop:
+        (tmp_path / "by-id/lvm-pv-uuid-a").symlink_to(f"{loop}p2" if own else "/dev/none1")
+        found, reasons = told(Path(loop), BIOS)
+    assert found is answer
+    assert "/dev/mapper/data-home for /home, which is not there" in reasons
+
+
 def test_windows_is_found_by_its_boot_manager(room: Path) -> None:
     path = blank(room / "disk.img", 20 * MIB)
     partition(path, "label: dos\nstart=2048, size=32768, type=7, bootable\n")

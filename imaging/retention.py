@@ -56,8 +56,9 @@ def judge(
 
     Pinned images and factory images stay and count for nothing else, and so do those that may be: the `unnoted`, whose
     notes cannot be used. One that is damaged (its last verification found it bad, or its disk could not be read in
-    full) takes no other's place: it goes only where it would have gone as a whole one. Images whose date cannot be read
-    stay. Days, weeks (ISO 8601) and so on are those of UTC.
+    full) takes no other's place: it goes only where it would have gone as a whole one; so does one that was captured
+    for safety, of a state that somebody replaced. Images whose date cannot be read stay. Days, weeks (ISO 8601) and so
+    on are those of UTC.
 
     Raises UsageError where the rule is empty.
     """
@@ -119,7 +120,7 @@ def _kept(
             if key in seen:
                 continue
             yield image.id, name
-            if _whole(image, notes(image.id)):
+            if _counts(image, notes(image.id)):
                 seen.add(key)
     oldest = now - timedelta(days=rule.within_days)
     for when, image in members:
@@ -127,8 +128,8 @@ def _kept(
             yield image.id, "within"
 
 
-def _whole(image: Image, noted: Notes = NOTHING) -> bool:
-    return not image.unreadable and (noted.verified is None or noted.verified.good)
+def _counts(image: Image, noted: Notes = NOTHING) -> bool:
+    return not image.unreadable and not noted.before and (noted.verified is None or noted.verified.good)
 
 
 def _when(image: Image) -> datetime | None:

@@ -74,6 +74,12 @@ def test_a_bad_image_takes_no_place_of_a_good_one() -> None:
     assert staying(torn, Rule(daily=1)) == ["2026-06-30", "2026-06-29"]
 
 
+def test_what_was_saved_before_a_restore_takes_no_place_of_a_backup() -> None:
+    saved = {DAILY[0].id: Notes(before="another"), DAILY[1].id: Notes(before="another")}
+    assert staying(DAILY, Rule(last=1), saved) == ["2026-06-30", "2026-06-29", "2026-06-28"]
+    assert staying(DAILY, Rule(last=1), {DAILY[5].id: Notes(before="another")}) == ["2026-06-30"]
+
+
 def test_an_image_whose_date_cannot_be_read_stays() -> None:
     assert staying([*DAILY, image("yesterday")], Rule(last=1)) == ["2026-06-30", "yesterday"]
 

@@ -18,6 +18,8 @@ from imaging.startable import Answer, Firmware, Starts, Way
 
 PATIENCE = 30.0
 """Seconds for the file systems of a disk together; one takes a tenth of one, unless its medium hangs."""
+_MOST, _LONGEST = 20, 300
+"""Reasons, and characters of each, that are told."""
 _DISC, _DISC_AT = b"CD001", 0x8001
 """What makes a disk a disc, too (ISO 9660), as sticks with live systems are."""
 
@@ -50,7 +52,7 @@ def check(
         ways=tuple(_way(firmware, case) for firmware, case in ways.items()),
         system=system,
         firmware="" if disk.regular_file else inventory.machine().firmware,
-        notes=tuple(dict.fromkeys(note for case in ways.values() for note in case.notes)),
+        notes=_brief(tuple(dict.fromkeys(note for case in ways.values() for note in case.notes))),
     )
 
 
@@ -69,7 +71,12 @@ def _has_menu(look: Looking) -> bool:
 
 
 def _way(firmware: Firmware, case: Case) -> Way:
-    return Way(firmware=firmware, answer=case.answer, reasons=case.reasons)
+    return Way(firmware=firmware, answer=case.answer, reasons=_brief(case.reasons))
+
+
+def _brief(reasons: Sequence[str]) -> tuple[str, ...]:
+    """What a hostile disk has its menus and tables say fills no log, and no screen."""
+    return tuple(words if len(words) <= _LONGEST else f"{words[:_LONGEST]}.." for words in reasons[:_MOST])
 
 
 def _neither(disk: Disk, answer: Answer, why: str) -> Starts:

@@ -424,6 +424,17 @@ def test_a_menu_that_names_more_than_a_boot_loader_takes_is_not_known_in_time(ro
     assert time.monotonic() - began < checkboot.PATIENCE
 
 
+def test_what_a_table_names_fills_no_log(room: Path) -> None:
+    lines = "".join(f"UUID={NO_SUCH} /{'x' * 4000}{number} ext4 defaults 0 2\n" for number in range(5))
+    lines += "".join(f"UUID={NO_SUCH} /none/{number} ext4 nofail 0 2\n" for number in range(100))
+    made = bootable.for_bios(room / "disk.img", having("etc/fstab", bootable.FSTAB + lines))
+    found = look(made.path)
+    words = [*found.notes, *(reason for one in found.ways for reason in one.reasons)]
+    assert way(found, BIOS).answer is FAILS
+    assert len(words) <= 60
+    assert max(map(len, words)) <= 302
+
+
 def test_a_folder_that_is_longer_than_a_path_can_be_is_not_known(room: Path) -> None:
     made = bootable.for_uefi(
         room / "disk.img", efi=efi(menu=bootable.small_menu().replace("/boot", "/b" * 90_000).encode())

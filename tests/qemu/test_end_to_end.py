@@ -59,7 +59,8 @@ def start_a_restore(machine: Machine, *, grow: bool = False) -> None:
         terminal.wait_for("[ ] Enlarge partition 3", timeout=STEP)
         terminal.press(*[TAB] * (2 if "Save what is there first" in terminal.text else 1), " ")
         terminal.wait_for("[x] Enlarge partition 3", timeout=STEP)
-        terminal.press(TAB)
+        # Past the box that wipes the disk.
+        terminal.press(TAB, TAB)
         terminal.wait_for_cursor("[ Back ]", timeout=STEP)
         terminal.press(TAB)
     else:

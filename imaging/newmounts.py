@@ -7,6 +7,7 @@ Sources: fsopen(2), fsconfig(2), fsmount(2), move_mount(2) (Linux 5.2).
 import ctypes
 import errno
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,8 @@ _AT_FDCWD = -100
 _EMPTY_PATH = 4
 _DETACH = 2
 _MOST_WORDS = 4096
+_ENDING, _LOOK_EVERY = 3.0, 0.05
+"""Seconds that a process takes to end once its other end is gone, and between two looks."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -57,12 +60,21 @@ def release(where: Path) -> bool:
 
 
 def clear(where: Path) -> None:
-    """Unmount what a process that is gone has left at `where`: it answers that its other end is not connected."""
-    try:
-        os.statvfs(where)  # the attributes of its folder may still be remembered
-    except OSError as error:
-        if error.errno == errno.ENOTCONN:
-            release(where)
+    """Unmount what a process that is gone has left at `where`: it answers that its other end is not connected.
+
+    One that is just ending fails until then, and is waited for.
+    """
+    deadline = time.monotonic() + _ENDING
+    while True:
+        try:
+            os.statvfs(where)  # the attributes of its folder may still be remembered
+        except OSError as error:
+            if error.errno == errno.ENOTCONN:
+                release(where)
+            elif error.errno == errno.EIO and time.monotonic() < deadline:
+                time.sleep(_LOOK_EVERY)
+                continue
+        return
 
 
 def _explained(error: IoError, context: int) -> IoError:

@@ -1,11 +1,12 @@
 """Addresses of shares as people type them, and mounting them through tools that stand in for the real ones."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from imaging import media, nfsshares, sharemounts
+from imaging import media, newmounts, nfsshares, sharemounts
 from imaging.disk import Mount
 from imaging.errors import IoError, RefusedError, RescueError, UsageError
 from imaging.mounts import parse_options
@@ -484,3 +485,30 @@ def test_what_ip_netns_mounts_is_no_medium(monkeypatch: pytest.MonkeyPatch) -> N
     assert media.mounted(writable=True) == ()
     monkeypatch.setattr(media, "_NOT_MEDIA", ("/proc",))
     assert media.mounted(writable=True) == (Path("/run/netns"),)
+
+
+@pytest.mark.parametrize(
+    ("answers", "gone"),
+    [
+        ([errno.EIO, errno.EIO, errno.ENOTCONN], True),
+        ([errno.ENOTCONN], True),
+        ([errno.EIO, 0], False),
+        ([errno.EACCES], False),
+        ([0], False),
+    ],
+)
+def test_a_mount_whose_process_is_just_ending_is_waited_for(
+    answers: list[int], gone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = list(answers)
+    released: list[Path] = []
+
+    def statvfs(_where: Path) -> None:
+        if number := left.pop(0):
+            raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "statvfs", statvfs)
+        patch.setattr(newmounts, "release", released.append)
+        newmounts.clear(tmp_path)
+    assert (bool(released), left) == (gone, [])

@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from imaging.jobs import JobState
 from imaging.shares import Address, Login, parse
 from rescue import cli
 from tests.faults.killing import finish, start
-from tests.faults.world import Sample, told_of_processes, verify_here
+from tests.faults.world import Sample, told_of_processes, until, verify_here
 from tests.servers import ssh
 from tests.servers.ssh import Ssh
 
@@ -127,16 +128,26 @@ def test_a_disk_is_captured_to_a_share_over_ssh_and_proved_there(server: Ssh, sa
     assert verify_here(away, tmp_path / "verify").status == 0
 
 
+def cut_off(where: Path) -> bool:
+    """Kill whatever of the server serves somebody; whether the folder that came from it fails by now."""
+    for process, line in told_of_processes().items():
+        if f"sshd: {ssh.USER}".encode() in line:
+            with suppress(ProcessLookupError):
+                os.kill(int(process.parent.name), 9)
+    try:
+        list(where.iterdir())
+    except OSError:
+        return True
+    return False
+
+
 def test_a_server_that_goes_away_ends_the_job_and_can_be_connected_again(tmp_path: Path) -> None:
     with ssh.serving(tmp_path / "server") as server:
         address = there(server)
         confirm(address)
         where = sharemounts.attach(address, BY_PASSWORD)
-        for process, line in told_of_processes().items():
-            if f"sshd: {ssh.USER}".encode() in line:
-                os.kill(int(process.parent.name), 9)
-        with pytest.raises(OSError):
-            list(where.iterdir())
+        # A session has its name once it is one, and its end is heard a moment later.
+        until(lambda: cut_off(where), what="the end of the connection")
         again = sharemounts.attach(address, BY_PASSWORD)
         assert [path.name for path in again.iterdir()] == [".ssh"]
     with pytest.raises(RefusedError, match="nobody has confirmed"):

@@ -241,9 +241,9 @@ def _restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Re
             refuse_early(plan)  # before minutes of saving
         saved = save_first(plan, report, cancel, f"rescue {__version__}")
     try:
-        if plan.foreign is not None:
-            return replace(restore_straight(plan, plan.foreign, report, cancel), safety=saved)
-        return replace(restore(plan, report, cancel), safety=saved)
+        foreign = plan.foreign
+        done = restore_straight(plan, foreign, report, cancel) if foreign else restore(plan, report, cancel)
+        return replace(done, safety=saved)
     except RescueError as error:
         if saved:
             error.state = f"{error.state} What was there before is image {saved}.".strip()

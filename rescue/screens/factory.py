@@ -1,6 +1,6 @@
 """Reset this computer: the factory images, those made for this computer first, then the plan of restoring one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +11,7 @@ from textual.widgets import OptionList
 
 from imaging.disk import Disk
 from imaging.errors import RescueError
-from imaging.manifest import Image, Machine
+from imaging.manifest import Image
 from imaging.notes import FactoryState, Notes
 from imaging.plan import RestorePlan
 from rescue.factories import Offer, newest_saved, offers, saved_disk, target_by_rule
@@ -133,18 +133,12 @@ disk's name.
 
     def use(self, offer: Offer, shelf: Shelf) -> None:
         """The plan where the image's own rule finds the one disk, the choice of a disk where it does not."""
-        order = Restore(library=offer.library, image=offer.image, libraries=shelf.libraries)
 
-        def ask() -> RestorePlan | None:
-            disk = self.ruled(offer, shelf.here, shelf)
-            if disk is None:
-                return None
-            return self.backend.plan_restore(offer.library, offer.image, {offer.image.disks[0].name: disk})
+        def targets() -> dict[str, Disk]:
+            disk = self.ruled(offer, shelf)
+            return {offer.image.disks[0].name: disk} if disk is not None else {}
 
-        def then(plan: RestorePlan | None) -> None:
-            self.open(TargetScreen(order) if plan is None else RestorePlanScreen(plan, NOTHING))
-
-        self.look(ask, then, "plan")
+        self.restore(Restore(library=offer.library, image=offer.image, libraries=shelf.libraries), targets)
 
     def undo(self, shelf: Shelf) -> None:
         """The plan of restoring the safety image onto the very disks that were saved; else a person chooses."""
@@ -153,23 +147,31 @@ disk's name.
             return
         library, image, _noted = saved
 
-        def ask() -> RestorePlan | None:
+        def targets() -> dict[str, Disk]:
             there = self.backend.disks(shelf.libraries)
-            targets = {disk.name: saved_disk(disk, there) for disk in image.disks}
-            known = {name: disk for name, disk in targets.items() if disk is not None}
-            return self.backend.plan_restore(library, image, known) if len(known) == len(targets) else None
+            found = {disk.name: saved_disk(disk, there) for disk in image.disks}
+            known = {name: disk for name, disk in found.items() if disk is not None}
+            return known if len(known) == len(found) else {}
+
+        self.restore(Restore(library=library, image=image, libraries=shelf.libraries), targets)
+
+    def restore(self, order: Restore, targets: Callable[[], dict[str, Disk]]) -> None:
+        """The plan where the targets are known without a question; else a person chooses them."""
+
+        def ask() -> RestorePlan | None:
+            known = targets()
+            return self.backend.plan_restore(order.library, order.image, known) if known else None
 
         def then(plan: RestorePlan | None) -> None:
-            order = Restore(library=library, image=image, libraries=shelf.libraries)
             self.open(TargetScreen(order) if plan is None else RestorePlanScreen(plan, NOTHING))
 
         self.look(ask, then, "plan")
 
-    def ruled(self, offer: Offer, here: Machine, shelf: Shelf) -> Disk | None:
+    def ruled(self, offer: Offer, shelf: Shelf) -> Disk | None:
         """The disk that the image's own rule means, where that is exactly one that can be written to."""
         disk = None
         with suppress(RescueError):
-            disk = target_by_rule(offer, here, self.backend.disks(shelf.libraries))
+            disk = target_by_rule(offer, shelf.here, self.backend.disks(shelf.libraries))
         return disk if disk and not self.backend.why_not_target(disk, offer.image.disks[0]) else None
 
     def action_other(self) -> None:

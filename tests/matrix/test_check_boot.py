@@ -33,7 +33,7 @@ NO_SUCH = "99999999-9999-9999-9999-999999999999"
 def grub() -> None:
     """GRUB's own tools make these disks."""
     if lacking := bootable.missing():
-        pytest.skip(f"not installed: {', '.join(lacking)}")
+        pytest.skip(f"not installed: {', '.join(lacking)}; run live-image/setup")
 
 
 def look(path: Path) -> Starts:

@@ -6,11 +6,12 @@ nothing is written to them; only a capture that was confirmed makes the one it n
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from imaging import sharemounts
+from imaging import newmounts, sharemounts
 from imaging.disk import Disk, Mount, Partition, Role
 from imaging.errors import IoError, RefusedError
 from imaging.mounts import kind_at, read_mounts
@@ -36,6 +37,8 @@ _OPTIONS = {
 _SAFE = "nosuid,nodev,noexec"
 _DRIVERS = {"ntfs": "ntfs3"}
 _NOT_MEDIA = ("/proc", "/sys", "/dev", "/boot", "/etc", "/usr", "/var", "/tmp", "/snap", "/run/rescue/", "/run/netns")
+_TRIES, _BETWEEN = 40, 0.05
+"""How often it is tried to unmount what somebody may be reading just now, and the seconds between."""
 _LIBRARY_MARKS = ("library.json", "rescue-library/library.json")
 
 
@@ -136,7 +139,7 @@ def _try(disk: Disk, partition: Partition, node: str) -> None:
             and not any(_answers((where / m).is_file) for m in _LIBRARY_MARKS)
             and not in_folder(where)
         ):
-            run(["umount", where])
+            close_after_a_look(where)
     except IoError:
         # What cannot be mounted holds no library that could be used; the inventory shows the disk all the same.
         return
@@ -167,8 +170,21 @@ def open_for_a_look(node: str, kind: str) -> Path:
 
 def close_after_a_look(where: Path) -> None:
     """Let go of what was mounted to look into it, so that the disk can be used for something else."""
-    with suppress(IoError):
-        run(["umount", where])
+    try:
+        _unmount(where)
+    except IoError:
+        # Whoever holds it for longer only reads, and keeps nobody from it who comes.
+        newmounts.release(where)
+
+
+def _unmount(where: str | Path) -> None:
+    """Unmount; raises IoError. A screen that looks for images there holds it, but not for long."""
+    for _ in range(_TRIES):
+        with suppress(IoError):
+            run(["umount", where])
+            return
+        time.sleep(_BETWEEN)
+    run(["umount", where])
 
 
 def read_only_mount(path: Path) -> Mount | None:
@@ -190,7 +206,7 @@ def make_writable(mount: Mount) -> None:
     """
     kind = kind_at(mount.where)
     # A journal that was left alone until now is replayed only by a fresh mount.
-    run(["umount", mount.where])
+    _unmount(mount.where)
     try:
         run(["mount", "-o", f"rw,{_SAFE}", mount.source, mount.where])
     except IoError:
@@ -221,4 +237,4 @@ def detach(disk: Disk) -> None:
     """Let go of a disk that is about to be erased, where this live system mounted it; IoError where it is busy."""
     for mount in disk.mounts:
         if ROOT in Path(mount.where).parents:
-            run(["umount", mount.where])
+            _unmount(mount.where)

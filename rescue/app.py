@@ -3,9 +3,16 @@
 Textual reads its environment when it is imported, so that it may be imported only after that is set.
 """
 
+import atexit
+import faulthandler
 import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
+from imaging.errors import RescueError
+from imaging.logs import SCREEN_LOG
+from imaging.state import state_folder
 from rescue import language, presets
 from rescue.console import line, size, terminal
 from rescue.console.dialect import Mode
@@ -38,6 +45,7 @@ def run() -> int:
     from rescue.application import RescueApp
     from rescue.engine import engine
 
+    have_crashes_written()
     language.use(presets.apply())
     screen = terminal.terminal(os.environ, kind, utf8=utf8)
     language.spell_out(screen.ascii_alone)
@@ -48,3 +56,24 @@ def run() -> int:
         print(_("Start it again with: {command}").format(command="rescue"), file=sys.stderr)
         print(_("What happened is written in {file}").format(file=app.crash_report), file=sys.stderr)
     return status or app.return_code or 0
+
+
+def have_crashes_written() -> None:
+    """Should Python itself crash, where each of its threads was stands with the other errors of the screens."""
+    with suppress(OSError, RescueError):
+        folder = state_folder()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        faulthandler.enable((folder / SCREEN_LOG).open("a"))
+
+
+def leave(status: int) -> NoReturn:
+    """End at once, without what Python does at its end: threads may still be asking disks that do not answer.
+
+    They would be cut off while the interpreter is taken apart beneath them; and a line that has hung up takes no
+    output any more, which alone would make the status 120.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)

@@ -15,6 +15,7 @@ from textual.binding import BindingType
 from textual.scrollbar import ScrollBar
 
 from imaging.errors import RescueError
+from imaging.logs import SCREEN_LOG
 from rescue.backend import Backend, Job
 from rescue.console.dialect import Look, Mode
 from rescue.console.driver import ConsoleDriver, driver_for
@@ -207,7 +208,7 @@ def write_crash(error: Exception, state: Path) -> Path | None:
     """Keep a traceback where it can be read later; None where there is no place for it."""
     words = "".join(traceback.format_exception(error))
     for folder in (state, Path(tempfile.gettempdir())):
-        path = folder / "screen.log"
+        path = folder / SCREEN_LOG
         with contextlib.suppress(OSError), path.open("a") as log:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{words}\n")
             return path

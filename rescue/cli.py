@@ -369,7 +369,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return ExitStatus.USAGE
         from rescue import app  # Textual is large: the command line never loads it
 
-        return app.run()
+        app.leave(app.run())
     try:
         status = _run(options, sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()

@@ -207,3 +207,40 @@ def test_the_screen_lives_on_after_floods_of_keys_and_a_stopped_line(session: Se
     session.wait_for("Restore an image")
     session.press(b"\x0c9")
     session.wait_for("Restart the computer?")
+
+
+def ended(words: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+    """A process of these words, with a standard output that takes nothing."""
+    with Path("/dev/full").open("w") as full:
+        return subprocess.run(
+            [sys.executable, "-c", f"from rescue import app\n{words}"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": "", **changes},
+            text=True,
+            check=False,
+        )
+
+
+def test_output_that_nobody_takes_does_not_change_the_status() -> None:
+    assert ended("print('words')\napp.leave(129)").returncode == 129
+
+
+def test_what_is_to_be_done_at_the_end_is_done(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    at_end = f"import atexit, pathlib\natexit.register(pathlib.Path({str(made)!r}).touch)\napp.leave(0)"
+    assert ended(at_end).returncode == 0
+    assert made.exists()
+
+
+def test_a_thread_that_waits_for_a_disk_keeps_nobody_from_ending() -> None:
+    waits = "import threading\nthreading.Thread(target=threading.Event().wait).start()\napp.leave(7)"
+    assert ended(waits).returncode == 7
+
+
+def test_a_crash_of_python_itself_is_written_where_errors_of_the_screens_are(tmp_path: Path) -> None:
+    crash = "import os, signal\napp.have_crashes_written()\nos.kill(os.getpid(), signal.SIGSEGV)"
+    assert ended(crash, RESCUE_STATE=str(tmp_path)).returncode == -signal.SIGSEGV
+    assert "Segmentation fault" in (tmp_path / "screen.log").read_text()
+    assert not ended("app.have_crashes_written()\napp.leave(0)", RESCUE_STATE=str(tmp_path / "none")).stderr

@@ -23,8 +23,10 @@ BOOT, STEP, JOB = 1200.0, 400.0, 2400.0
 
 # Asked of a machine whose screen did not become what it should, and the seconds that may take.
 _QUESTIONS = (
-    "clear; dmesg -l emerg,alert,crit,err | tail -n 9 | cut -c 1-79",
-    "journalctl -b -o cat -p warning -n 9 | cut -c 1-79",
+    "dmesg -l emerg,alert,crit,err | tail -n 20 | cut -c 1-79",
+    "journalctl -b -o cat -p warning -n 20 | cut -c 1-79",
+    "dmesg | grep -A 1 segfault | tail -n 8",
+    "tail -n 22 /run/rescue/screen.log | cut -c 1-79",
 )
 _ASKED, _ANSWERED = 90.0, 10.0
 
@@ -116,12 +118,13 @@ class Machine:
         try:
             self.press_on_keyboard("esc", "f2")
             self.wait_for_screen("root@rescue", timeout=_ASKED)
+            answers = []
             for question in _QUESTIONS:
-                self.type_on_keyboard(question)
+                self.type_on_keyboard(f"clear; {question}")
                 self.press_on_keyboard("ret")
                 self.terminal.look(_ANSWERED)
-            self.screenshot("what-it-says")
-            return self.screen_text()
+                answers.append(self.screen_text())
+            return "\n".join(answers)
         except (OSError, ValueError, RuntimeError, ScreenTimeoutError):
             return ""
 

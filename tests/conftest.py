@@ -35,12 +35,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return ahead, -tests_of[item.path]
 
     items.sort(key=turn)
+    for item in items:
+        if item.get_closest_marker("qemu"):
+            # An emulated machine on a busy host can stumble. One that fails twice has an error; what failed once is
+            # told in full at the end.
+            item.add_marker(pytest.mark.flaky(reruns=1))
     if os.geteuid() == 0 and Path("/dev/loop-control").exists():
         return
     reason = "needs root" if os.geteuid() != 0 else "needs loop devices: /dev/loop-control is missing"
     for item in items:
         if item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What failed at first and passed when it was run again is nobody's secret."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.section(f"failed at first: {report.nodeid}", yellow=True)
+        terminalreporter.line(report.longreprtext)
 
 
 def pytest_collection_finish() -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from imaging.disk import Size
 from imaging.errors import UsageError
-from imaging.manifest import Image
+from imaging.manifest import Image, ImagedDisk
 from imaging.notes import NOTHING, Notes
 
 Group = tuple[str, ...]
@@ -92,11 +92,18 @@ def judge(
 
 
 def group_of(image: Image) -> Group:
-    """Whose image it is: the computer by its serial number, else its name and model; then its disks."""
+    """Whose image it is: the computer by its serial number, else its name and model; then its disks.
+
+    One of chosen partitions is none of the whole disk, nor one of others.
+    """
     machine = image.machine
     computer = (machine.vendor, machine.model, machine.serial or machine.hostname)
-    disks = sorted(disk.id.wwn or f"{disk.id.model} {disk.id.serial}".strip() or disk.name for disk in image.disks)
-    return (*computer, *disks)
+    return (*computer, *sorted(map(_disk, image.disks)))
+
+
+def _disk(disk: ImagedDisk) -> str:
+    name = disk.id.wwn or f"{disk.id.model} {disk.id.serial}".strip() or disk.name
+    return " ".join([name, *(f"without {part.number}" for part in disk.left_out)])
 
 
 def _kept(

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from imaging.disk import DiskId
 from imaging.errors import UsageError
-from imaging.manifest import Image, Machine
+from imaging.manifest import Image, Machine, Volume
 from imaging.notes import NOTHING, Notes, Verification
 from imaging.retention import Rule, judge
-from tests.unit.builders import an_image, an_imaged_disk
+from tests.unit.builders import GIB, MIB, a_partition, a_table, an_image, an_imaged_disk
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 BAD = Notes(verified=Verification(when="2026-06-30T00:00:00Z", chunks=10, bad=1))
@@ -78,6 +78,16 @@ def test_what_was_saved_before_a_restore_takes_no_place_of_a_backup() -> None:
     saved = {DAILY[0].id: Notes(before="another"), DAILY[1].id: Notes(before="another")}
     assert staying(DAILY, Rule(last=1), saved) == ["2026-06-30", "2026-06-29", "2026-06-28"]
     assert staying(DAILY, Rule(last=1), {DAILY[5].id: Notes(before="another")}) == ["2026-06-30"]
+
+
+def test_what_has_some_partitions_alone_takes_no_place_of_a_whole_backup() -> None:
+    volumes = tuple(Volume(number=n, start=n * GIB, size=GIB, used=MIB, map_origin="rescue") for n in (1, 2))
+    table = a_table(a_partition(1, GIB, GIB), a_partition(2, 2 * GIB, GIB))
+    whole = an_imaged_disk(table=table, volumes=volumes)
+    part = an_imaged_disk(table=table, volumes=volumes[:1])
+    chosen = [image("2026-06-30T05:00:00Z", disks=(part,)), image("2026-06-29T05:00:00Z", disks=(part,))]
+    full = [image("2026-06-20T05:00:00Z", disks=(whole,)), image("2026-06-19T05:00:00Z", disks=(whole,))]
+    assert staying([*chosen, *full], Rule(last=1)) == ["2026-06-30", "2026-06-20"]
 
 
 def test_an_image_whose_date_cannot_be_read_stays() -> None:

@@ -39,6 +39,8 @@ def look(order: Order, machine: Machine, library: Path | None = None) -> Found:
         files=files,
         images=listing.images,
         damaged=listing.damaged,
+        factory={name: noted.factory for name, noted in listing.notes.items() if noted.factory is not None},
+        saved=frozenset(name for name, noted in listing.notes.items() if noted.before),
     )
 
 

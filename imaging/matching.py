@@ -5,17 +5,20 @@ Nobody is there to ask, so what could mean two things means none: two disks, two
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from imaging import levels, planner
+from msgspec import structs
+
+from imaging import growth, levels, planner
 from imaging.disk import Disk, Role, format_size
 from imaging.errors import RefusedError, UsageError
 from imaging.manifest import Image, Machine
+from imaging.notes import FactoryState
 from imaging.orders import NEWEST, Capture, DiskMatch, Match, Order, Restore, Verify, WhichImage
-from imaging.plan import Plan, RestorePlan
+from imaging.plan import Plan, RestorePlan, Wipe
 
 _BEFORE_WWN = re.compile(r"^(?:0x|naa\.|eui\.|wwn-)+")
 _NO_DISK = re.compile(r"mmcblk\d+(?:boot\d|rpmb)")
@@ -43,12 +46,21 @@ class Found:
     images: tuple[Image, ...] = ()
     """Newest first."""
     damaged: tuple[Damaged, ...] = ()
+    factory: Mapping[str, FactoryState] = field(default_factory=dict)
+    """Those of the images that are factory images, and for which computers, by their ids."""
+    saved: frozenset[str] = frozenset()
+    """The ids of those that were captured for safety, before a restore: an order that means one gives its id."""
 
 
 def is_for(match: Match, machine: Machine) -> bool:
     """Whether an order is for this computer; one that names none is for all."""
     known = ((match.vendor, machine.vendor), (match.product, machine.model), (match.serial, machine.serial))
     return all(not wanted or _meets(wanted, have) for wanted, have in known)
+
+
+def exactness(match: Match) -> int:
+    """How much a rule says of the computers that it is for."""
+    return sum(bool(words) for words in (match.vendor, match.product, match.serial))
 
 
 def _meets(wanted: str | tuple[str, ...], have: str) -> bool:
@@ -75,9 +87,10 @@ def plan_order(order: Order, found: Found) -> Plan:
 
 
 def _plan_restore(work: Restore, found: Found) -> RestorePlan:
-    image = find_image(work, found)
+    image = find_factory_image(work, found) if work.factory else find_image(work, found)
+    matches = work.disk or _of_factory_image(image, found)
     names = [disk.name for disk in image.disks]
-    sources = [match.source or (names[0] if len(names) == 1 else "") for match in work.disk]
+    sources = [match.source or (names[0] if len(names) == 1 else "") for match in matches]
     if "" in sources:
         raise RefusedError(
             f"image {image.id} has {len(names)} disks ({', '.join(names)}): the order does not say which goes where",
@@ -86,8 +99,26 @@ def _plan_restore(work: Restore, found: Found) -> RestorePlan:
         )
     if len(set(sources)) != len(sources):
         raise RefusedError("the order gives one disk of the image two targets", code="bad-order")
-    disks = _each(work.disk, found)
-    return planner.plan_restore(found.library, image, dict(zip(sources, disks, strict=True)), read_back=work.read_back)
+    disks = _each(matches, found)
+    pairs = dict(zip(sources, disks, strict=True))
+    plan = planner.plan_restore(found.library, image, pairs, read_back=work.read_back)
+    if work.grow:
+        plan = growth.with_growth(plan, growth.LAST if work.grow is True else work.grow)
+    plan = planner.with_wipe(plan, Wipe(work.wipe))
+    # After a power cut the same order completes what it had begun: what was there before is saved since then.
+    begun = any(disk.unfinished == image.id for disk in disks)
+    return structs.replace(plan, safety=str(found.library)) if work.save_first and not begun else plan
+
+
+def _of_factory_image(image: Image, found: Found) -> tuple[DiskMatch, ...]:
+    rule = found.factory[image.id].disk if image.id in found.factory else None
+    if rule is None:
+        raise RefusedError(
+            f"neither the order nor factory image {image.id} says which disk it goes to",
+            code="bad-order",
+            hint="give a [[restore.disk]]",
+        )
+    return (rule,)
 
 
 def _each(matches: Sequence[DiskMatch], found: Found) -> list[Disk]:
@@ -166,7 +197,8 @@ def find_image(which: WhichImage, found: Found) -> Image:
     """The one image that is meant; raises RefusedError where none is, or several are, or it is damaged."""
     if which.image not in ("", NEWEST):
         return _by_id(which, found)
-    fitting = [image for image in found.images if _is_one_of(image, which, found.machine)]
+    ours = [image for image in found.images if image.id not in found.saved]
+    fitting = [image for image in ours if _is_one_of(image, which, found.machine)]
     if not fitting:
         _refuse_none(which, found)
     if which.image != NEWEST and len(fitting) > 1:
@@ -187,12 +219,46 @@ def find_image(which: WhichImage, found: Found) -> Image:
             hint="delete it, or give the id of the image that is meant",
         )
     if image.unreadable:
-        raise RefusedError(
-            f"image {image.id} is damaged: parts of its disk could not be read when it was captured",
-            code="damaged-image",
-            hint="give its id where it is meant all the same",
-        )
+        _refuse_damaged(image)
     return image
+
+
+def _refuse_damaged(image: Image) -> NoReturn:
+    raise RefusedError(
+        f"image {image.id} is damaged: parts of its disk could not be read when it was captured",
+        code="damaged-image",
+        hint="give its id where it is meant all the same",
+    )
+
+
+def find_factory_image(which: WhichImage, found: Found) -> Image:
+    """The factory image for this computer, of those the one that names it most exactly.
+
+    Raises RefusedError where none is, or several are that name it alike.
+    """
+    marked = [image for image in found.images if image.id in found.factory]
+    named = [image for image in marked if which.image in ("", image.id) and _is_one_of(image, which, found.machine)]
+    fitting = [image for image in named if is_for(found.factory[image.id].match, found.machine)]
+    if not fitting:
+        path = found.library
+        what = f"no image in {path} is marked as a factory image"
+        if marked:
+            what = f"no factory image in {path} is as the order says"
+        if named:
+            what = f"no factory image in {path} was made for this computer"
+        raise RefusedError(what, code="no-factory-image", hint="`rescue factory list` lists them")
+    most = max(exactness(found.factory[image.id].match) for image in fitting)
+    best = [image for image in fitting if exactness(found.factory[image.id].match) == most]
+    if len(best) > 1:
+        named_ids = ", ".join(image.id for image in best[:_MOST_NAMED])
+        raise RefusedError(
+            f"several factory images were made for this computer: {named_ids}",
+            code="ambiguous-image",
+            hint="give the id of the one that is meant",
+        )
+    if best[0].unreadable and not which.image:
+        _refuse_damaged(best[0])
+    return best[0]
 
 
 def _by_id(which: WhichImage, found: Found) -> Image:

@@ -8,7 +8,7 @@ Format: TOML 1.0; live-image/README.md has the keys and examples.
 import re
 import tomllib
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from blake3 import blake3
@@ -114,7 +114,16 @@ class WhichImage(_Strict, frozen=True, kw_only=True):
 class Restore(WhichImage, frozen=True, kw_only=True):
     """Put an image onto disks."""
 
-    disk: Annotated[tuple[DiskMatch, ...], Meta(min_length=1, max_length=64)]
+    disk: Annotated[tuple[DiskMatch, ...], Meta(max_length=64)] = ()
+    """Left out where a factory image says itself which disk it goes to."""
+    factory: bool = False
+    """The factory image of this computer; `image` and `label` can be left out then, or narrow it down."""
+    grow: bool | Annotated[int, Meta(ge=1, le=128)] = False
+    """A partition that takes the room of a larger disk: true for the last one, or its number."""
+    wipe: Literal["", "discard", "overwrite"] = ""
+    """How the disks are erased before."""
+    save_first: bool = False
+    """Save what is there as an image in the same library, which undoes the restore."""
     read_back: bool = True
 
 
@@ -226,8 +235,11 @@ def _why_not(order: Order) -> tuple[str, str] | None:
         return "report", "report is not an address that begins with http:// or https:// and holds no password"
     if order.on_failure is After.REBOOT:
         return "on_failure", "on_failure cannot be reboot: what failed or was refused once would be so without end"
-    if isinstance(order.work, WhichImage) and not (order.work.image or order.work.label):
+    factory = isinstance(order.work, Restore) and order.work.factory
+    if isinstance(order.work, WhichImage) and not (order.work.image or order.work.label or factory):
         return given[0], f"[{given[0]}] does not say which image: give image or label"
+    if isinstance(order.work, Restore) and (wrong := _why_not_restore(order.work)):
+        return wrong
     if isinstance(order.work, Capture):
         try:
             levels.parse(str(order.work.level))
@@ -238,6 +250,19 @@ def _why_not(order: Order) -> tuple[str, str] | None:
         what = why_not_disk(disk, is_restore=order.restore is not None)
         if what:
             return f"{given[0]}.disk[{place}]", what
+    return None
+
+
+def _why_not_restore(work: Restore) -> tuple[str, str] | None:
+    if work.factory and work.image == NEWEST:
+        return "restore.image", "of factory images none is the newest one: give an id, or leave image out"
+    if not work.disk and not work.factory:
+        return "restore", "[restore] does not say which disk: give a [[restore.disk]]"
+    if work.save_first and work.image == NEWEST and not work.label:
+        # Cut off before that is noted, what was saved would be the newest image of all.
+        return "restore.save_first", 'with save_first, image = "newest" needs a label, too: what is saved is newer'
+    if work.save_first and re.match(r"https?://", work.library, re.IGNORECASE):
+        return "restore.save_first", "a web server takes no image: save_first needs a library that can be written to"
     return None
 
 

@@ -103,7 +103,7 @@ def group_of(image: Image) -> Group:
 
 def _disk(disk: ImagedDisk) -> str:
     name = disk.id.wwn or f"{disk.id.model} {disk.id.serial}".strip() or disk.name
-    return " ".join([name, *(f"without {part.number}" for part in disk.left_out)])
+    return " ".join([name, *(f"-{part.number}" for part in disk.left_out)])
 
 
 def _kept(

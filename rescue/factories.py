@@ -31,8 +31,7 @@ class Offer:
     @property
     def exactness(self) -> int:
         """How much it says of the computers that it was made for."""
-        match = self.state.match
-        return sum(bool(words) for words in (match.vendor, match.product, match.serial))
+        return matching.exactness(self.state.match)
 
 
 def offers(found: Iterable[tuple[Path, Image, FactoryState]], here: Machine) -> list[Offer]:

@@ -495,6 +495,27 @@ def test_after_a_power_cut_in_the_middle_the_order_runs_again_and_completes(plac
     assert [result["result"] for result in place.results] == ["done"]
 
 
+def test_an_order_resets_to_the_factory_image_and_saves_what_was_there(
+    place: Place, command: Callable[..., Outcome]
+) -> None:
+    library = place.sample.library
+    assert command("factory", "set", place.sample.image_id, "--library", str(library)).status == 0
+    order = place.write()
+    order.write_text(
+        order.read_text().replace('image = "newest"', 'factory = true\nsave_first = true\nwipe = "overwrite"')
+    )
+    with place.target.open("r+b") as file:
+        file.seek(DISK_SIZE // 2)
+        file.write(b"what was there")
+    before = place.target.read_bytes()
+    assert place.attend().result == "done"
+    assert holds_used_bytes(place.sample, place.target)
+    assert b"what was there" not in place.target.read_bytes()
+    undone = command("undo", "--to", str(place.target), "--library", str(library), "--erase", place.target.name)
+    assert undone.status == 0, undone
+    assert place.target.read_bytes() == before
+
+
 def test_only_one_process_attends(place: Place) -> None:
     place.write(countdown=3600)
     thread = attending(place)

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from imaging import matching, orders
-from imaging.disk import Disk, DiskId, Mount, Role
+from imaging.disk import Disk, DiskId, Mount, PartitionTable, Role, TableKind
 from imaging.errors import RefusedError, RescueError
 from imaging.manifest import Image, Machine
 from imaging.matching import Found, Named
+from imaging.notes import FactoryState
 from imaging.orders import DiskMatch, Match
-from imaging.plan import CapturePlan, RestorePlan, VerifyPlan
+from imaging.plan import CapturePlan, RestorePlan, VerifyPlan, Wipe
 from tests.unit.builders import GIB, a_disk, an_image, an_imaged_disk
 
 HERE = Machine(vendor="Dell Inc.", model="OptiPlex 7050", serial="ABC1234", firmware="uefi")
@@ -189,6 +190,83 @@ def test_an_image_of_two_disks_needs_to_be_told_which_goes_where() -> None:
         with pytest.raises(RescueError) as error:
             plan_of(order, here)
         assert error.value.code == code
+
+
+FACTORY = "version = 1\n[restore]\nfactory = true\n"
+ON_A = '[[restore.disk]]\nserial = "A"\n'
+
+
+def marked(**states: FactoryState) -> Found:
+    """Three images, of which these are factory images."""
+    images = tuple(an_image(id=name, created=f"2026-01-0{n}T00:00:00Z") for n, name in enumerate("cba", start=1))
+    return replace(found(disk("sda", "A"), disk("sdb", "B"), images=images[::-1]), factory=states)
+
+
+def restored(text: str, here: Found) -> str:
+    plan = plan_of(text, here)
+    assert isinstance(plan, RestorePlan)
+    return plan.image
+
+
+def test_the_factory_image_that_names_this_computer_most_exactly_is_meant() -> None:
+    dell = FactoryState(match=Match(vendor="Dell*"))
+    ours = FactoryState(match=Match(vendor="Dell*", product="OptiPlex*"))
+    other = FactoryState(match=Match(serial="X"))
+    assert restored(FACTORY + ON_A, marked(a=dell, b=ours, c=other)) == "b"
+    assert restored(FACTORY + 'image = "a"\n' + ON_A, marked(a=dell, b=ours)) == "a"
+    for states, code in (({"a": dell, "b": dell}, "ambiguous-image"), ({"c": other}, "no-factory-image")):
+        with pytest.raises(RefusedError) as error:
+            plan_of(FACTORY + ON_A, marked(**states))
+        assert error.value.code == code
+    for text in (FACTORY + 'image = "c"\n' + ON_A, FACTORY + 'label = "other"\n' + ON_A):
+        with pytest.raises(RefusedError) as error:
+            plan_of(text, marked(a=dell))
+        assert error.value.code == "no-factory-image"
+
+
+def test_a_factory_image_whose_disk_could_not_be_read_is_meant_by_its_id_alone() -> None:
+    here = marked(a=FactoryState())
+    here = replace(here, images=(an_image(id="a", disks=(an_imaged_disk(unreadable=((0, 512),)),)),))
+    with pytest.raises(RefusedError) as error:
+        plan_of(FACTORY + ON_A, here)
+    assert error.value.code == "damaged-image"
+    assert restored(FACTORY + 'image = "a"\n' + ON_A, here) == "a"
+
+
+def test_a_factory_image_says_itself_which_disk_it_goes_to() -> None:
+    plan = plan_of(FACTORY, marked(a=FactoryState(disk=DiskMatch(serial="B"))))
+    assert isinstance(plan, RestorePlan)
+    assert plan.targets[0].target.name == "sdb"
+    with pytest.raises(RefusedError, match="says which disk it goes to"):
+        plan_of(FACTORY, marked(a=FactoryState()))
+
+
+def test_what_was_saved_before_a_restore_is_never_the_newest() -> None:
+    here = marked()
+    text = 'version = 1\n[restore]\nimage = "{}"\n' + ON_A
+    assert restored(text.format("newest"), replace(here, saved=frozenset("a"))) == "b"
+    assert restored(text.format("a"), replace(here, saved=frozenset("a"))) == "a"
+
+
+def test_an_order_can_wipe_let_grow_and_save_first() -> None:
+    here = marked(a=FactoryState())
+    here = replace(here, disks=(disk("sda", "A", table=PartitionTable(kind=TableKind.NONE)),))
+    plan = plan_of(FACTORY + 'wipe = "overwrite"\nsave_first = true\n' + ON_A, here)
+    assert isinstance(plan, RestorePlan)
+    assert (plan.wipe, plan.safety, plan.targets[0].growth) == (Wipe.OVERWRITE, "/library", None)
+    with pytest.raises(RefusedError) as error:
+        plan_of(FACTORY + "grow = true\n" + ON_A, here)
+    assert error.value.code == "cannot-grow"
+
+
+def test_what_the_same_order_has_begun_is_not_saved_again() -> None:
+    here = marked(a=FactoryState())
+    for begun, saved in (("a", ""), ("b", "/library")):
+        plan = plan_of(
+            FACTORY + "save_first = true\n" + ON_A, replace(here, disks=(disk("sda", "A", unfinished=begun),))
+        )
+        assert isinstance(plan, RestorePlan)
+        assert plan.safety == saved
 
 
 def test_captures_and_verifications_are_planned() -> None:

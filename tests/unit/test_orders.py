@@ -9,6 +9,7 @@ from imaging.errors import RescueError, UsageError
 from imaging.orders import After, Capture, Order, Restore, Verify
 
 RESTORE = 'version = 1\n[restore]\nimage = "newest"\n'
+FACTORY = "version = 1\n[restore]\nfactory = true\n"
 ONE_DISK = RESTORE + "[[restore.disk]]\nonly_internal = true\n"
 
 
@@ -103,8 +104,13 @@ def test_captures_and_verifications_can_be_ordered() -> None:
         (ONE_DISK + "[[restore.disk]]\nsource = 'sdb'", "it does not say which disk"),
         (ONE_DISK + "[[restore.disk]]\nsource = 'sdb'", ", line 6 cannot be understood"),
         (RESTORE + "[[restore.disk]]\nonly_internal = false", "it does not say which disk"),
-        (RESTORE, ", line 2 cannot be understood: restore: Object missing required field `disk`"),
-        (RESTORE + "disk = []", ", line 4 cannot be understood: restore.disk: "),
+        (RESTORE, ", line 2 cannot be understood: [restore] does not say which disk"),
+        (RESTORE + "disk = []", "[restore] does not say which disk"),
+        (RESTORE + "factory = true", ", line 3 cannot be understood: of factory images none is the newest one"),
+        (FACTORY + "library = 'HTTPS://server/x'\nsave_first = true", ", line 5 cannot be understood: a web server"),
+        (RESTORE + "save_first = true\n[[restore.disk]]\nserial = 'S'", "needs a label, too"),
+        (FACTORY + "grow = 0", ", line 4 cannot be understood: restore.grow: "),
+        (FACTORY + "wipe = 'purge'", ", line 4 cannot be understood: restore.wipe: "),
         (RESTORE + "[[restore.disk]]\nsize = '500'", "'500' is not a size"),
         (RESTORE + "[[restore.disk]]\nsize = '5 XB'", "'5 XB' is not a size"),
         (RESTORE + "[[restore.disk]]\nsize = -5", ", line 5 cannot be understood: restore.disk[0].size: "),

@@ -28,8 +28,9 @@ def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, too
                 code="source-unreadable",
                 hint="see what of it can be saved, or restore without a safety image",
             )
-        _refuse_bad(library, captured.image, report, cancel)
+        # Noted before it is read back: cut off in that, it is no backup that somebody might take for the newest.
         Library.open(library).annotate(captured.image, lambda noted: replace(noted, before=plan.image))
+        _refuse_bad(library, captured.image, report, cancel)
     except RescueError as error:
         error.state = "Nothing was erased: what is there could not be saved first."
         raise

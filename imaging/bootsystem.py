@@ -9,7 +9,7 @@ from imaging.errors import IoError
 from imaging.grubcore import Leads
 from imaging.grubentries import Entry
 from imaging.mounttabs import Device
-from imaging.startable import Answer
+from imaging.startable import Answer, BootEntry
 
 _FOLDERS = ("/boot/grub", "/grub", "/boot/grub2", "/grub2")
 _LOADER_ENTRIES = ("/loader/entries", "/boot/loader/entries")
@@ -27,6 +27,8 @@ class Case:
     look: Looking
     against: list[tuple[Answer, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    entry: BootEntry | None = None
+    """What firmware needs, where that is all that it needs."""
 
     def fails(self, words: str) -> None:
         """It cannot start."""

@@ -13,7 +13,7 @@ from imaging.disk import Partition, TableKind
 from imaging.efiloaders import BCD, FALLBACK, MICROSOFT, EfiFiles, Loader, LoaderKind
 from imaging.errors import IoError, RescueError
 from imaging.grubcore import Leads
-from imaging.startable import Answer
+from imaging.startable import Answer, BootEntry
 
 _SYSTEM_PARTITION = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
 _SYSTEM_PARTITION_MBR = "ef"
@@ -21,6 +21,12 @@ _FILE = re.compile(r"/(?:File\()?(\\[^)/]*?\.efi)", re.IGNORECASE)
 _AFTER = 3
 """Loaders that start one another."""
 _MOST_ENTRIES = 8
+_FIRST = (LoaderKind.SHIM, LoaderKind.WINDOWS, LoaderKind.SYSTEMD, LoaderKind.GRUB, LoaderKind.KERNEL)
+"""What an entry can start, the best first: with secure boot, shim starts what nothing else does."""
+_HELPER = re.compile(r"(?:mm|fb|fwup|shell|memtest)", re.IGNORECASE)
+"""What lies beside loaders and starts no system by itself: shim's key manager, its fallback, firmware updates."""
+_PLAIN = re.compile(r"[\w\x20./+-]{1,200}", re.ASCII)
+"""Paths that are written into the firmware."""
 
 
 def system_partitions(look: Looking) -> list[Partition]:
@@ -86,6 +92,7 @@ def _partition(look: Looking, part: Partition, known: Sequence[efientries.Entry]
     starting = [loader for path in (*named, FALLBACK) if (loader := files.loader(path)) is not None]
     if not starting:
         _none(case, files, name, known)
+        case.entry = _entry(case, files, part, volume) if known is not None else None
         return case
     tried = []
     for loader in starting:
@@ -127,6 +134,27 @@ def _none(case: Case, files: EfiFiles, name: str, known: Sequence[efientries.Ent
         case.unknown(f"{name} has no loader that any firmware finds, and only one with an entry for {shown} starts it")
     else:
         case.fails(f"{name} has no loader that any firmware finds, and this firmware has no entry for {shown}")
+
+
+def _entry(case: Case, files: EfiFiles, part: Partition, volume: Volume) -> BootEntry | None:
+    """The entry with which the firmware would start a loader here, as far as can be told; shim goes before GRUB."""
+    if case.look.disk.table.kind is not TableKind.GPT:
+        return None
+    loaders = [loader for path in files.loaders() if (loader := files.loader(path)) is not None]
+    able = [one for one in loaders if one.kind in _FIRST and not _HELPER.match(one.path.rpartition("/")[2])]
+    tried = []
+    for loader in sorted(able, key=lambda one: (_FIRST.index(one.kind), one.path)):
+        if not _PLAIN.fullmatch(loader.path):
+            continue
+        one = Case(look=case.look)
+        _start(one, files, loader, volume, _AFTER)
+        if one.answer is not Answer.FAILS:
+            tried.append((one.answer is Answer.UNKNOWN, loader))
+    if not tried:
+        return None
+    loader = min(tried, key=lambda pair: pair[0])[1]
+    label = "Windows Boot Manager" if loader.kind is LoaderKind.WINDOWS else loader.path.split("/")[-2]
+    return BootEntry(partition=part.number, uuid=part.uuid.lower(), loader=loader.shown, label=label)
 
 
 def _start(case: Case, files: EfiFiles, loader: Loader, volume: Volume, after: int) -> None:

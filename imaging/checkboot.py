@@ -46,12 +46,14 @@ def check(
             return _neither(disk, Answer.UNKNOWN, "it is made like a disc, whose start is not examined here")
         entries = None if disk.regular_file else bootuefi.entries()
         ways = {Firmware.BIOS: bootbios.check(look), Firmware.UEFI: bootuefi.check(look, entries)}
+        entry = ways[Firmware.UEFI].entry
         system = bootbios.is_meant(look) or bool(bootuefi.system_partitions(look)) or _has_menu(look)
     return Starts(
         disk=disk.name,
         ways=tuple(_way(firmware, case) for firmware, case in ways.items()),
         system=system,
         firmware="" if disk.regular_file else inventory.machine().firmware,
+        entry=entry,
         notes=_brief(tuple(dict.fromkeys(note for case in ways.values() for note in case.notes))),
     )
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from imaging import access, credentials, inventory, matching, media, objects, remote, shares, vouching, web
 from imaging.address import is_address, parse
+from imaging.bootentry import with_boot_entry
 from imaging.credentials import Keys
 from imaging.errors import BadImageError, RefusedError
 from imaging.library import FOLDER, Library, discover
@@ -51,7 +52,9 @@ def plan_order(order: Order, found: Found) -> Plan:
     here (RefusedError, code "not-trusted").
     """
     plan = matching.plan_order(order, found)
-    return vouching.refuse_doubtful(vouching.of_restore(plan)) if isinstance(plan, RestorePlan) else plan
+    if not isinstance(plan, RestorePlan):
+        return plan
+    return vouching.refuse_doubtful(vouching.of_restore(with_boot_entry(plan)))
 
 
 def _library(word: str, login: Login | None, *, new: bool) -> Path:

@@ -1,4 +1,4 @@
-"""The firmware's boot entries through efibootmgr: one of ours is added behind all others, and taken away again.
+"""The firmware's boot entries through efibootmgr: one is added, first or behind all others, and taken away again.
 
 Source: efibootmgr(8); its output is read as versions 17 and 18 print it.
 """
@@ -70,8 +70,8 @@ def read() -> Entries:
     return parse(run(["efibootmgr", "--verbose"], timeout=_TIMEOUT).stdout)
 
 
-def add(*, disk: str, number: int, partition: str, label: str, loader: str) -> str:
-    """Add an entry for a loader on partition `number` of `disk`, whose GUID is `partition`, behind all others.
+def add(*, disk: str, number: int, partition: str, label: str, loader: str, first: bool = False) -> str:
+    """Add an entry for a loader on partition `number` of `disk`, whose GUID is `partition`, first or behind all others.
 
     Returns its number; where there is such an entry already, that one's, which then keeps its place. Raises IoError.
     """
@@ -87,7 +87,7 @@ def add(*, disk: str, number: int, partition: str, label: str, loader: str) -> s
                 code="no-boot-entry",
                 hint="its memory for boot entries may be full: delete some in its settings",
             )
-    order = _behind_all(before, known.number)
+    order = (known.number, *_others(before, known.number)) if first else _behind_all(before, known.number)
     if order != before.order:
         run(["efibootmgr", "--bootorder", ",".join(order)], timeout=_TIMEOUT)
     return known.number
@@ -97,8 +97,12 @@ def _behind_all(before: Entries, number: str) -> Sequence[str]:
     """The order with a new entry last. A firmware without one gets all of its entries, as they are numbered."""
     if number in before.order:
         return before.order
-    others = before.order or tuple(sorted(entry.number for entry in before.entries if entry.number != number))
-    return (*others, number)
+    return (*_others(before, number), number)
+
+
+def _others(before: Entries, number: str) -> Sequence[str]:
+    everything = before.order or tuple(sorted(entry.number for entry in before.entries))
+    return [one for one in everything if one != number]
 
 
 def remove(*, partition: str, loader: str) -> Sequence[str]:

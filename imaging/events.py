@@ -150,6 +150,8 @@ class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     safety: str = ""
     """The image of what was there before; empty where it was not saved."""
     starts: tuple[Starts, ...] = ()
+    boot_entries: tuple[str, ...] = ()
+    """The labels of entries that this computer's firmware was given, for what was restored."""
     wiped: str = ""
     """How the disks were erased before, a plan's Wipe; empty where they were not."""
 

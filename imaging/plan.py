@@ -180,6 +180,8 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True, tag="restore", tag_
     """The library in which what the targets hold is saved before it is erased; empty where it is not."""
     wipe: Wipe = Wipe.NONE
     """How whole disks are erased before."""
+    boot_entry: bool = False
+    """Whether this computer's firmware gets an entry for what was restored, where it finds no loader there without."""
     version: int = VERSION
 
     @property

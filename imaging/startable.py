@@ -32,11 +32,24 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
 
 
+class BootEntry(msgspec.Struct, frozen=True, kw_only=True):
+    r"""The entry that firmware needs for a disk on which it finds no loader by itself: UEFI 2.10, 3.1.3.
+
+    `loader` is a path as UEFI writes it (`\EFI\debian\shimx64.efi`) on the partition of that number and GUID.
+    """
+
+    partition: int
+    uuid: str
+    loader: str
+    label: str
+
+
 class Starts(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a computer can start from a disk, which is called `disk`.
 
     `system` is False where nothing on it is meant to start one. `firmware` is that of this computer; empty where the
     disk is a file, which no firmware sees. `notes` are in words: what slows a start down, or is missed and not needed.
+    `entry` is what this computer's firmware lacks, where it lacks nothing else.
     """
 
     disk: str
@@ -44,6 +57,7 @@ class Starts(msgspec.Struct, frozen=True, kw_only=True):
     system: bool = True
     firmware: str = ""
     notes: tuple[str, ...] = ()
+    entry: BootEntry | None = None
 
     @property
     def answer(self) -> Answer:

@@ -1,16 +1,20 @@
-"""After a restore of whole disks: whether a computer can start from them now. It makes no good restore a bad one."""
+"""After a restore of whole disks: whether a computer can start from them now, and what its firmware needs for that.
+
+It makes no good restore a bad one.
+"""
 
 import threading
 import traceback
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from imaging import checkboot
+from imaging import bootentry, checkboot
 from imaging.errors import RescueError
 from imaging.events import RestoreResult
 from imaging.pipeline import Reporter
 from imaging.plan import RestorePlan
-from imaging.startable import sentence
+from imaging.startable import Starts, sentence
 
 _PATIENCE = 30.0
 """Seconds for one disk's file systems, which whoever restored waits for: they take less than one, but a machine that
@@ -27,8 +31,13 @@ def looked_at(plan: RestorePlan, result: RestoreResult, report: Reporter, cancel
     if any(pair.partitions for pair in plan.targets) or cancel.is_set():
         return result
     report.step("Looking whether a computer can start from what was restored")
+    paths = [pair.target.path for pair in plan.targets]
+    added: tuple[str, ...] = ()
     try:
-        starts = checkboot.check_paths([pair.target.path for pair in plan.targets], _PATIENCE, cancel)
+        starts = checkboot.check_paths(paths, _PATIENCE, cancel)
+        if plan.boot_entry and not cancel.is_set():
+            added = _enter(paths, starts, report)
+            starts = checkboot.check_paths(paths, _PATIENCE, cancel) if added else starts
     except Exception as error:
         if not isinstance(error, (RescueError, OSError)):
             traceback.print_exc()
@@ -39,4 +48,21 @@ def looked_at(plan: RestorePlan, result: RestoreResult, report: Reporter, cancel
     for one in starts:
         for words in (*(sentence(one.disk, way) for way in one.ways if way not in one.warned), *one.notes):
             report.log(words)
-    return replace(result, starts=starts)
+    return replace(result, starts=starts, boot_entries=added)
+
+
+def _enter(paths: Sequence[str], starts: Sequence[Starts], report: Reporter) -> tuple[str, ...]:
+    """Give the firmware the entries that it lacks; returns their labels."""
+    added = []
+    for path, one in zip(paths, starts, strict=True):
+        entry = bootentry.missing(one)
+        if entry is None:
+            continue
+        try:
+            bootentry.add(path, entry)
+        except RescueError as error:
+            report.log(f"this computer's firmware was given no entry for {one.disk}: {error.message}", "warning")
+            continue
+        report.log(f"This computer's firmware starts {one.disk} by a new entry, {entry.label}: {entry.loader}.")
+        added.append(entry.label)
+    return tuple(added)

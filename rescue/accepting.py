@@ -58,6 +58,12 @@ def add_wipe(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_no_boot_entry(command: argparse.ArgumentParser) -> None:
+    """The option that leaves the firmware as it is."""
+    words = _("on the recovery system, give the firmware no entry for what is restored, even where it needs one")
+    command.add_argument("--no-boot-entry", action="store_true", help=words)
+
+
 def add_save_first(command: argparse.ArgumentParser) -> None:
     """The option that saves what is there."""
     words = _("first save what is there as an image in this library, so that `rescue undo` can bring it back")

@@ -33,7 +33,7 @@ from rescue import (
     verify_command,
 )
 from rescue import disks as disks_
-from rescue.accepting import add_accept, add_erase, add_grow, add_save_first, add_wipe
+from rescue.accepting import add_accept, add_erase, add_grow, add_no_boot_entry, add_save_first, add_wipe
 from rescue.language import N_, _
 
 _STATUSES = N_("""\
@@ -311,6 +311,7 @@ def _add_restore(restore: argparse.ArgumentParser) -> None:
     add_accept(restore)
     add_save_first(restore)
     add_wipe(restore)
+    add_no_boot_entry(restore)
     restore.add_argument("--no-read-back", action="store_true", help=_("do not read back and compare what was written"))
     restore.set_defaults(run=commands.restore)
 

@@ -12,6 +12,7 @@ from msgspec import structs
 
 from imaging import growth, inventory, keyring, levels, planner, vouching
 from imaging import jobs as jobs_
+from imaging.bootentry import with_boot_entry
 from imaging.errors import CancelledError, ExitStatus, RefusedError, RescueError, UsageError
 from imaging.jobs import Job
 from imaging.library import DamagedImage, Library, Listing
@@ -183,6 +184,7 @@ def library_to_write(options: Namespace) -> Path:
 def restore(options: Namespace) -> int:
     """`rescue restore IMAGE TARGET...`."""
     plan = _wiping(_saving_first(_plan_restore(options), options), options)
+    plan = plan if options.no_boot_entry else with_boot_entry(plan)
     if options.plan and options.json:
         print_json(plan)
     elif not options.json:

@@ -52,6 +52,7 @@ from imaging import (
 )
 from imaging.address import ObjectAddress
 from imaging.bootcheck import BootState
+from imaging.bootentry import with_boot_entry
 from imaging.chunk import DEFAULT_LEVEL
 from imaging.credentials import Keys
 from imaging.disk import Disk, Partition
@@ -361,7 +362,7 @@ class Engine:
 
     def plan_restore(self, library: Path, image: Image, targets: Mapping[str, Disk]) -> RestorePlan:
         """Raises RefusedError."""
-        return vouching.of_restore(planner.plan_restore(library, image, targets))
+        return vouching.of_restore(with_boot_entry(planner.plan_restore(library, image, targets)))
 
     def plan_safety(self, plan: RestorePlan) -> Sequence[CapturePlan]:
         """Nothing of one on a target, or that cannot be written to."""

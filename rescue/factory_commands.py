@@ -14,7 +14,7 @@ from imaging.errors import ExitStatus, RefusedError, UsageError
 from imaging.manifest import Image
 from imaging.orders import DiskMatch, Match
 from rescue import commands
-from rescue.accepting import add_accept, add_erase, add_grow, add_save_first, add_wipe
+from rescue.accepting import add_accept, add_erase, add_grow, add_no_boot_entry, add_save_first, add_wipe
 from rescue.factories import Offer, offers, only_one, target_by_rule
 from rescue.factory_words import made_for
 from rescue.finding import find, libraries
@@ -87,6 +87,7 @@ def add_confirmation(parser: argparse.ArgumentParser) -> None:
     add_grow(parser)
     add_save_first(parser)
     add_wipe(parser)
+    add_no_boot_entry(parser)
 
 
 def set_factory(options: Namespace) -> int:

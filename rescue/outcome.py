@@ -154,6 +154,9 @@ def restore_figures(result: RestoreResult) -> list[str]:
     elif result.written:
         lines.append(_("Not checked: what was written was not read back"))
     lines += [*lost_figure(result), *grown_figures(result.grown), *start_figures(result.starts)]
+    if result.boot_entries:
+        words = _("New in the firmware, and tried first: the boot entry {labels}")
+        lines.append(words.format(labels=clean(", ".join(result.boot_entries))))
     if result.wiped:
         how = _("discarded") if result.wiped == Wipe.DISCARD else _("overwritten with zeros")
         lines.append(_("Wiped first: {how}; what was read of it as a sample was zeros").format(how=how))

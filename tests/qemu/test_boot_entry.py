@@ -57,7 +57,7 @@ def test_a_restored_system_gets_the_entry_that_its_firmware_needs(stick: Path, s
         terminal.press(f"clear; rescue restore {words} --erase {DISK_SERIAL} | grep -c firmware; efibootmgr", ENTER)
         terminal.wait_for("BootOrder", timeout=JOB)
         terminal.wait_for(PROMPT, timeout=STEP)
-        assert terminal.text.count("debian") == 1, terminal.text
+        assert terminal.text.count("* debian") == 1, terminal.text
         machine.screenshot("entries")
         terminal.press("systemctl poweroff", ENTER)
         machine.wait_for_power_off()

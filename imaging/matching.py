@@ -18,6 +18,7 @@ from imaging.errors import RefusedError, UsageError
 from imaging.manifest import Image, Machine
 from imaging.notes import FactoryState
 from imaging.orders import NEWEST, Capture, DiskMatch, Match, Order, Restore, Verify, WhichImage
+from imaging.partitions import plan_restore_but
 from imaging.plan import Plan, RestorePlan, Wipe
 
 _BEFORE_WWN = re.compile(r"^(?:0x|naa\.|eui\.|wwn-)+")
@@ -101,12 +102,18 @@ def _plan_restore(work: Restore, found: Found) -> RestorePlan:
         raise RefusedError("the order gives one disk of the image two targets", code="bad-order")
     disks = _each(matches, found)
     pairs = dict(zip(sources, disks, strict=True))
-    plan = planner.plan_restore(found.library, image, pairs, read_back=work.read_back)
+    if work.keep and len(pairs) != 1:
+        raise RefusedError("partitions stay on one disk, and the order means several", code="bad-order")
+    if work.keep:
+        ((name, target),) = pairs.items()
+        plan = plan_restore_but(found.library, image, name, target, work.keep, read_back=work.read_back)
+    else:
+        plan = planner.plan_restore(found.library, image, pairs, read_back=work.read_back)
     if work.grow:
         plan = growth.with_growth(plan, growth.LAST if work.grow is True else work.grow)
     plan = planner.with_wipe(plan, Wipe(work.wipe))
     # After a power cut the same order completes what it had begun: what was there before is saved since then.
-    begun = any(disk.unfinished == image.id for disk in disks)
+    begun = any(image.id in (disk.unfinished, *(part.unfinished for part in disk.table.partitions)) for disk in disks)
     return structs.replace(plan, safety=str(found.library)) if work.save_first and not begun else plan
 
 

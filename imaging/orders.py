@@ -118,6 +118,8 @@ class Restore(WhichImage, frozen=True, kw_only=True):
     """Left out where a factory image says itself which disk it goes to."""
     factory: bool = False
     """The factory image of this computer; `image` and `label` can be left out then, or narrow it down."""
+    keep: Annotated[tuple[Annotated[int, Meta(ge=1, le=128)], ...], Meta(max_length=128)] = ()
+    """Partitions of the one target that stay as they are."""
     grow: bool | Annotated[int, Meta(ge=1, le=128)] = False
     """A partition that takes the room of a larger disk: true for the last one, or its number."""
     wipe: Literal["", "discard", "overwrite"] = ""
@@ -258,6 +260,10 @@ def _why_not_restore(work: Restore) -> tuple[str, str] | None:
         return "restore.image", "of factory images none is the newest one: give an id, or leave image out"
     if not work.disk and not work.factory:
         return "restore", "[restore] does not say which disk: give a [[restore.disk]]"
+    if work.keep and (work.grow or work.wipe):
+        return "restore.keep", "where partitions stay, none grows and no disk is wiped"
+    if work.keep and len(work.disk) > 1:
+        return "restore.keep", "partitions stay on one disk: give one [[restore.disk]]"
     if work.save_first and work.image == NEWEST and not work.label:
         # Cut off before that is noted, what was saved would be the newest image of all.
         return "restore.save_first", 'with save_first, image = "newest" needs a label, too: what is saved is newer'

@@ -1,12 +1,12 @@
 """Chosen partitions of an image into partitions of a disk: pure functions that plan it, or refuse."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import structs
 
 from imaging import gpt, planner
-from imaging.disk import Disk, Partition, PartitionRole, TableKind
+from imaging.disk import Disk, Partition, PartitionRole, PartitionTable, TableKind
 from imaging.errors import BadImageError, RefusedError, UsageError
 from imaging.manifest import Image, ImagedDisk, Volume
 from imaging.packformat import lies_in
@@ -125,6 +125,47 @@ def plan_restore_partitions(
         targets=(RestoreTarget(source=source, target=target, partitions=tuple(pairs)),),
         read_back=read_back,
     )
+
+
+def plan_restore_but(
+    library: Path,
+    image: Image,
+    name: str,
+    target: Disk,
+    keep: Collection[int],
+    *,
+    read_back: bool = True,
+) -> RestorePlan:
+    """Plan to restore all of the image's disk `name` but the partitions that are to stay as they are on `target`.
+
+    The disk has to be laid out as the image is, for its table stays, too. Raises RefusedError (code "other-layout"
+    where it is laid out otherwise), UsageError or BadImageError.
+    """
+    source = next((disk for disk in image.disks if disk.name == name), None)
+    wanted = {} if source is None else {v.number: v.number for v in source.volumes if v.number not in keep}
+    if source is not None:
+        _refuse_other_layout(source, target, keep)
+    return plan_restore_partitions(library, image, name, target, wanted, read_back=read_back)
+
+
+def _refuse_other_layout(source: ImagedDisk, target: Disk, keep: Collection[int]) -> None:
+    there = {part.number: part for part in target.table.partitions}
+    for number in keep:
+        if number not in there or there[number].role is PartitionRole.EXTENDED:
+            raise UsageError(f"{target.name} has no partition {number} to keep", code="no-such-partition")
+    now, then = _layout(target.table), _layout(source.table)
+    if target.table.kind is not source.table.kind or now != then:
+        odd = sorted({number for number, *_ in set(now) ^ set(then)})
+        which = ", ".join(map(str, odd)) or "its kind of partition table"
+        raise RefusedError(
+            f"{target.name} is not laid out as the image is: {which}",
+            code="other-layout",
+            hint="save what is to be kept elsewhere, and restore the whole disk",
+        )
+
+
+def _layout(table: PartitionTable) -> list[tuple[int, int, int]]:
+    return [(part.number, part.start, part.size) for part in table.partitions]
 
 
 def _pair(target: Disk, source: ImagedDisk, volume: Volume, into: int) -> PartitionTarget:

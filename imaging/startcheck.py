@@ -28,7 +28,8 @@ def looked_at(plan: RestorePlan, result: RestoreResult, report: Reporter, cancel
     Everything was written, and is proved, by then: no error of this look is one of the restore, nor does it look any
     more once `cancel` is set.
     """
-    if any(pair.partitions for pair in plan.targets) or cancel.is_set():
+    # One partition alone is seldom what a computer starts from; several are a system, or all of it but one's files.
+    if any(len(pair.partitions) == 1 for pair in plan.targets) or cancel.is_set():
         return result
     report.step("Looking whether a computer can start from what was restored")
     paths = [pair.target.path for pair in plan.targets]

@@ -58,6 +58,12 @@ def add_wipe(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_keep(command: argparse.ArgumentParser) -> None:
+    """The option that leaves a partition as it is."""
+    words = _("leave this partition of the target as it is (4, or sda4), such as one for /home; once for each")
+    command.add_argument("--keep", action="append", default=[], metavar="PARTITION", help=words)
+
+
 def add_no_boot_entry(command: argparse.ArgumentParser) -> None:
     """The option that leaves the firmware as it is."""
     words = _("on the recovery system, give the firmware no entry for what is restored, even where it needs one")

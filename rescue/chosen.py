@@ -45,6 +45,17 @@ def of_restore(words: Sequence[str]) -> Mapping[int, int]:
     return found
 
 
+def kept(words: Sequence[str], disk: Disk) -> frozenset[int]:
+    """The numbers of the partitions of a disk that are named, by that or as `sda4`; raises UsageError."""
+    named = {disk.partition_name(part.number): part.number for part in disk.table.partitions}
+    numbers = {str(number): number for number in named.values()}
+    for word in words:
+        if word not in named and word not in numbers:
+            there = ", ".join(named) or "none"
+            raise UsageError(f"{disk.name} has no partition {word} to keep; it has {there}", code="no-such-partition")
+    return frozenset((named | numbers)[word] for word in words)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doomed:
     """One thing that a job erases: a disk, or one partition of it; `name` is what confirms it.

@@ -18,7 +18,7 @@ from imaging.jobs import Job
 from imaging.library import DamagedImage, Library, Listing
 from imaging.manifest import Image
 from imaging.notes import NOTHING, Notes
-from imaging.partitions import plan_restore_partitions
+from imaging.partitions import plan_restore_but, plan_restore_partitions
 from imaging.plan import Plan, RestorePlan
 from imaging.safetyplan import plan_safety
 from imaging.signatures import UNSIGNED, Standing
@@ -203,7 +203,9 @@ def _plan_restore(options: Namespace) -> RestorePlan:
     found = straight.source_or_image(options)
     if isinstance(found, Path):
         return _grown(straight.plan(options, found), options)
-    plan = _plan_partitions(options, found) if options.partition else _plan_disks(options, found)
+    if options.keep and options.partition:
+        raise UsageError("give the partitions to restore, or those to keep, not both", code="usage")
+    plan = _plan_partitions(options, found) if options.partition or options.keep else _plan_disks(options, found)
     plan = vouching.of_restore(_grown(plan, options), accept_unsigned=options.accept_unsigned)
     return vouching.refuse_doubtful(plan)
 
@@ -251,7 +253,7 @@ def _plan_disks(options: Namespace, found: Found) -> RestorePlan:
 
 
 def _plan_partitions(options: Namespace, found: Found) -> RestorePlan:
-    """Partitions go into partitions of one disk that exists."""
+    """Partitions go into partitions of one disk that exists: those that were chosen, or all but those to keep."""
     parts = chosen.of_restore(options.partition)
     pairs = targets(options.targets, found.image.disks, [found.library.path])
     if len(pairs) != 1:
@@ -261,6 +263,10 @@ def _plan_partitions(options: Namespace, found: Found) -> RestorePlan:
         raise UsageError(
             f"{target.path} does not exist: partitions are restored into those of a disk", code="no-such-disk"
         )
+    if options.keep:
+        keep = chosen.kept(options.keep, target)
+        read_back = not options.no_read_back
+        return plan_restore_but(found.library.path, found.image, name, target, keep, read_back=read_back)
     return plan_restore_partitions(
         found.library.path, found.image, name, target, parts, read_back=not options.no_read_back
     )

@@ -13,8 +13,8 @@ from imaging.disk import Disk
 from imaging.errors import ExitStatus, RefusedError, UsageError
 from imaging.manifest import Image
 from imaging.orders import DiskMatch, Match
-from rescue import commands
-from rescue.accepting import add_accept, add_erase, add_grow, add_no_boot_entry, add_save_first, add_wipe
+from rescue import chosen, commands
+from rescue.accepting import add_accept, add_erase, add_grow, add_keep, add_no_boot_entry, add_save_first, add_wipe
 from rescue.factories import Offer, offers, only_one, target_by_rule
 from rescue.factory_words import made_for
 from rescue.finding import find, libraries
@@ -66,6 +66,7 @@ def _add_reset(parser: argparse.ArgumentParser) -> None:
     words = _("the disk to erase (default: by the image's own rule); for one disk of several: NAME=TARGET")
     parser.add_argument("--to", action="append", default=[], metavar="TARGET", help=words)
     add_confirmation(parser)
+    add_keep(parser)
     words = _("take an image that was made for other computers")
     parser.add_argument("--other-computer", action="store_true", help=words)
     parser.set_defaults(run=reset)
@@ -175,8 +176,20 @@ def restore(options: Namespace, library: Path, image: Image, words: Sequence[str
     """`rescue restore` of an image onto targets, confirmed by `--erase`, by `--yes-on` or by typing."""
     restored = Namespace(**vars(options))
     restored.library, restored.image, restored.targets = str(library), image.id, list(words)
+    there = list(targets(words, image.disks, [library]).items()) if options.yes_on else []
+    _refuse_names(options.yes_on, [found for _, found in there])
     restored.partition, restored.erase = [], [*options.erase, *options.yes_on]
-    _refuse_names(options.yes_on, targets(words, image.disks, [library]).values() if options.yes_on else ())
+    if options.keep and there:
+        # One by one, as what is erased alone is always confirmed.
+        stored = {disk.name: disk.volumes for disk in image.disks}
+        restored.erase = [
+            f"{serial}:{volume.number}"
+            for serial in options.yes_on
+            for name, (target, _new) in there
+            for volume in stored[name]
+            if target.id.serial == serial and volume.number not in chosen.kept(options.keep, target)
+        ]
+        restored.erase += options.erase
     return commands.restore(restored)
 
 

@@ -9,12 +9,12 @@ import pytest
 from imaging import matching, orders
 from imaging.disk import Disk, DiskId, Mount, PartitionTable, Role, TableKind
 from imaging.errors import RefusedError, RescueError
-from imaging.manifest import Image, Machine
+from imaging.manifest import Image, Machine, Volume
 from imaging.matching import Found, Named
 from imaging.notes import FactoryState
 from imaging.orders import DiskMatch, Match
 from imaging.plan import CapturePlan, RestorePlan, VerifyPlan, Wipe
-from tests.unit.builders import GIB, a_disk, an_image, an_imaged_disk
+from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_image, an_imaged_disk
 
 HERE = Machine(vendor="Dell Inc.", model="OptiPlex 7050", serial="ABC1234", firmware="uefi")
 
@@ -257,6 +257,27 @@ def test_an_order_can_wipe_let_grow_and_save_first() -> None:
     with pytest.raises(RefusedError) as error:
         plan_of(FACTORY + "grow = true\n" + ON_A, here)
     assert error.value.code == "cannot-grow"
+
+
+def test_an_order_can_leave_partitions_as_they_are() -> None:
+    parts = (a_partition(1), a_partition(2, 200 * MIB, 100 * MIB))
+    volumes = tuple(Volume(number=p.number, start=p.start, size=p.size, used=MIB, map_origin="rescue") for p in parts)
+    source = an_imaged_disk(table=a_table(*parts), volumes=volumes)
+    target = disk("sda", "A", table=a_table(*parts))
+    here = replace(found(target, images=(an_image(disks=(source,)),)))
+    text = 'version = 1\n[restore]\nlabel = "PC"\nkeep = [2]\n' + ON_A
+    plan = plan_of(text, here)
+    assert isinstance(plan, RestorePlan)
+    assert [(p.volume, p.partition) for p in plan.targets[0].partitions] == [(1, 1)]
+    begun = disk("sda", "A", table=a_table(replace(parts[0], unfinished=an_image().id), parts[1]))
+    for there, saved in ((target, "/library"), (begun, "")):
+        plan = plan_of(text.replace("keep", "save_first = true\nkeep"), replace(here, disks=(there,)))
+        assert isinstance(plan, RestorePlan)
+        assert plan.safety == saved
+    for other, code in ((a_table(parts[0]), "no-such-partition"), (a_table(*parts, a_partition(3)), "other-layout")):
+        with pytest.raises(RescueError) as error:
+            plan_of(text, replace(here, disks=(disk("sda", "A", table=other),)))
+        assert error.value.code == code
 
 
 def test_what_the_same_order_has_begun_is_not_saved_again() -> None:

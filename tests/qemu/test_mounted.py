@@ -65,7 +65,7 @@ FILL = """\
 mount -w -t {driver} -o {options} /dev/vda{number} /v && cp -r /w/files/. /v && leave /v || echo {driver}: not filled
 """
 # The live system looks for images on what it finds, mounted read-only; while a job takes disks for itself it does not.
-ALONE = "exec 9> /run/rescue/media/.lock && flock -s 9"
+ALONE = "mkdir -p /run/rescue/media && exec 9> /run/rescue/media/.lock && flock -s 9"
 # The same kind of list is made on the host of what was put there.
 SCRIPT = """\
 exec > /w/log 2>&1
@@ -103,7 +103,7 @@ def test_every_file_system_that_the_kernel_knows_is_mounted_from_an_image(stick:
     with started(tmp_path / "run", firmware="bios", stick=stick, disk=disk, bus="virtio", more=more) as machine:
         open_the_shell(machine)
         terminal = machine.terminal
-        terminal.press(f"clear; {ALONE}; mkdir /w; mount -w /dev/vdb /w && sh /w/script; echo EN''DED", ENTER)
+        terminal.press(f"clear; {ALONE} && mkdir /w && mount -w /dev/vdb /w && sh /w/script; echo EN''DED", ENTER)
         terminal.wait_for("ENDED", timeout=JOB)
         terminal.press("systemctl poweroff", ENTER)
         machine.wait_for_power_off()

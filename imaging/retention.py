@@ -91,19 +91,55 @@ def judge(
     return [Verdict(image=image, reasons=tuple(reasons[image.id])) for image in given]
 
 
-def group_of(image: Image) -> Group:
+def group_of(image: Image, *, parts: bool = True) -> Group:
     """Whose image it is: the computer by its serial number, else its name and model; then its disks.
 
-    One of chosen partitions is none of the whole disk, nor one of others.
+    One of chosen partitions is none of the whole disk, nor one of others, unless `parts` are not told apart.
     """
     machine = image.machine
     computer = (machine.vendor, machine.model, machine.serial or machine.hostname)
-    return (*computer, *sorted(map(_disk, image.disks)))
+    return (*computer, *sorted(_disk(disk, parts=parts) for disk in image.disks))
 
 
-def _disk(disk: ImagedDisk) -> str:
+def _disk(disk: ImagedDisk, *, parts: bool) -> str:
     name = disk.id.wwn or f"{disk.id.model} {disk.id.serial}".strip() or disk.name
-    return " ".join([name, *(f"-{part.number}" for part in disk.left_out)])
+    return " ".join([name, *(f"-{part.number}" for part in disk.left_out if parts)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latest:
+    """The newest image of one computer's disks that is a backup, None where none is; and how many newer ones are not.
+
+    `of` is the newest of all, which says whose they are.
+    """
+
+    of: Image
+    backup: Image | None
+    when: datetime | None
+    bad: Size
+
+
+def latest(images: Iterable[Image], notes: Callable[[str], Notes]) -> Sequence[Latest]:
+    """The newest backup of each computer's disks, the newest first; those without any come last.
+
+    What is damaged is no backup, nor is a factory image or what was saved before a restore: these count for nothing.
+    Images of chosen partitions do where there are none of the whole disks. One whose date cannot be read is passed
+    over.
+    """
+    given = [image for image in images if notes(image.id).factory is None and not notes(image.id).before]
+    whole = {group_of(image) for image in given if not any(disk.left_out for disk in image.disks)}
+    groups: dict[Group, list[tuple[datetime, Image]]] = {}
+    for image in given:
+        when, group = _when(image), group_of(image)
+        if when is not None and (group in whole or group_of(image, parts=False) not in whole):
+            groups.setdefault(group, []).append((when, image))
+    found = []
+    for members in groups.values():
+        members.sort(key=lambda pair: (pair[0], pair[1].id), reverse=True)
+        good = [place for place, (_, image) in enumerate(members) if _counts(image, notes(image.id))]
+        when, backup = members[good[0]] if good else (None, None)
+        found.append(Latest(of=members[0][1], backup=backup, when=when, bad=good[0] if good else len(members)))
+    return sorted(found, key=lambda one: one.when or datetime.min.replace(tzinfo=UTC), reverse=True)
 
 
 def _kept(

@@ -29,6 +29,7 @@ from rescue import (
     passphrases,
     prune_commands,
     share_commands,
+    status_command,
     undo_command,
     verify_command,
 )
@@ -49,7 +50,8 @@ exit statuses:
   8  capture: the image is there, but parts of the disk could not be read: it is damaged;
      restore --grow: all is restored, but a partition has not grown
   9  --check: the image is whole, but a file system in it has errors
- 10  media check: the medium is whole, but over a year old or behind the installed version
+ 10  media check: the medium is whole, but over a year old or behind the installed version;
+     status: there is no backup, or it is older than --overdue says
  11  check-boot: no computer can start from the disk
  12  check-boot: whether a computer can start from the disk is not known
 
@@ -268,6 +270,7 @@ def build_parser() -> argparse.ArgumentParser:
     media_commands.add_media(found, [json, library])
     factory_commands.add_factory(found, [json, library])
     undo_command.add_undo(found, [json, library])
+    status_command.add_status(found, [json, library])
     key_commands.add_keys(found, [json, library])
     return parser
 

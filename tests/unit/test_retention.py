@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from imaging.disk import DiskId
 from imaging.errors import UsageError
 from imaging.manifest import Image, Machine, Volume
-from imaging.notes import NOTHING, Notes, Verification
-from imaging.retention import Rule, judge
+from imaging.notes import NOTHING, FactoryState, Notes, Verification
+from imaging.retention import Rule, judge, latest
 from tests.unit.builders import GIB, MIB, a_partition, a_table, an_image, an_imaged_disk
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
@@ -88,6 +88,30 @@ def test_what_has_some_partitions_alone_takes_no_place_of_a_whole_backup() -> No
     chosen = [image("2026-06-30T05:00:00Z", disks=(part,)), image("2026-06-29T05:00:00Z", disks=(part,))]
     full = [image("2026-06-20T05:00:00Z", disks=(whole,)), image("2026-06-19T05:00:00Z", disks=(whole,))]
     assert staying([*chosen, *full], Rule(last=1)) == ["2026-06-30", "2026-06-20"]
+    assert newest([*chosen, *full]) == [("2026-06-20", 0)]
+    assert newest(chosen) == [("2026-06-30", 0)]
+
+
+def newest(images: list[Image], notes: Mapping[str, Notes] | None = None) -> list[tuple[str, int]]:
+    """The day of each newest backup, empty where there is none, and how many newer images are none."""
+    known = notes or {}
+    found = latest(images, lambda name: known.get(name, NOTHING))
+    return [(one.backup.created[:10] if one.backup else "", one.bad) for one in found]
+
+
+def test_the_newest_backup_is_one_that_can_be_restored() -> None:
+    assert newest(DAILY) == [("2026-06-30", 0)]
+    assert newest(DAILY, {DAILY[0].id: BAD, DAILY[1].id: BAD}) == [("2026-06-28", 2)]
+    assert newest(DAILY[:2], {DAILY[0].id: BAD, DAILY[1].id: BAD}) == [("", 2)]
+    aside = {DAILY[0].id: Notes(before="another"), DAILY[1].id: Notes(factory=FactoryState())}
+    assert newest(DAILY, aside) == [("2026-06-28", 0)]
+    assert newest([image("yesterday")]) == []
+
+
+def test_each_computer_has_a_newest_backup_and_the_newest_of_all_comes_first() -> None:
+    other = [image("2026-07-02T03:00:00Z", machine=Machine(serial="OTHER"))]
+    bad = [image("2026-08-02T03:00:00Z", machine=Machine(serial="BAD"))]
+    assert newest([*DAILY, *bad, *other], {bad[0].id: BAD}) == [("2026-07-02", 0), ("2026-06-30", 0), ("", 1)]
 
 
 def test_an_image_whose_date_cannot_be_read_stays() -> None:

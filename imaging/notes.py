@@ -125,9 +125,10 @@ def decode(data: bytes, name: str) -> Notes:
 def _refuse_odd(state: FactoryState | None) -> None:
     """Raise ValueError where the rule for the disk is none that this computer's own disks could meet."""
     if state is not None and state.disk is not None:
-        _ = state.disk.sizes
         if state.disk.file or state.disk.source:
             raise ValueError("a factory image goes to a disk of a computer, not to a file")
+        if why := why_not_disk(state.disk, is_restore=False):
+            raise ValueError(why)
 
 
 def label(words: str) -> str:

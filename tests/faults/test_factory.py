@@ -77,7 +77,14 @@ def test_the_mark_of_a_medium_counts_and_is_taken_away_as_well(sample: Sample) -
 
 @pytest.mark.parametrize(
     "disk",
-    [DiskMatch(min_size="many"), DiskMatch(file="/dev/sda"), DiskMatch(max_size="1 XB"), DiskMatch(source="sda")],
+    [
+        DiskMatch(),
+        DiskMatch(min_size="many"),
+        DiskMatch(file="/dev/sda"),
+        DiskMatch(max_size="1 XB"),
+        DiskMatch(source="sda"),
+        DiskMatch(size="1 GB", min_size="1 GB"),
+    ],
 )
 def test_a_rule_that_is_none_is_damage_of_the_notes(disk: DiskMatch) -> None:
     noted = notes.encode(notes.Notes(factory=FactoryState(disk=disk)))

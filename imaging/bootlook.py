@@ -35,6 +35,7 @@ _CLOSED = {
 }
 _IN_PIECES, _NO_FILES = "it is in several pieces", "it holds no file system that is known here"
 _LINKS = Path("/dev/disk")
+_ODD = re.compile(r"[^0-9A-Za-z#+\-.:=@_\u0080-\U0010ffff]")
 _FOLDERS = {"UUID": "by-uuid", "LABEL": "by-label", "PARTUUID": "by-partuuid", "PARTLABEL": "by-partlabel"}
 _PHYSICAL = "lvm-pv-uuid-"
 """How udev's names of LVM's physical volumes begin, in 60-persistent-storage.rules and 69-dm-lvm.rules."""
@@ -79,6 +80,14 @@ class Volume:
         return self.place.content.kind in peek.OPTIONS
 
 
+def _linked(value: str) -> str:
+    r"""As udev names its links: what is neither a letter, a digit nor one of a few signs is `\x20`, and so on.
+
+    Source: systemd's src/shared/device-nodes.c.
+    """
+    return _ODD.sub(lambda found: rf"\x{ord(found[0]):02x}", value)
+
+
 class Looking:
     """A look at a disk, and at others that it was restored with."""
 
@@ -117,10 +126,10 @@ class Looking:
         if _key(device) in self._known:
             return True
         folder = _FOLDERS.get(device.tag)
-        if self.disk.regular_file or folder is None or "/" in device.value or device.value in (".", ".."):
+        if self.disk.regular_file or folder is None or device.value in (".", ".."):
             return False
         with suppress(OSError):  # longer than a name can be
-            return any((_LINKS / folder / value).exists() for value in {device.value, _key(device).value})
+            return any((_LINKS / folder / _linked(value)).exists() for value in {device.value, _key(device).value})
         return False
 
     def may_be_elsewhere(self, device: Device) -> bool:

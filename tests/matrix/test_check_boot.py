@@ -283,6 +283,19 @@ def test_a_name_that_no_device_can_have_is_of_none(
     assert "the kernel looks for its root file system on" in reasons
 
 
+@pytest.mark.parametrize(("link", "answer"), [("my\\x20files\\x2f\u00fc", STARTS), ("my_files", FAILS)])
+def test_a_label_is_looked_for_as_udev_writes_it(
+    room: Path, link: str, answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "LABEL=my\\040files/\u00fc /srv ext4 defaults 0 2\n"
+    made = bootable.for_bios(room / "disk.img", having("etc/fstab", bootable.FSTAB + line))
+    (tmp_path / "by-label").mkdir()
+    (tmp_path / "by-label" / link).symlink_to("/dev/null")
+    monkeypatch.setattr(bootlook, "_LINKS", tmp_path)
+    with looped(made.path) as loop:
+        assert told(Path(loop), BIOS)[0] is answer
+
+
 @pytest.mark.parametrize(("own", "answer"), [(True, FAILS), (False, UNKNOWN)])
 def test_a_logical_volume_may_lie_on_another_disk(
     room: Path, own: bool, answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NoReturn
 
+_OWN = ("SOURCE_DATE_EPOCH", "PYTHON", "TAR_OPTIONS", "GZIP", "XZ_", "ZSTD_")
+"""How names begin of what would change the bytes that tools write: packages of Python compile themselves, for one."""
+
 
 class BuildError(Exception):
     """A build that cannot go on; the hint says what to do about it."""
@@ -53,8 +56,9 @@ def tool_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """The environment of every tool: C locale, no questions, the folders of system tools on PATH.
 
     A date for what the tool writes comes from epoch.dated() alone: layers carry another than the user may have set.
+    Nor do settings of the user's own for what the tools run reach them.
     """
-    inherited = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
     environment = inherited | {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"} | (extra or {})
     environment["PATH"] = environment.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin"
     return environment

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.qemu
 BUILD = CHECKOUT / "live-image/build"
 
 # Whatever a builder's own machine may bring along.
-SURROUNDINGS = {"TZ": "Asia/Kolkata", "LANG": "de_DE.UTF-8", "LC_ALL": "de_DE.UTF-8"}
+SURROUNDINGS = {"TZ": "Asia/Kolkata", "LANG": "de_DE.UTF-8", "LC_ALL": "de_DE.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 # Its name, and how its resolver is set up: $0 is another resolv.conf, the build follows.
 ELSEWHERE = 'hostname elsewhere && mount --bind "$0" /etc/resolv.conf && exec "$@"'
 

@@ -6,7 +6,8 @@ only where a loader lies at the one path that all firmware knows. Sources: UEFI 
 
 from msgspec.structs import replace
 
-from imaging import efientries, media
+from imaging import efientries, inventory, media
+from imaging.errors import RefusedError
 from imaging.plan import RestorePlan
 from imaging.startable import Answer, BootEntry, Firmware, Starts
 
@@ -30,13 +31,30 @@ def missing(starts: Starts) -> BootEntry | None:
     return starts.entry if needed else None
 
 
+def twin(path: str, entry: BootEntry) -> str:
+    """The name of another disk with a partition of the same GUID, which an entry would mean as well; else empty."""
+    others = [disk for disk in inventory.scan() if disk.path != path]
+    same = (disk for disk in others if any(part.uuid.lower() == entry.uuid for part in disk.table.partitions))
+    return next((disk.name for disk in same), "")
+
+
 def add(path: str, entry: BootEntry) -> None:
-    """Give the firmware the entry for a loader on the disk at `path`, to be tried first. Raises IoError."""
+    """Give the firmware the entry for a loader on the disk at `path`: first, if that is sure to start, else last.
+
+    Raises IoError, and RefusedError where it would not be known which disk is meant.
+    """
+    other = twin(path, entry)
+    if other:
+        raise RefusedError(
+            f"{other} has a partition with the same GUID: which of the two an entry starts is not known",
+            code="ambiguous-disk",
+            hint="take the other disk out, and look at this one again: rescue check-boot",
+        )
     efientries.add(
         disk=path,
         number=entry.partition,
         partition=entry.uuid,
         label=entry.label,
         loader=entry.loader,
-        first=True,
+        first=entry.sure,
     )

@@ -23,6 +23,8 @@ _AFTER = 3
 _MOST_ENTRIES = 8
 _FIRST = (LoaderKind.SHIM, LoaderKind.WINDOWS, LoaderKind.SYSTEMD, LoaderKind.GRUB, LoaderKind.KERNEL)
 """What an entry can start, the best first: with secure boot, shim starts what nothing else does."""
+_OURS = "efi/rescue/"
+"""Where imaging.owndisk has put what starts the recovery system on the computer's own disk."""
 _HELPER = re.compile(r"(?:mm|fb|fwup|shell|memtest)", re.IGNORECASE)
 """What lies beside loaders and starts no system by itself: shim's key manager, its fallback, firmware updates."""
 _PLAIN = re.compile(r"[\w\x20./+-]{1,200}", re.ASCII)
@@ -36,11 +38,11 @@ def system_partitions(look: Looking) -> list[Partition]:
 
 
 def entries() -> Sequence[efientries.Entry] | None:
-    """The firmware's entries; None where they cannot be read."""
+    """The entries that the firmware tries by itself; None where they cannot be read."""
     if not efientries.can_be_changed():
         return None
     try:
-        return efientries.read().entries
+        return efientries.read().tried
     except RescueError:
         return None
 
@@ -103,6 +105,8 @@ def _partition(look: Looking, part: Partition, known: Sequence[efientries.Entry]
             break
     best = _best(tried)
     best.notes = [*case.notes, *best.notes]
+    if best.answer is Answer.FAILS and known is not None:
+        best.entry = _entry(case, files, part, volume)
     return best
 
 
@@ -114,6 +118,8 @@ def _named(case: Case, files: EfiFiles, part: Partition, known: Sequence[efientr
         if entry.partition != part.uuid.lower() or not file:
             continue
         path = file[1].replace("\\", "/").lstrip("/")
+        if _is_ours(path):
+            continue
         if path in files:
             found.append(path)
         else:
@@ -123,7 +129,11 @@ def _named(case: Case, files: EfiFiles, part: Partition, known: Sequence[efientr
 
 def _none(case: Case, files: EfiFiles, name: str, known: Sequence[efientries.Entry] | None) -> None:
     """No loader that firmware would start by itself."""
-    others = [loader for path in files.loaders() if (loader := files.loader(path)) is not None and not loader.fault]
+    others = [
+        loader
+        for path in files.loaders()
+        if not _is_ours(path) and (loader := files.loader(path)) is not None and not loader.fault
+    ]
     if not others:
         case.fails(f"its EFI system partition {name} holds no loader")
         return
@@ -140,8 +150,7 @@ def _entry(case: Case, files: EfiFiles, part: Partition, volume: Volume) -> Boot
     """The entry with which the firmware would start a loader here, as far as can be told; shim goes before GRUB."""
     if case.look.disk.table.kind is not TableKind.GPT:
         return None
-    loaders = [loader for path in files.loaders() if (loader := files.loader(path)) is not None]
-    able = [one for one in loaders if one.kind in _FIRST and not _HELPER.match(one.path.rpartition("/")[2])]
+    able = [one for one in _others(files) if one.kind in _FIRST and not _HELPER.match(one.path.rpartition("/")[2])]
     tried = []
     for loader in sorted(able, key=lambda one: (_FIRST.index(one.kind), one.path)):
         if not _PLAIN.fullmatch(loader.path):
@@ -152,9 +161,20 @@ def _entry(case: Case, files: EfiFiles, part: Partition, volume: Volume) -> Boot
             tried.append((one.answer is Answer.UNKNOWN, loader))
     if not tried:
         return None
-    loader = min(tried, key=lambda pair: pair[0])[1]
+    unsure, loader = min(tried, key=lambda pair: pair[0])
     label = "Windows Boot Manager" if loader.kind is LoaderKind.WINDOWS else loader.path.split("/")[-2]
-    return BootEntry(partition=part.number, uuid=part.uuid.lower(), loader=loader.shown, label=label)
+    return BootEntry(partition=part.number, uuid=part.uuid.lower(), loader=loader.shown, label=label, sure=not unsure)
+
+
+def _others(files: EfiFiles) -> list[Loader]:
+    """The loaders of other systems than this recovery system."""
+    paths = [path for path in files.loaders() if not _is_ours(path)]
+    return [loader for path in paths if (loader := files.loader(path)) is not None]
+
+
+def _is_ours(path: str) -> bool:
+    """Whether it starts this recovery system, and not what is on the disk otherwise."""
+    return path.lower().startswith(_OURS)
 
 
 def _start(case: Case, files: EfiFiles, loader: Loader, volume: Volume, after: int) -> None:

@@ -10,7 +10,7 @@ from imaging.errors import BadImageError, RefusedError
 from imaging.library import FOLDER, Library, discover
 from imaging.manifest import Machine
 from imaging.matching import Found
-from imaging.orders import ATTACHED, STICK, Capture, Login, Order
+from imaging.orders import ATTACHED, STICK, Capture, Login, Order, Restore
 from imaging.pack import first_piece, is_pack
 from imaging.plan import Plan, RestorePlan
 from imaging.shares import GUEST
@@ -40,8 +40,8 @@ def look(order: Order, machine: Machine, library: Path | None = None) -> Found:
         files=files,
         images=listing.images,
         damaged=listing.damaged,
-        factory={name: noted.factory for name, noted in listing.notes.items() if noted.factory is not None},
-        saved=frozenset(name for name, noted in listing.notes.items() if noted.before),
+        notes=listing.notes,
+        unnoted=listing.unnoted,
     )
 
 
@@ -54,7 +54,9 @@ def plan_order(order: Order, found: Found) -> Plan:
     plan = matching.plan_order(order, found)
     if not isinstance(plan, RestorePlan):
         return plan
-    return vouching.refuse_doubtful(vouching.of_restore(with_boot_entry(plan)))
+    if isinstance(order.work, Restore) and order.work.boot_entry:
+        plan = with_boot_entry(plan)
+    return vouching.refuse_doubtful(vouching.of_restore(plan))
 
 
 def _library(word: str, login: Login | None, *, new: bool) -> Path:

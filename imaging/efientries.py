@@ -5,6 +5,7 @@ Source: efibootmgr(8); its output is read as versions 17 and 18 print it.
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,8 @@ class Entry:
     partition: str
     path: str
     """All that efibootmgr says of the device and the file."""
+    active: bool = True
+    """Whether the firmware tries it by itself."""
 
     def starts(self, loader: str, partition: str) -> bool:
         """Whether it starts this boot loader from this partition."""
@@ -35,10 +38,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entries:
-    """What the firmware has, and in which order it tries them; `ordered` is False where it has no order at all."""
+    """What the firmware has, in which order it tries them, and by which this computer was started."""
 
     entries: tuple[Entry, ...]
     order: tuple[str, ...]
+    current: str = ""
+
+    @property
+    def tried(self) -> tuple[Entry, ...]:
+        """Those that the firmware tries by itself: active ones, in the order, or all of them where there is none."""
+        return tuple(one for one in self.entries if one.active and (not self.order or one.number in self.order))
 
 
 def can_be_changed() -> bool:
@@ -53,7 +62,10 @@ def parse(output: str) -> Entries:
     """Parse what `efibootmgr --verbose` prints."""
     entries: list[Entry] = []
     order: tuple[str, ...] = ()
+    current = ""
     for line in output.splitlines():
+        if line.startswith("BootCurrent:"):
+            current = line.partition(":")[2].strip().upper()
         if line.startswith("BootOrder:"):
             order = tuple(word.strip().upper() for word in line.partition(":")[2].split(",") if word.strip())
         found = _ENTRY.match(line)
@@ -61,8 +73,9 @@ def parse(output: str) -> Entries:
             path = found[4] or ""
             place = _PARTITION.search(path)
             guid = place[1].lower() if place else ""
-            entries.append(Entry(number=found[1].upper(), label=found[3].strip(), partition=guid, path=path))
-    return Entries(entries=tuple(entries), order=order)
+            number, active = found[1].upper(), bool(found[2])
+            entries.append(Entry(number=number, label=found[3].strip(), partition=guid, path=path, active=active))
+    return Entries(entries=tuple(entries), order=order, current=current)
 
 
 def read() -> Entries:
@@ -71,12 +84,15 @@ def read() -> Entries:
 
 
 def add(*, disk: str, number: int, partition: str, label: str, loader: str, first: bool = False) -> str:
-    """Add an entry for a loader on partition `number` of `disk`, whose GUID is `partition`, first or behind all others.
+    """Add an entry for a loader on partition `number` of `disk`, whose GUID is `partition`, behind all others.
 
-    Returns its number; where there is such an entry already, that one's, which then keeps its place. Raises IoError.
+    With `first` it comes before them, but for the one that this computer was started by, where that is the first: who
+    has it start from the network or a stick goes on to. Returns its number; where there is such an entry already, that
+    one's, which then keeps its place. Raises IoError, and leaves no new entry then.
     """
     before = read()
     known = next((entry for entry in before.entries if entry.starts(loader, partition)), None)
+    made = known is None
     if known is None:
         words = ["--create-only", "--disk", disk, "--part", str(number), "--label", label, "--loader", loader]
         run(["efibootmgr", *words], timeout=_TIMEOUT)
@@ -87,22 +103,31 @@ def add(*, disk: str, number: int, partition: str, label: str, loader: str, firs
                 code="no-boot-entry",
                 hint="its memory for boot entries may be full: delete some in its settings",
             )
-    order = (known.number, *_others(before, known.number)) if first else _behind_all(before, known.number)
-    if order != before.order:
-        run(["efibootmgr", "--bootorder", ",".join(order)], timeout=_TIMEOUT)
+    try:
+        if not known.active:
+            run(["efibootmgr", "--bootnum", known.number, "--active"], timeout=_TIMEOUT)
+        order = _ordered(before, known.number, first=first)
+        if order != before.order:
+            run(["efibootmgr", "--bootorder", ",".join(order)], timeout=_TIMEOUT)
+    except IoError:
+        if made:
+            with suppress(IoError):
+                run(["efibootmgr", "--bootnum", known.number, "--delete-bootnum"], timeout=_TIMEOUT)
+        raise
     return known.number
 
 
-def _behind_all(before: Entries, number: str) -> Sequence[str]:
-    """The order with a new entry last. A firmware without one gets all of its entries, as they are numbered."""
+def _ordered(before: Entries, number: str, *, first: bool) -> tuple[str, ...]:
+    """The order with an entry in its place. A firmware without one gets all of its entries, as they are numbered.
+
+    Numbers that no entry has are left out: efibootmgr takes none, and some firmware leaves them there.
+    """
     if number in before.order:
         return before.order
-    return (*_others(before, number), number)
-
-
-def _others(before: Entries, number: str) -> Sequence[str]:
-    everything = before.order or tuple(sorted(entry.number for entry in before.entries))
-    return [one for one in everything if one != number]
+    there = {entry.number for entry in before.entries}
+    others = [one for one in before.order or sorted(there) if one in there and one != number]
+    at = len(others) if not first else int(others[:1] == [before.current])
+    return (*others[:at], number, *others[at:])
 
 
 def remove(*, partition: str, loader: str) -> Sequence[str]:

@@ -4,6 +4,7 @@ Sources: UEFI 2.10, 3.5.1 (boot from removable media) and 13.3 (the FAT file sys
 README.fallback.
 """
 
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ FALLBACK = "EFI/BOOT/BOOTX64.EFI"
 MICROSOFT, BCD = "EFI/Microsoft/Boot/bootmgfw.efi", "EFI/Microsoft/Boot/BCD"
 _BESIDE_SHIM, _AFTER_SHIM, _LISTED = "grubx64.efi", "fbx64.efi", "BOOTX64.CSV"
 _MOST_LOADERS = 16
+_KNOWN = re.compile(r"/(?:shim|grub|systemd-boot|bootmgfw|boot)[^/]*\.efi$")
 _MOST_BYTES = 8 << 20
 _MOST_TEXT = 256 << 10
 _PE_AT = 0x3C
@@ -114,8 +116,9 @@ class EfiFiles:
         return Loader(path=file.path, kind=kind, fault=fault, image=image if kind is LoaderKind.GRUB else b"")
 
     def loaders(self) -> tuple[str, ...]:
-        """The paths of all `.efi` files below EFI, the first ones."""
-        return tuple(islice(self.below("efi", ".efi"), _MOST_LOADERS))
+        """The paths of `.efi` files below EFI, the first ones; those named as systems name their loaders come first."""
+        found = self.below("efi", ".efi")
+        return tuple(islice(sorted(found, key=lambda path: not _KNOWN.search(path)), _MOST_LOADERS))
 
     def after_shim(self, shim: Loader) -> str:
         """The path of what shim starts; where that is missing, the path at which it was looked for."""

@@ -16,7 +16,7 @@ from imaging import growth, levels, planner
 from imaging.disk import Disk, Role, format_size
 from imaging.errors import RefusedError, UsageError
 from imaging.manifest import Image, Machine
-from imaging.notes import FactoryState
+from imaging.notes import NOTHING, Notes
 from imaging.orders import NEWEST, Capture, DiskMatch, Match, Order, Restore, Verify, WhichImage
 from imaging.partitions import plan_restore_but
 from imaging.plan import Plan, RestorePlan, Wipe
@@ -47,10 +47,14 @@ class Found:
     images: tuple[Image, ...] = ()
     """Newest first."""
     damaged: tuple[Damaged, ...] = ()
-    factory: Mapping[str, FactoryState] = field(default_factory=dict)
-    """Those of the images that are factory images, and for which computers, by their ids."""
-    saved: frozenset[str] = frozenset()
-    """The ids of those that were captured for safety, before a restore: an order that means one gives its id."""
+    notes: Mapping[str, Notes] = field(default_factory=dict)
+    """What is noted of them, by their ids."""
+    unnoted: frozenset[str] = frozenset()
+    """The ids of those whose notes cannot be used: what they would say is not known."""
+
+    def note(self, image: Image) -> Notes:
+        """What is noted of one of the images."""
+        return self.notes.get(image.id, NOTHING)
 
 
 def is_for(match: Match, machine: Machine) -> bool:
@@ -89,7 +93,7 @@ def plan_order(order: Order, found: Found) -> Plan:
 
 def _plan_restore(work: Restore, found: Found) -> RestorePlan:
     image = find_factory_image(work, found) if work.factory else find_image(work, found)
-    matches = work.disk or _of_factory_image(image, found)
+    matches = work.disk or (_of_factory_image(image, found),)
     names = [disk.name for disk in image.disks]
     sources = [match.source or (names[0] if len(names) == 1 else "") for match in matches]
     if "" in sources:
@@ -101,6 +105,12 @@ def _plan_restore(work: Restore, found: Found) -> RestorePlan:
     if len(set(sources)) != len(sources):
         raise RefusedError("the order gives one disk of the image two targets", code="bad-order")
     disks = _each(matches, found)
+    if not work.disk and not _is_internal(disks[0]):
+        raise RefusedError(
+            f"the rule of factory image {image.id} means {_named(disks[0])}, which is not built in",
+            code="ambiguous-disk",
+            hint="where that disk is meant, name it in the order: [[restore.disk]]",
+        )
     pairs = dict(zip(sources, disks, strict=True))
     if work.keep and len(pairs) != 1:
         raise RefusedError("partitions stay on one disk, and the order means several", code="bad-order")
@@ -112,20 +122,29 @@ def _plan_restore(work: Restore, found: Found) -> RestorePlan:
     if work.grow:
         plan = growth.with_growth(plan, growth.LAST if work.grow is True else work.grow)
     plan = planner.with_wipe(plan, Wipe(work.wipe))
-    # After a power cut the same order completes what it had begun: what was there before is saved since then.
-    begun = any(image.id in (disk.unfinished, *(part.unfinished for part in disk.table.partitions)) for disk in disks)
+    # After a power cut the same order completes what it had begun, which was saved before that.
+    begun = all(_was_saved(disk, found) for disk in disks)
     return structs.replace(plan, safety=str(found.library)) if work.save_first and not begun else plan
 
 
-def _of_factory_image(image: Image, found: Found) -> tuple[DiskMatch, ...]:
-    rule = found.factory[image.id].disk if image.id in found.factory else None
+def _was_saved(disk: Disk, found: Found) -> bool:
+    """Whether a restore onto the disk was begun and cut off, and what was there before is in the library since then."""
+    begun = {disk.unfinished, *(part.unfinished for part in disk.table.partitions)} - {""}
+    saved = [image for image in found.images if any(one.id.same_disk(disk.id) for one in image.disks)]
+    proved = {noted.before for noted in map(found.note, saved) if not noted.unproved}
+    return bool(begun & proved)
+
+
+def _of_factory_image(image: Image, found: Found) -> DiskMatch:
+    state = found.note(image).factory
+    rule = state.disk if state is not None else None
     if rule is None:
         raise RefusedError(
             f"neither the order nor factory image {image.id} says which disk it goes to",
             code="bad-order",
             hint="give a [[restore.disk]]",
         )
-    return (rule,)
+    return rule
 
 
 def _each(matches: Sequence[DiskMatch], found: Found) -> list[Disk]:
@@ -204,7 +223,7 @@ def find_image(which: WhichImage, found: Found) -> Image:
     """The one image that is meant; raises RefusedError where none is, or several are, or it is damaged."""
     if which.image not in ("", NEWEST):
         return _by_id(which, found)
-    ours = [image for image in found.images if image.id not in found.saved]
+    ours = [image for image in found.images if not found.note(image).before]
     fitting = [image for image in ours if _is_one_of(image, which, found.machine)]
     if not fitting:
         _refuse_none(which, found)
@@ -225,17 +244,21 @@ def find_image(which: WhichImage, found: Found) -> Image:
             code="ambiguous-image",
             hint="delete it, or give the id of the image that is meant",
         )
-    if image.unreadable:
-        _refuse_damaged(image)
+    _refuse_doubtful(image, found)
     return image
 
 
-def _refuse_damaged(image: Image) -> NoReturn:
-    raise RefusedError(
-        f"image {image.id} is damaged: parts of its disk could not be read when it was captured",
-        code="damaged-image",
-        hint="give its id where it is meant all the same",
-    )
+def _refuse_doubtful(image: Image, found: Found) -> None:
+    """Raise RefusedError where an image that nobody named by its id is damaged, or may not be what it seems."""
+    why, verified = "", found.note(image).verified
+    if image.unreadable:
+        why = f"image {image.id} is damaged: parts of its disk could not be read when it was captured"
+    elif verified is not None and not verified.good:
+        why = f"image {image.id} is damaged: its last verification found that"
+    elif image.id in found.unnoted:
+        why = f"the notes of image {image.id} cannot be read: what it was captured for is not known"
+    if why:
+        raise RefusedError(why, code="damaged-image", hint="give its id where it is meant all the same")
 
 
 def find_factory_image(which: WhichImage, found: Found) -> Image:
@@ -243,9 +266,11 @@ def find_factory_image(which: WhichImage, found: Found) -> Image:
 
     Raises RefusedError where none is, or several are that name it alike.
     """
-    marked = [image for image in found.images if image.id in found.factory]
+    states = {image.id: found.note(image).factory for image in found.images}
+    marks = {name: state for name, state in states.items() if state is not None}
+    marked = [image for image in found.images if image.id in marks]
     named = [image for image in marked if which.image in ("", image.id) and _is_one_of(image, which, found.machine)]
-    fitting = [image for image in named if is_for(found.factory[image.id].match, found.machine)]
+    fitting = [image for image in named if is_for(marks[image.id].match, found.machine)]
     if not fitting:
         path = found.library
         what = f"no image in {path} is marked as a factory image"
@@ -254,8 +279,8 @@ def find_factory_image(which: WhichImage, found: Found) -> Image:
         if named:
             what = f"no factory image in {path} was made for this computer"
         raise RefusedError(what, code="no-factory-image", hint="`rescue factory list` lists them")
-    most = max(exactness(found.factory[image.id].match) for image in fitting)
-    best = [image for image in fitting if exactness(found.factory[image.id].match) == most]
+    most = max(exactness(marks[image.id].match) for image in fitting)
+    best = [image for image in fitting if exactness(marks[image.id].match) == most]
     if len(best) > 1:
         named_ids = ", ".join(image.id for image in best[:_MOST_NAMED])
         raise RefusedError(
@@ -263,8 +288,15 @@ def find_factory_image(which: WhichImage, found: Found) -> Image:
             code="ambiguous-image",
             hint="give the id of the one that is meant",
         )
-    if best[0].unreadable and not which.image:
-        _refuse_damaged(best[0])
+    if not which.image:
+        _refuse_doubtful(best[0], found)
+        lost = [*sorted(found.unnoted), *(bad.id for bad in found.damaged)]
+        if lost:
+            raise RefusedError(
+                f"image {lost[0]} or its notes are damaged, and may be the factory image for this computer",
+                code="ambiguous-image",
+                hint="delete it, or give the id of the image that is meant",
+            )
     return best[0]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from imaging import newmounts, sharemounts
+from imaging import sharemounts
 from imaging.disk import Disk, Mount, Partition, Role
 from imaging.errors import IoError, RefusedError
 from imaging.mounts import kind_at, read_mounts
@@ -169,21 +169,26 @@ def open_for_a_look(node: str, kind: str) -> Path:
 
 
 def close_after_a_look(where: Path) -> None:
-    """Let go of what was mounted to look into it, so that the disk can be used for something else."""
-    try:
-        _unmount(where)
-    except IoError:
-        # Whoever holds it for longer only reads, and keeps nobody from it who comes.
-        newmounts.release(where)
+    """Let go of what was mounted to look into it, so that the disk can be used for something else.
+
+    What somebody holds for longer stays mounted, as a medium does that holds a library: a job takes it away.
+    """
+    with suppress(IoError):
+        if where.is_mount():
+            _unmount(where)
 
 
 def _unmount(where: str | Path) -> None:
     """Unmount; raises IoError. A screen that looks for images there holds it, but not for long."""
     for _ in range(_TRIES):
-        with suppress(IoError):
+        try:
             run(["umount", where])
+        except IoError as error:
+            if "busy" not in error.message:
+                raise
+            time.sleep(_BETWEEN)
+        else:
             return
-        time.sleep(_BETWEEN)
     run(["umount", where])
 
 

@@ -124,6 +124,8 @@ class Restore(WhichImage, frozen=True, kw_only=True):
     """A partition that takes the room of a larger disk: true for the last one, or its number."""
     wipe: Literal["", "discard", "overwrite"] = ""
     """How the disks are erased before."""
+    boot_entry: bool = True
+    """Whether this computer's firmware may get an entry for what is restored, where it needs one."""
     save_first: bool = False
     """Save what is there as an image in the same library, which undoes the restore."""
     read_back: bool = True
@@ -256,6 +258,8 @@ def _why_not(order: Order) -> tuple[str, str] | None:
 
 
 def _why_not_restore(work: Restore) -> tuple[str, str] | None:
+    if work.label and not work.label.strip():
+        return "restore.label", "label is empty: leave it out, or give the image's"
     if work.factory and work.image == NEWEST:
         return "restore.image", "of factory images none is the newest one: give an id, or leave image out"
     if not work.disk and not work.factory:
@@ -267,7 +271,7 @@ def _why_not_restore(work: Restore) -> tuple[str, str] | None:
     if work.save_first and work.image == NEWEST and not work.label:
         # Cut off before that is noted, what was saved would be the newest image of all.
         return "restore.save_first", 'with save_first, image = "newest" needs a label, too: what is saved is newer'
-    if work.save_first and re.match(r"https?://", work.library, re.IGNORECASE):
+    if work.save_first and re.match(r"\s*https?://", work.library, re.IGNORECASE):
         return "restore.save_first", "a web server takes no image: save_first needs a library that can be written to"
     return None
 

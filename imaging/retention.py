@@ -71,6 +71,7 @@ def judge(
     given = list(images)
     reasons: dict[str, list[str]] = {image.id: [] for image in given}
     groups: dict[Group, list[tuple[datetime, Image]]] = {}
+    real = {group_of(image) for image in given if _counts(image, notes(image.id))}
     for image in given:
         noted = notes(image.id)
         if noted.pinned or noted.factory is not None:
@@ -83,7 +84,9 @@ def judge(
         if when is None:
             reasons[image.id].append("undated")
             continue
-        groups.setdefault(group_of(image), []).append((when, image))
+        # Those that are no backups, where all of a kind are, are told by the backups of the whole disks.
+        own = group_of(image)
+        groups.setdefault(own if own in real else group_of(image, parts=False), []).append((when, image))
     for members in groups.values():
         members.sort(key=lambda pair: (pair[0], pair[1].id), reverse=True)
         for image_id, reason in _kept(members, notes, rule, now):

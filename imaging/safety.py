@@ -29,8 +29,10 @@ def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, too
                 hint="see what of it can be saved, or restore without a safety image",
             )
         # Noted before it is read back: cut off in that, it is no backup that somebody might take for the newest.
-        Library.open(library).annotate(captured.image, lambda noted: replace(noted, before=plan.image))
+        opened = Library.open(library)
+        opened.annotate(captured.image, lambda noted: replace(noted, before=plan.image, unproved=True))
         _refuse_bad(library, captured.image, report, cancel)
+        opened.annotate(captured.image, lambda noted: replace(noted, unproved=False))
     except RescueError as error:
         error.state = "Nothing was erased: what is there could not be saved first."
         raise

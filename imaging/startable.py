@@ -42,6 +42,8 @@ class BootEntry(msgspec.Struct, frozen=True, kw_only=True):
     uuid: str
     loader: str
     label: str
+    sure: bool = True
+    """Whether all that was looked at is there; else it is not known whether the loader starts the system."""
 
 
 class Starts(msgspec.Struct, frozen=True, kw_only=True):

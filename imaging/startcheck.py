@@ -33,12 +33,11 @@ def looked_at(plan: RestorePlan, result: RestoreResult, report: Reporter, cancel
         return result
     report.step("Looking whether a computer can start from what was restored")
     paths = [pair.target.path for pair in plan.targets]
-    added: tuple[str, ...] = ()
     try:
         starts = checkboot.check_paths(paths, _PATIENCE, cancel)
         if plan.boot_entry and not cancel.is_set():
-            added = _enter(paths, starts, report)
-            starts = checkboot.check_paths(paths, _PATIENCE, cancel) if added else starts
+            result = replace(result, boot_entries=_enter(paths, starts, report))
+            starts = checkboot.check_paths(paths, _PATIENCE, cancel) if result.boot_entries else starts
     except Exception as error:
         if not isinstance(error, (RescueError, OSError)):
             traceback.print_exc()
@@ -49,13 +48,14 @@ def looked_at(plan: RestorePlan, result: RestoreResult, report: Reporter, cancel
     for one in starts:
         for words in (*(sentence(one.disk, way) for way in one.ways if way not in one.warned), *one.notes):
             report.log(words)
-    return replace(result, starts=starts, boot_entries=added)
+    return replace(result, starts=starts)
 
 
 def _enter(paths: Sequence[str], starts: Sequence[Starts], report: Reporter) -> tuple[str, ...]:
     """Give the firmware the entries that it lacks; returns their labels."""
-    added = []
-    for path, one in zip(paths, starts, strict=True):
+    added: list[str] = []
+    # What comes later comes before: the first disk's entry is the first.
+    for path, one in reversed(list(zip(paths, starts, strict=True))):
         entry = bootentry.missing(one)
         if entry is None:
             continue
@@ -65,5 +65,5 @@ def _enter(paths: Sequence[str], starts: Sequence[Starts], report: Reporter) -> 
             report.log(f"this computer's firmware was given no entry for {one.disk}: {error.message}", "warning")
             continue
         report.log(f"This computer's firmware starts {one.disk} by a new entry, {entry.label}: {entry.loader}.")
-        added.append(entry.label)
+        added.insert(0, entry.label)
     return tuple(added)

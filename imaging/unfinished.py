@@ -9,6 +9,8 @@ _MAGIC = b"RESCUE-UNFINISHED\0"
 _MAGIC_AT = 0x100
 _TEXT_AT = 0x40
 _ID_ROOM = 0x1B8 - _MAGIC_AT - len(_MAGIC)
+_ENTRIES = slice(446, 510)
+"""An MBR's, of which a mark has none, nor has it the one that stands before a GPT. Source: UEFI 2.10, 5.2."""
 _TEXT = b"\r\nThis disk was only partly restored. Start the recovery stick and restore it again.\r\n\0"
 MEDIUM = "recovery medium"
 """What stands in an image's place on a recovery medium that is being made."""
@@ -30,8 +32,12 @@ def render(image_id: str) -> bytes:
 
 
 def parse(sector: bytes) -> str:
-    """The id of the image whose restore was not finished; empty where the sector is not such a mark."""
-    if sector[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
+    """The id of the image whose restore was not finished; empty where the sector is not such a mark.
+
+    Nor is it one any more where somebody has partitioned the disk anew: some tools leave what stands before its entries
+    as it was.
+    """
+    if sector[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC or any(sector[_ENTRIES]):
         return ""
     name = sector[_MAGIC_AT + len(_MAGIC) : _MAGIC_AT + len(_MAGIC) + _ID_ROOM]
     return name.split(b"\0", 1)[0].decode(errors="replace") or "?"

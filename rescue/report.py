@@ -414,7 +414,9 @@ def restore_lines(plan: RestorePlan) -> list[str]:
     for pair in plan.targets:
         lines += target_lines(pair)
     if plan.boot_entry:
-        lines.append(_("FIRMWARE: it gets a boot entry for this, should it find nothing there to start without one"))
+        lines.append(
+            _("FIRMWARE: it gets a boot entry for this, and tries it first, should it find nothing there without one")
+        )
     if plan.read_back:
         return [*lines, _("Every block that is written is read back and compared.")]
     return [*lines, _("What is written is not read back.")]

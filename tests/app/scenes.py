@@ -197,7 +197,8 @@ def savable() -> FakeBackend:
 def undoable() -> FakeBackend:
     """The last restore can be undone."""
     backend = factory_made()
-    saved = make_image("20261121T080000-before", label="before office")
+    used = replace(make_imaged_disk(), index_digest="1" * 64)
+    saved = make_image("20261121T080000-before", label="before office", disks=(used,))
     noted = {**backend.listing.notes, saved.id: Notes(before="20261120T101500-office")}
     backend.listing = FakeListing(images=(saved, *backend.listing.images), notes=noted)
     return backend

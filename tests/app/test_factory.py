@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from imaging.notes import FactoryState, Notes
 from imaging.orders import DiskMatch, Match
 from imaging.plan import RestorePlan, Wipe
@@ -122,6 +124,15 @@ async def test_the_last_restore_is_undone_onto_the_disk_that_was_saved(sit_down:
         (plan,) = there.submitted
         assert isinstance(plan, RestorePlan)
         assert (plan.image, [pair.target for pair in plan.targets]) == ("saved", [SDB])
+
+
+@pytest.mark.parametrize("noted", [Notes(before="office", unproved=True), Notes(before="office")])
+async def test_what_was_not_proved_and_what_holds_what_was_restored_undo_nothing(sit_down: Sit, noted: Notes) -> None:
+    used = replace(make_imaged_disk(), index_digest="1" * 64 if noted.unproved else "0" * 64)
+    images = (make_image("saved", disks=(used,)), make_image("office"))
+    there = FakeBackend(listing=FakeListing(images=images, notes={"saved": noted}))
+    async with sit_down(there) as person:
+        assert "Undo the last reset or restore" not in await person.press("f")
 
 
 async def test_the_disk_is_wiped_first_where_that_is_ticked(sit_down: Sit) -> None:

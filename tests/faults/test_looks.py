@@ -29,15 +29,20 @@ def test_what_somebody_reads_for_a_moment_is_unmounted_after_it(tmp_path: Path) 
         assert not _is_mounted(where)
 
 
-def test_what_somebody_reads_for_long_is_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_somebody_reads_for_long_stays_and_is_not_taken_from_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(media, "_TRIES", 2)
     where = tmp_path / "seen"
     with tmpfs(where, "1m"):
+        (where / "file").touch()
         held = os.open(where, os.O_RDONLY)
         try:
             media.close_after_a_look(where)
-            assert not _is_mounted(where)
-            with os.scandir(held) as entries:
-                assert not list(entries)
+            assert _is_mounted(where)
+            assert (where / "file").exists()
         finally:
             os.close(held)
+        media.close_after_a_look(where)
+        assert not _is_mounted(where)
+        media.close_after_a_look(where)

@@ -11,7 +11,7 @@ from imaging.capture import capture
 from imaging.library import Library
 from imaging.plan import RestorePlan, libraries_used
 from tests.command import run_rescue
-from tests.disks import MIB
+from tests.disks import MIB, partition
 from tests.faults.world import DISK_SIZE, Sample, carry_out_here, holds_used_bytes, images_of
 
 
@@ -163,7 +163,38 @@ def test_what_an_older_image_has_bad_of_it_is_noticed_before_anything_is_erased(
     said = run_rescue(*words, "--erase", lived_in.name, status=5)
     assert "Nothing was erased" in said.err
     assert lived_in.read_bytes() == before
+    # Nothing is undone by what could not be proved, and it is no backup, either.
+    assert "no safety image" in run_rescue("undo", "--library", kept, "--to", lived_in, status=4).err
+    newest = max(images_of(kept))
+    noted = Library.open(kept).notes(newest)
+    assert (noted.before, noted.unproved) == (sample.image_id, True)
     run_rescue(*words, "--erase", lived_in.name)
     assert holds_used_bytes(sample, lived_in)
     run_rescue("undo", "--library", kept, "--to", lived_in, "--erase", lived_in.name)
     assert lived_in.read_bytes() == before
+
+
+def test_undoing_a_restore_that_was_repeated_brings_back_what_was_there_before_the_first(
+    sample: Sample, lived_in: Path
+) -> None:
+    before = lived_in.read_bytes()
+    words = ("restore", sample.image_id, lived_in, "--library", sample.library, "--save-first", sample.library)
+    for _ in range(2):
+        run_rescue(*words, "--erase", lived_in.name)
+    assert len(images_of(sample.library)) == 3
+    run_rescue("undo", "--library", sample.library, "--to", lived_in, "--erase", lived_in.name)
+    assert lived_in.read_bytes()[DISK_SIZE // 2 :][: 4 * 4096] == before[DISK_SIZE // 2 :][: 4 * 4096]
+
+
+def test_a_disk_that_was_partitioned_anew_is_saved_though_a_mark_was_left_in_it(
+    sample: Sample, lived_in: Path, tmp_path: Path
+) -> None:
+    with lived_in.open("r+b") as file:
+        file.write(unfinished.render(sample.image_id))
+    assert inventory.look(str(lived_in)).unfinished == sample.image_id
+    partition(lived_in, "label: gpt\nstart=1MiB, size=13MiB\nstart=14MiB, size=21MiB\n")
+    assert inventory.look(str(lived_in)).unfinished == ""
+    kept = tmp_path / "kept"
+    words = ("restore", sample.image_id, lived_in, "--library", sample.library, "--erase", lived_in.name)
+    run_rescue(*words, "--save-first", kept)
+    assert len(images_of(kept)) == 1

@@ -20,9 +20,9 @@ from imaging.pipeline import Reporter
 from imaging.plan import RestorePlan
 from imaging.startable import Answer, BootEntry, Firmware, Starts, Way
 from imaging.startcheck import looked_at
-from tests.disks import run
+from tests.disks import MIB, run
 from tests.matrix import bootable
-from tests.unit.builders import a_disk, an_image
+from tests.unit.builders import a_disk, a_partition, a_table, an_image
 
 pytestmark = pytest.mark.root
 
@@ -76,6 +76,43 @@ def test_shim_goes_first_and_what_only_helps_it_is_passed_over(room: Path) -> No
     assert label_of(missed(bootable.for_uefi(room / "alone.img", efi=files).path)) == r"\EFI\debian\grubx64.efi"
 
 
+def test_what_starts_the_recovery_system_itself_is_none_of_the_disks_loaders(room: Path) -> None:
+    grub = bootable.loader()
+    ours = {"EFI/rescue/shimx64.efi": grub + SHIM, "EFI/rescue/grubx64.efi": grub}
+    ours["EFI/rescue/grub.cfg"] = bootable.small_menu().encode()
+    made = bootable.for_uefi(room / "disk.img", efi={**efi(grubx64=grub), **ours})
+    found = missed(made.path)
+    assert label_of(found) == r"\EFI\debian\grubx64.efi"
+    assert found is not None
+    path = rf"HD(2,GPT,{found.uuid},0x1000,0x12000)/File(\EFI\rescue\shimx64.efi)"
+    known = Entry(number="0001", label="Rescue recovery", partition=found.uuid, path=path)
+    assert missed(made.path, (known,)) == found
+    assert missed(bootable.for_uefi(room / "alone.img", efi=ours).path) is None
+
+
+def test_a_loader_at_the_known_path_that_cannot_start_is_no_reason_for_none(room: Path) -> None:
+    files = {"EFI/BOOT/BOOTX64.EFI": b"", **efi(grubx64=bootable.loader())}
+    assert label_of(missed(bootable.for_uefi(room / "disk.img", efi=files).path)) == r"\EFI\debian\grubx64.efi"
+
+
+def test_many_other_programs_hide_no_loader(room: Path) -> None:
+    tools = {f"EFI/aaa/tool{number}.efi": b"MZ" for number in range(40)}
+    files = {**tools, **efi(grubx64=bootable.loader())}
+    assert label_of(missed(bootable.for_uefi(room / "disk.img", efi=files).path)) == r"\EFI\debian\grubx64.efi"
+
+
+def test_what_nobody_can_tell_of_is_not_sure_to_start(room: Path) -> None:
+    made = bootable.for_uefi(room / "disk.img", efi=efi(grubx64=bootable.loader()))
+    found = missed(made.path)
+    assert found is not None
+    assert found.sure
+    luks = b"LUKS\xba\xbe\x00\x02".ljust(4096, b"\0")
+    bootable.write(made.path, made.root, luks + bytes(2 * MIB))
+    closed = missed(made.path)
+    assert closed is not None
+    assert not closed.sure
+
+
 @pytest.mark.parametrize(
     "files",
     [
@@ -111,6 +148,7 @@ class Computer:
         patch.setattr(media, "on_live_system", lambda: True)
         patch.setattr(efientries, "can_be_changed", lambda: True)
         patch.setattr(efientries, "add", self.add)
+        patch.setattr(inventory, "scan", lambda *_: (a_disk(),))
         patch.setattr(checkboot, "check_paths", lambda *_: (self.starts,))
 
     def add(self, **words: Any) -> str:
@@ -146,9 +184,43 @@ def test_the_entry_is_made_first_and_looked_at_again(computer: Computer) -> None
     result, said = ended(bootentry.with_boot_entry(a_plan()))
     words = {"disk": "/dev/sda", "number": 2, "partition": "abc", "label": "debian", "loader": ENTRY.loader}
     assert computer.asked == [{**words, "first": True}]
+    bootentry.add("/dev/sda", structs.replace(ENTRY, sure=False))
+    assert computer.asked[-1]["first"] is False
     assert result.boot_entries == ("debian",)
     assert result.starts[0].answer is Answer.STARTS
     assert "starts sda by a new entry, debian" in said
+
+
+def test_a_disk_beside_its_copy_gets_no_entry(computer: Computer, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = a_disk(path="/dev/sdb", table=a_table(a_partition(2, uuid=ENTRY.uuid.upper())))
+    monkeypatch.setattr(inventory, "scan", lambda *_: (a_disk(), copy))
+    result, said = ended(bootentry.with_boot_entry(a_plan()))
+    assert (computer.asked, result.boot_entries) == ([], ())
+    assert "sdb has a partition with the same GUID" in said
+
+
+def test_the_first_disk_of_several_is_tried_first(computer: Computer, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = bootentry.with_boot_entry(a_plan())
+    (pair,) = plan.targets
+    other = structs.replace(pair, target=replace(pair.target, path="/dev/sdb"))
+    both = (LACKS, structs.replace(LACKS, disk="sdb", entry=structs.replace(ENTRY, uuid="def", label="second")))
+    monkeypatch.setattr(checkboot, "check_paths", lambda *_: both)
+    result, _ = ended(structs.replace(plan, targets=(pair, other)))
+    assert [words["disk"] for words in computer.asked] == ["/dev/sdb", "/dev/sda"]
+    assert result.boot_entries == ("debian", "second")
+
+
+def test_an_entry_that_was_made_is_told_whatever_comes_after(
+    computer: Computer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(*_: object) -> tuple[Starts, ...]:
+        if computer.asked:
+            raise IoError("the disk is gone", code="read-failed")
+        return (LACKS,)
+
+    monkeypatch.setattr(checkboot, "check_paths", look)
+    result, _ = ended(bootentry.with_boot_entry(a_plan()))
+    assert (result.boot_entries, result.starts) == (("debian",), ())
 
 
 def test_nothing_is_given_to_the_firmware_that_the_plan_does_not_say(computer: Computer) -> None:

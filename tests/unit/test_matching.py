@@ -11,7 +11,7 @@ from imaging.disk import Disk, DiskId, Mount, PartitionTable, Role, TableKind
 from imaging.errors import RefusedError, RescueError
 from imaging.manifest import Image, Machine, Volume
 from imaging.matching import Found, Named
-from imaging.notes import FactoryState
+from imaging.notes import NOTHING, FactoryState, Notes, Verification
 from imaging.orders import DiskMatch, Match
 from imaging.plan import CapturePlan, RestorePlan, VerifyPlan, Wipe
 from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_image, an_imaged_disk
@@ -199,7 +199,8 @@ ON_A = '[[restore.disk]]\nserial = "A"\n'
 def marked(**states: FactoryState) -> Found:
     """Three images, of which these are factory images."""
     images = tuple(an_image(id=name, created=f"2026-01-0{n}T00:00:00Z") for n, name in enumerate("cba", start=1))
-    return replace(found(disk("sda", "A"), disk("sdb", "B"), images=images[::-1]), factory=states)
+    notes = {name: Notes(factory=state) for name, state in states.items()}
+    return replace(found(disk("sda", "A"), disk("sdb", "B"), images=images[::-1]), notes=notes)
 
 
 def restored(text: str, here: Found) -> str:
@@ -242,10 +243,42 @@ def test_a_factory_image_says_itself_which_disk_it_goes_to() -> None:
 
 
 def test_what_was_saved_before_a_restore_is_never_the_newest() -> None:
-    here = marked()
+    here = replace(marked(), notes={"a": Notes(before="c")})
     text = 'version = 1\n[restore]\nimage = "{}"\n' + ON_A
-    assert restored(text.format("newest"), replace(here, saved=frozenset("a"))) == "b"
-    assert restored(text.format("a"), replace(here, saved=frozenset("a"))) == "a"
+    assert restored(text.format("newest"), here) == "b"
+    assert restored(text.format("a"), here) == "a"
+
+
+BAD = Notes(verified=Verification(when="2026-06-30T00:00:00Z", chunks=10, bad=1))
+
+
+@pytest.mark.parametrize("changes", [{"notes": {"a": BAD}}, {"unnoted": frozenset("a")}])
+def test_an_image_that_may_not_be_what_it_seems_is_meant_by_its_id_alone(changes: dict[str, Any]) -> None:
+    text = 'version = 1\n[restore]\nimage = "{}"\n' + ON_A
+    with pytest.raises(RefusedError) as error:
+        plan_of(text.format("newest"), replace(marked(), **changes))
+    assert error.value.code == "damaged-image"
+    assert restored(text.format("a"), replace(marked(), **changes)) == "a"
+
+
+def test_no_other_factory_image_takes_the_place_of_one_that_is_damaged() -> None:
+    ours, dell = FactoryState(match=Match(vendor="Dell*", product="Opti*")), FactoryState(match=Match(vendor="Dell*"))
+    bad = replace(marked(), notes={"a": replace(BAD, factory=ours), "b": Notes(factory=dell)})
+    for here, code in (
+        (bad, "damaged-image"),
+        (replace(marked(b=dell), unnoted=frozenset("a")), "ambiguous-image"),
+        (replace(marked(b=dell), damaged=(Bad("a"),)), "ambiguous-image"),
+    ):
+        with pytest.raises(RefusedError) as error:
+            plan_of(FACTORY + ON_A, here)
+        assert error.value.code == code
+        assert restored(FACTORY + 'image = "b"\n' + ON_A, here) == "b"
+
+
+def test_the_rule_of_a_factory_image_means_no_disk_that_is_not_built_in() -> None:
+    here = marked(a=FactoryState(disk=DiskMatch(min_size="1 GB")))
+    with pytest.raises(RefusedError, match="which is not built in"):
+        plan_of(FACTORY, replace(here, disks=(disk("sdb", "B", transport="usb"),)))
 
 
 def test_an_order_can_wipe_let_grow_and_save_first() -> None:
@@ -269,23 +302,47 @@ def test_an_order_can_leave_partitions_as_they_are() -> None:
     plan = plan_of(text, here)
     assert isinstance(plan, RestorePlan)
     assert [(p.volume, p.partition) for p in plan.targets[0].partitions] == [(1, 1)]
-    begun = disk("sda", "A", table=a_table(replace(parts[0], unfinished=an_image().id), parts[1]))
-    for there, saved in ((target, "/library"), (begun, "")):
-        plan = plan_of(text.replace("keep", "save_first = true\nkeep"), replace(here, disks=(there,)))
-        assert isinstance(plan, RestorePlan)
-        assert plan.safety == saved
     for other, code in ((a_table(parts[0]), "no-such-partition"), (a_table(*parts, a_partition(3)), "other-layout")):
         with pytest.raises(RescueError) as error:
             plan_of(text, replace(here, disks=(disk("sda", "A", table=other),)))
         assert error.value.code == code
 
 
-def test_what_the_same_order_has_begun_is_not_saved_again() -> None:
-    here = marked(a=FactoryState())
-    for begun, saved in (("a", ""), ("b", "/library")):
-        plan = plan_of(
-            FACTORY + "save_first = true\n" + ON_A, replace(here, disks=(disk("sda", "A", unfinished=begun),))
-        )
+@pytest.mark.parametrize("part", [False, True])
+def test_what_was_saved_before_it_was_cut_off_is_not_saved_again(part: bool) -> None:
+    """Nor is anything taken for saved that is not, proved, of that disk, and before that very restore."""
+    text = FACTORY + "save_first = true\n" + ON_A
+    table = a_table(a_partition(unfinished="a")) if part else PartitionTable(kind=TableKind.NONE)
+    target = disk("sda", "A", table=table, unfinished="" if part else "a")
+    safe = an_image(id="s", disks=(an_imaged_disk(id=target.id),))
+    here = replace(marked(a=FactoryState()), disks=(target,))
+    other = replace(safe, disks=(an_imaged_disk(id=disk("sdb", "B").id),))
+    untouched = disk("sda", "A", table=PartitionTable(kind=TableKind.NONE))
+    for images, noted, disks, saved in (
+        ((safe,), Notes(before="a"), (target,), ""),
+        ((safe,), Notes(before="a", unproved=True), (target,), "/library"),
+        ((safe,), Notes(before="b"), (target,), "/library"),
+        ((safe,), NOTHING, (target,), "/library"),
+        ((other,), Notes(before="a"), (target,), "/library"),
+        ((), NOTHING, (target,), "/library"),
+        ((safe,), Notes(before="a"), (untouched,), "/library"),
+    ):
+        there = replace(here, images=(*images, *here.images), notes={**here.notes, "s": noted}, disks=disks)
+        plan = plan_of(text, there)
+        assert isinstance(plan, RestorePlan)
+        assert plan.safety == saved
+
+
+def test_with_several_disks_all_were_saved_or_all_are() -> None:
+    names = ("sda", "sdb")
+    image = an_image(id="a", disks=tuple(an_imaged_disk(name=name) for name in names))
+    half, whole = disk("sda", "A", unfinished="a"), disk("sdb", "B")
+    safe = an_image(id="s", disks=tuple(an_imaged_disk(id=one.id) for one in (half, whole)))
+    notes = {"a": Notes(factory=FactoryState()), "s": Notes(before="a")}
+    here = replace(found(half, whole, images=(safe, image)), notes=notes)
+    rows = "".join(f'[[restore.disk]]\nsource = "{n}"\nserial = "{s}"\n' for n, s in zip(names, "AB", strict=True))
+    for disks, saved in (((half, whole), "/library"), ((half, replace(whole, unfinished="a")), "")):
+        plan = plan_of(FACTORY + "save_first = true\n" + rows, replace(here, disks=disks))
         assert isinstance(plan, RestorePlan)
         assert plan.safety == saved
 

@@ -152,6 +152,59 @@ def test_a_firmware_that_forgets_the_entry_is_told_of(firmware: Firmware) -> Non
     assert caught.value.code == "no-boot-entry"
 
 
+NEW = "Boot000A* debian\tHD(2,GPT,99999999-9999-2222-3333-444444444444,0x1000,0x20000)/\\EFI\\debian\\shimx64.efi\n"
+
+
+def _add_first() -> str:
+    guid = "99999999-9999-2222-3333-444444444444"
+    loader = r"\EFI\debian\shimx64.efi"
+    return efientries.add(disk="/dev/sdb", number=2, partition=guid, label="debian", loader=loader, first=True)
+
+
+@pytest.mark.parametrize(
+    ("entries", "order"),
+    [
+        # Started by the first entry, as from the network or a stick that is always tried: that stays the first.
+        (VERBOSE, "0001,000A,0000"),
+        (VERBOSE.replace("BootCurrent: 0001", "BootCurrent: 0000"), "000A,0001,0000"),
+        # Some firmware leaves numbers in the order that no entry has; efibootmgr takes none of them.
+        (VERBOSE.replace("0001,0000", "0007,0001,0000"), "0001,000A,0000"),
+        (VERBOSE.replace("BootOrder: 0001,0000\n", ""), "000A,0000,0001,0002"),
+    ],
+)
+def test_an_entry_comes_first_but_for_what_this_computer_was_started_by(
+    firmware: Firmware, entries: str, order: str
+) -> None:
+    firmware.entries.write_text(entries)
+    firmware.kept.write_text(NEW)
+    assert _add_first() == "000A"
+    assert firmware.calls[-1] == f"--bootorder {order}"
+
+
+def test_an_entry_that_is_not_tried_is_made_active(firmware: Firmware) -> None:
+    firmware.entries.write_text(VERBOSE + NEW.replace("000A*", "000A "))
+    assert _add_first() == "000A"
+    assert firmware.calls == ["--bootnum 000A --active", "--bootorder 0001,000A,0000"]
+
+
+def test_an_order_that_is_refused_leaves_no_entry_behind(firmware: Firmware, tmp_path: Path) -> None:
+    firmware.kept.write_text(NEW)
+    tool = tmp_path / "efibootmgr"
+    tool.write_text(tool.read_text().replace("*) printf", "--bootorder) exit 8 ;;\n*) printf"))
+    with pytest.raises(IoError):
+        _add_first()
+    assert firmware.calls[-1] == "--bootnum 000A --delete-bootnum"
+
+
+def test_only_what_the_firmware_tries_counts() -> None:
+    found = efientries.parse(VERBOSE.replace("BootOrder: 0001,0000", "BootOrder: 0000,0002"))
+    assert [entry.number for entry in found.tried] == ["0000"]
+    assert [entry.number for entry in efientries.parse(VERBOSE.replace("BootOrder: 0001,0000\n", "")).tried] == [
+        "0000",
+        "0001",
+    ]
+
+
 def test_removing_deletes_our_entry_alone(firmware: Firmware) -> None:
     firmware.entries.write_text(VERBOSE + OURS)
     assert efientries.remove(partition=GUID, loader=grubmenu.LOADER) == ["0003"]

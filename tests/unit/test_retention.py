@@ -88,6 +88,12 @@ def test_what_has_some_partitions_alone_takes_no_place_of_a_whole_backup() -> No
     chosen = [image("2026-06-30T05:00:00Z", disks=(part,)), image("2026-06-29T05:00:00Z", disks=(part,))]
     full = [image("2026-06-20T05:00:00Z", disks=(whole,)), image("2026-06-19T05:00:00Z", disks=(whole,))]
     assert staying([*chosen, *full], Rule(last=1)) == ["2026-06-30", "2026-06-20"]
+    saved = [image(f"2026-06-{day}T05:00:00Z", disks=(part,)) for day in range(21, 29)]
+    notes = {one.id: Notes(before="another") for one in saved}
+    # Newer than the backups they stay, as whole ones do; older than those that stay they go.
+    assert len(staying([*saved, *full], Rule(last=1), notes)) == len(saved) + 1
+    newer = [image("2026-06-30T06:00:00Z", disks=(whole,)), *full]
+    assert staying([*saved, *newer], Rule(last=1), notes) == ["2026-06-30"]
     assert newest([*chosen, *full]) == [("2026-06-20", 0)]
     assert newest(chosen) == [("2026-06-30", 0)]
 

@@ -81,6 +81,8 @@ class Partition:
     content: Content = Content()
     unfinished: str = ""
     """The id of the image whose restore into this partition was begun and never completed, else empty."""
+    saved: str = ""
+    """The id of the image in which that restore has saved what was there before; empty where it has not."""
     recovery: str = ""
     """The UUID in the mark of the computer's own recovery partition (imaging.ownmark); empty on any other."""
 
@@ -123,7 +125,8 @@ class Disk:
     """A disk as the inventory finds it. `path` is today's name for it; a regular file can stand in its place.
 
     `fingerprint` is a digest of the first and last MiB: it tells if the disk was changed since it was looked at.
-    `unfinished` is the id of the image whose restore onto this disk was begun and never completed, else empty.
+    `unfinished` is the id of the image whose restore onto this disk was begun and never completed, else empty, and
+    `saved` that of the image in which it has saved what was there before.
     """
 
     path: str
@@ -146,6 +149,7 @@ class Disk:
     """
     fingerprint: str = ""
     unfinished: str = ""
+    saved: str = ""
     failing: str = ""
     """Why parts of the first or last MiB cannot be read, in words: it can be saved, and is no target."""
     problem: str = ""

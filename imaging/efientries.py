@@ -88,7 +88,7 @@ def add(*, disk: str, number: int, partition: str, label: str, loader: str, firs
 
     With `first` it comes before them, but for the one that this computer was started by, where that is the first: who
     has it start from the network or a stick goes on to. Returns its number; where there is such an entry already, that
-    one's, which then keeps its place. Raises IoError, and leaves no new entry then.
+    one's, which then keeps its place. Raises IoError, and takes a new entry away again where its order is refused.
     """
     before = read()
     known = next((entry for entry in before.entries if entry.starts(loader, partition)), None)
@@ -122,9 +122,9 @@ def _ordered(before: Entries, number: str, *, first: bool) -> tuple[str, ...]:
 
     Numbers that no entry has are left out: efibootmgr takes none, and some firmware leaves them there.
     """
-    if number in before.order:
-        return before.order
     there = {entry.number for entry in before.entries}
+    if number in before.order and number in there:
+        return before.order
     others = [one for one in before.order or sorted(there) if one in there and one != number]
     at = len(others) if not first else int(others[:1] == [before.current])
     return (*others[:at], number, *others[at:])

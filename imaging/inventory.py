@@ -326,7 +326,8 @@ def _look_inside(disk: Disk) -> Disk:
             logical = sfdisk.sector_size_of_file(disk.path)
             disk = replace(disk, logical_sector=logical, physical_sector=logical)
         mark, failing = marks.ends(fd)
-        disk = replace(disk, fingerprint=mark, failing=failing, unfinished=_unfinished(fd))
+        begun, saved = _unfinished(fd)
+        disk = replace(disk, fingerprint=mark, failing=failing, unfinished=begun, saved=saved)
         table = _unless_boot_sector(disk, sfdisk.read_table(disk.path, disk.logical_sector), fd)
         return replace(disk, table=_with_contents(disk, table, fd), content=_bare_content(disk, table))
     except RescueError as error:
@@ -403,14 +404,16 @@ def _with_marks(table: PartitionTable, part: Partition, fd: int) -> Partition:
 
     One partition that cannot be read does not hide the others.
     """
-    begun = recovery = ""
+    begun = saved = recovery = ""
     with suppress(IoError):
-        begun = _unfinished(fd, part.start)
+        begun, saved = _unfinished(fd, part.start)
         if ownmark.may_be_one(table, part):
             found = ownmark.parse(read(fd, ownmark.SIZE, part.start + ownmark.place(part.size)), part.size)
             recovery = found if ownmark.is_ours(part, found) else ""
-    return replace(part, unfinished=begun, recovery=recovery)
+    return replace(part, unfinished=begun, saved=saved, recovery=recovery)
 
 
-def _unfinished(fd: int, at: int = 0) -> str:
-    return unfinished.parse(read(fd, unfinished.SIZE, at)) if size_of(fd) >= at + unfinished.SIZE else ""
+def _unfinished(fd: int, at: int = 0) -> tuple[str, str]:
+    """Of which image, and in which one what was there before is saved."""
+    sector = read(fd, unfinished.SIZE, at) if size_of(fd) >= at + unfinished.SIZE else b""
+    return unfinished.parse(sector), unfinished.parse_saved(sector)

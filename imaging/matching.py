@@ -19,7 +19,7 @@ from imaging.manifest import Image, Machine
 from imaging.notes import NOTHING, Notes
 from imaging.orders import NEWEST, Capture, DiskMatch, Match, Order, Restore, Verify, WhichImage
 from imaging.partitions import plan_restore_but
-from imaging.plan import Plan, RestorePlan, Wipe
+from imaging.plan import Plan, RestorePlan, RestoreTarget, Wipe
 
 _BEFORE_WWN = re.compile(r"^(?:0x|naa\.|eui\.|wwn-)+")
 _NO_DISK = re.compile(r"mmcblk\d+(?:boot\d|rpmb)")
@@ -123,16 +123,27 @@ def _plan_restore(work: Restore, found: Found) -> RestorePlan:
         plan = growth.with_growth(plan, growth.LAST if work.grow is True else work.grow)
     plan = planner.with_wipe(plan, Wipe(work.wipe))
     # After a power cut the same order completes what it had begun, which was saved before that.
-    begun = all(_was_saved(disk, found) for disk in disks)
+    begun = all(_was_saved(pair, image, found) for pair in plan.targets)
     return structs.replace(plan, safety=str(found.library)) if work.save_first and not begun else plan
 
 
-def _was_saved(disk: Disk, found: Found) -> bool:
-    """Whether a restore onto the disk was begun and cut off, and what was there before is in the library since then."""
-    begun = {disk.unfinished, *(part.unfinished for part in disk.table.partitions)} - {""}
-    saved = [image for image in found.images if any(one.id.same_disk(disk.id) for one in image.disks)]
-    proved = {noted.before for noted in map(found.note, saved) if not noted.unproved}
-    return bool(begun & proved)
+def _was_saved(pair: RestoreTarget, image: Image, found: Found) -> bool:
+    """Whether a restore of this image onto this target was cut off, and has saved all that it erases.
+
+    The mark of the unfinished restore names what was saved.
+    """
+    into = {chosen.partition for chosen in pair.partitions}
+    marked = [part for part in pair.target.table.partitions if part.number in into] if into else [pair.target]
+    marks = {(one.unfinished, one.saved) for one in marked if one.unfinished}
+    if len(marks) != 1:
+        return False
+    ((begun, saved),) = marks
+    safe = next((one for one in found.images if one.id == saved), None)
+    if begun != image.id or safe is None or found.note(safe).before != image.id or found.note(safe).void:
+        return False
+    disks = [disk for disk in safe.disks if disk.id.same_disk(pair.target.id)]
+    stored = {volume.number for disk in disks for volume in disk.volumes}
+    return into <= stored if into else any(not disk.left_out for disk in disks)
 
 
 def _of_factory_image(image: Image, found: Found) -> DiskMatch:
@@ -244,7 +255,8 @@ def find_image(which: WhichImage, found: Found) -> Image:
             code="ambiguous-image",
             hint="delete it, or give the id of the image that is meant",
         )
-    _refuse_doubtful(image, found)
+    if isinstance(which, Restore) or image.unreadable:
+        _refuse_doubtful(image, found)
     return image
 
 

@@ -71,8 +71,8 @@ class Notes:
     """Whether it is not to be deleted, by nobody and by no rule."""
     before: str = ""
     """Where it was captured for safety: the image that was restored next, which restoring this one undoes."""
-    unproved: bool = False
-    """Whether it was not read back yet: what it was captured for has not begun, and it undoes nothing."""
+    void: bool = False
+    """Whether restoring it undoes nothing: it was not read back yet, or what was restored then was there already."""
     factory: FactoryState | None = None
     """Where it is a factory image, which is not deleted, either, as long as it is one."""
 

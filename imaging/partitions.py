@@ -162,10 +162,38 @@ def _refuse_other_layout(source: ImagedDisk, target: Disk, keep: Collection[int]
             code="other-layout",
             hint="save what is to be kept elsewhere, and restore the whole disk",
         )
+    stays = [part.number for part in source.left_out if part.number not in keep]
+    if stays:
+        raise UsageError(
+            f"the image leaves partition {stays[0]} out: it would stay as it is, too",
+            code="no-such-partition",
+            hint=f"--keep {stays[0]} as well, where that is meant",
+        )
+    _refuse_torn(target, keep)
 
 
-def _layout(table: PartitionTable) -> list[tuple[int, int, int]]:
-    return [(part.number, part.start, part.size) for part in table.partitions]
+def _refuse_torn(target: Disk, keep: Collection[int]) -> None:
+    """Nothing that lies on several partitions may be half of one day and half of another."""
+    stays = [part for part in target.table.partitions if part.number in keep]
+    for part in target.table.partitions:
+        kind, uuid = part.content.kind, part.content.uuid
+        twins = [one for one in stays if kind and one.content.kind == kind and part.number not in keep]
+        shared = [one for one in twins if kind in _GROUPS or (uuid and one.content.uuid == uuid)]
+        if shared:
+            raise RefusedError(
+                f"partitions {part.number} and {shared[0].number} of {target.name} may belong together ({kind}): one "
+                "cannot be kept without the other",
+                code="torn-volume",
+                hint="keep both, or none",
+            )
+
+
+_GROUPS = ("LVM2_member", "linux_raid_member", "zfs_member", "bcache", "drbd")
+"""Kinds of members, whose group blkid does not name by their UUID."""
+
+
+def _layout(table: PartitionTable) -> list[tuple[int, int, int, str, str]]:
+    return [(p.number, p.start, p.size, p.type.lower(), p.uuid.lower()) for p in table.partitions]
 
 
 def _pair(target: Disk, source: ImagedDisk, volume: Volume, into: int) -> PartitionTarget:

@@ -178,6 +178,8 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True, tag="restore", tag_
     foreign: ForeignSource | None = None
     safety: str = ""
     """The library in which what the targets hold is saved before it is erased; empty where it is not."""
+    saved: str = ""
+    """The image in which what the targets hold was saved by now."""
     wipe: Wipe = Wipe.NONE
     """How whole disks are erased before."""
     boot_entry: bool = False

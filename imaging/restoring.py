@@ -5,7 +5,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from imaging import marks, wiping
+from imaging import marks, unfinished, wiping
 from imaging.blockdev import size_of
 from imaging.chunk import digest
 from imaging.enlarging import enlarge
@@ -113,6 +113,13 @@ class Restoring(ABC):
             raise RuntimeError("the target is not open")
         return self._target
 
+    @property
+    def _mark(self) -> bytes:
+        """What was saved before a restore that was cut off stays known when another takes its place."""
+        there = self.pair.target
+        parts = {there.partition_name(part.number): part.saved for part in there.table.partitions}
+        return unfinished.render(self.plan.image, self.plan.saved or there.saved or parts.get(self.name, ""))
+
     def hold(self, target: Medium) -> None:
         """Take what is held exclusively now."""
         self._target = target
@@ -135,7 +142,7 @@ class Restoring(ABC):
         if self.plan.wipe is Wipe.NONE:
             return
         self._begin()
-        away = self.content.taken_away(self.target.size, self.plan.image, self.growth)
+        away = self.content.taken_away(self.target.size, self._mark, self.growth)
         kept = Extents((at, at + len(data)) for at, data in away)
         self.wiped = wiping.wipe(self.target, kept, self.plan.wipe, self.name, self.report, self.cancel)
 
@@ -189,7 +196,7 @@ class Restoring(ABC):
             self.table_gone = True
 
     def _take_table_away(self, target: Medium) -> None:
-        for at, data in self.content.taken_away(target.size, self.plan.image, self.growth):
+        for at, data in self.content.taken_away(target.size, self._mark, self.growth):
             target.write(data, at)
         target.sync()
 

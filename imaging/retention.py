@@ -122,13 +122,17 @@ class Latest:
     bad: Size
 
 
-def latest(images: Iterable[Image], notes: Callable[[str], Notes]) -> Sequence[Latest]:
+def latest(
+    images: Iterable[Image], notes: Callable[[str], Notes], now: datetime, *, unnoted: Collection[str] = ()
+) -> Sequence[Latest]:
     """The newest backup of each computer's disks, the newest first; those without any come last.
 
     What is damaged is no backup, nor is a factory image or what was saved before a restore: these count for nothing.
-    Images of chosen partitions do where there are none of the whole disks. One whose date cannot be read is passed
-    over.
+    Nor is one of the `unnoted`, whose notes cannot be used, or one that is dated more than a day later than `now`: by a
+    clock that was wrong. Images of chosen partitions do where there are none of the whole disks. One whose date cannot
+    be read is passed over.
     """
+    tomorrow = now + timedelta(days=1)
     given = [image for image in images if notes(image.id).factory is None and not notes(image.id).before]
     whole = {group_of(image) for image in given if not any(disk.left_out for disk in image.disks)}
     groups: dict[Group, list[tuple[datetime, Image]]] = {}
@@ -139,7 +143,11 @@ def latest(images: Iterable[Image], notes: Callable[[str], Notes]) -> Sequence[L
     found = []
     for members in groups.values():
         members.sort(key=lambda pair: (pair[0], pair[1].id), reverse=True)
-        good = [place for place, (_, image) in enumerate(members) if _counts(image, notes(image.id))]
+        good = [
+            place
+            for place, (when, image) in enumerate(members)
+            if when <= tomorrow and image.id not in unnoted and _counts(image, notes(image.id))
+        ]
         when, backup = members[good[0]] if good else (None, None)
         found.append(Latest(of=members[0][1], backup=backup, when=when, bad=good[0] if good else len(members)))
     return sorted(found, key=lambda one: one.when or datetime.min.replace(tzinfo=UTC), reverse=True)

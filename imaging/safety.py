@@ -30,9 +30,9 @@ def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, too
             )
         # Noted before it is read back: cut off in that, it is no backup that somebody might take for the newest.
         opened = Library.open(library)
-        opened.annotate(captured.image, lambda noted: replace(noted, before=plan.image, unproved=True))
+        opened.annotate(captured.image, lambda noted: replace(noted, before=plan.image, void=True))
         _refuse_bad(library, captured.image, report, cancel)
-        opened.annotate(captured.image, lambda noted: replace(noted, unproved=False))
+        opened.annotate(captured.image, lambda noted: replace(noted, void=False))
     except RescueError as error:
         error.state = "Nothing was erased: what is there could not be saved first."
         raise
@@ -49,3 +49,8 @@ def _refuse_bad(library: Path, image: str, report: Reporter, cancel: threading.E
             code="corrupt-chunk",
             hint="start it once more: what is bad was set aside, and is stored anew; check the disk of that library",
         )
+
+
+def note_void(plan: RestorePlan, saved: str) -> None:
+    """Note that the restore wrote nothing, for all of it was there: what was there before is what is there now."""
+    Library.open(Path(plan.safety)).annotate(saved, lambda noted: replace(noted, void=True))

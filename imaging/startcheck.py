@@ -61,8 +61,8 @@ def _enter(paths: Sequence[str], starts: Sequence[Starts], report: Reporter) -> 
             continue
         try:
             bootentry.add(path, entry)
-        except RescueError as error:
-            report.log(f"this computer's firmware was given no entry for {one.disk}: {error.message}", "warning")
+        except (RescueError, OSError) as error:
+            report.log(f"this computer's firmware was given no entry for {one.disk}: {error}", "warning")
             continue
         report.log(f"This computer's firmware starts {one.disk} by a new entry, {entry.label}: {entry.loader}.")
         added.insert(0, entry.label)

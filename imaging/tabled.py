@@ -64,14 +64,14 @@ class Tabled(ABC):
         rest = Extents([(max(0, size - GUARD), size)]).minus(written).minus(self.body).minus(kept)
         return [*((start, bytes(end - start)) for start, end in rest), *pieces]
 
-    def taken_away(self, size: int, image_id: str, growth: Growth | None = None) -> list[tuple[int, bytes]]:
-        """What stands in place of the table until all else is there, `(offset, bytes)`: a mark, and zeros.
+    def taken_away(self, size: int, mark: bytes, growth: Growth | None = None) -> list[tuple[int, bytes]]:
+        """What stands in place of the table until all else is there, `(offset, bytes)`: the mark, and zeros.
 
         Touches nothing but what `table_pieces` has anew for a disk of `size` bytes, and that growth.
         """
         sector = self.disk.logical_sector
         head = max((end for start, end in self.table if start == 0), default=unfinished.SIZE)
-        away = [(0, unfinished.render(image_id) + bytes(max(0, head - unfinished.SIZE)))]
+        away = [(0, mark + bytes(max(0, head - unfinished.SIZE)))]
         last = size - size % sector - sector
         if last >= head:
             away.append((last, bytes(size - last)))

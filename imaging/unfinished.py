@@ -10,7 +10,7 @@ _MAGIC_AT = 0x100
 _TEXT_AT = 0x40
 _ID_ROOM = 0x1B8 - _MAGIC_AT - len(_MAGIC)
 _ENTRIES = slice(446, 510)
-"""An MBR's, of which a mark has none, nor has it the one that stands before a GPT. Source: UEFI 2.10, 5.2."""
+"""An MBR's, of which the mark of a restore has none, not even that before a GPT. Source: UEFI 2.10, 5.2."""
 _TEXT = b"\r\nThis disk was only partly restored. Start the recovery stick and restore it again.\r\n\0"
 MEDIUM = "recovery medium"
 """What stands in an image's place on a recovery medium that is being made."""
@@ -19,13 +19,16 @@ _MEDIUM_TEXT = b"\r\nThis recovery medium was only partly made. Make it again.\r
 _CODE = bytes.fromhex("31c0 8ed8 fc be407c ac 08c0 7409 b40e bb0700 cd10 ebf2 f4 ebfd")
 
 
-def render(image_id: str) -> bytes:
-    """The 512 bytes to stand at the start of a disk onto which `image_id` is being restored."""
+def render(image_id: str, saved: str = "") -> bytes:
+    """The 512 bytes to stand at the start of a disk onto which `image_id` is being restored.
+
+    `saved` is the image in which the restore has saved what was there before.
+    """
     sector = bytearray(SIZE)
     sector[: len(_CODE)] = _CODE
     text = _MEDIUM_TEXT if image_id == MEDIUM else _TEXT
     sector[_TEXT_AT : _TEXT_AT + len(text)] = text
-    name = image_id.encode()[: _ID_ROOM - 1]
+    name = b"\0".join(word.encode() for word in (image_id, saved) if word)[: _ID_ROOM - 1]
     sector[_MAGIC_AT : _MAGIC_AT + len(_MAGIC) + len(name)] = _MAGIC + name
     sector[510:] = b"\x55\xaa"
     return bytes(sector)
@@ -37,7 +40,18 @@ def parse(sector: bytes) -> str:
     Nor is it one any more where somebody has partitioned the disk anew: some tools leave what stands before its entries
     as it was.
     """
-    if sector[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC or any(sector[_ENTRIES]):
-        return ""
-    name = sector[_MAGIC_AT + len(_MAGIC) : _MAGIC_AT + len(_MAGIC) + _ID_ROOM]
-    return name.split(b"\0", 1)[0].decode(errors="replace") or "?"
+    return _parsed(sector)[0]
+
+
+def parse_saved(sector: bytes) -> str:
+    """The id of the image in which such a restore has saved what was there before; empty where it has not."""
+    return _parsed(sector)[1]
+
+
+def _parsed(sector: bytes) -> tuple[str, str]:
+    if sector[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
+        return "", ""
+    names = sector[_MAGIC_AT + len(_MAGIC) : _MAGIC_AT + len(_MAGIC) + _ID_ROOM].split(b"\0")
+    image, saved = (name.decode(errors="replace") for name in (*names, b"")[:2])
+    # The mark of a recovery medium that is being made stands before a table.
+    return ("", "") if any(sector[_ENTRIES]) and image != MEDIUM else (image or "?", saved)

@@ -6,7 +6,6 @@ file systems, RAID and others are known by them, so they are taken away first an
 
 from dataclasses import dataclass
 
-from imaging import unfinished
 from imaging.content import Content
 from imaging.extents import Extents
 from imaging.manifest import Volume
@@ -66,7 +65,7 @@ class VolumeContent(Content):
     def taken_away(
         self,
         size: int,
-        image_id: str,
+        mark: bytes,
         growth: Growth | None = None,  # noqa: ARG002
     ) -> list[tuple[int, bytes]]:
         """What stands in place of the ends until the body is there: zeros, and the mark in the first sector.
@@ -74,5 +73,5 @@ class VolumeContent(Content):
         NTFS has its boot sector at both ends, and drivers mount by either.
         """
         *others, (start, first) = self.table_pieces(size)
-        marked = unfinished.render(image_id)[: len(first)].ljust(len(first), b"\0")
+        marked = mark[: len(first)].ljust(len(first), b"\0")
         return [(start, marked), *((at, bytes(len(data))) for at, data in reversed(others))]

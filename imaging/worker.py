@@ -74,7 +74,7 @@ from imaging.plan import (
 )
 from imaging.prune import prune
 from imaging.restore import refuse_early, restore
-from imaging.safety import save_first
+from imaging.safety import note_void, save_first
 from imaging.signatures import State
 from imaging.startable import warnings
 from imaging.startcheck import looked_at
@@ -241,8 +241,10 @@ def _restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Re
             refuse_early(plan)  # before minutes of saving
         saved = save_first(plan, report, cancel, f"rescue {__version__}")
     try:
-        foreign = plan.foreign
-        done = restore_straight(plan, foreign, report, cancel) if foreign else restore(plan, report, cancel)
+        foreign, known = plan.foreign, replace(plan, saved=saved)
+        done = restore_straight(known, foreign, report, cancel) if foreign else restore(known, report, cancel)
+        if saved and not (done.written or done.tables or done.partitions):
+            note_void(plan, saved)
         return replace(done, safety=saved)
     except RescueError as error:
         if saved:

@@ -202,6 +202,12 @@ def restore(options: Namespace) -> int:
 def _plan_restore(options: Namespace) -> RestorePlan:
     found = straight.source_or_image(options)
     if isinstance(found, Path):
+        if options.keep:
+            raise UsageError(
+                "what is restored straight is restored whole: --keep is for images of a library",
+                code="usage",
+                hint="import it into a library first",
+            )
         return _grown(straight.plan(options, found), options)
     if options.keep and options.partition:
         raise UsageError("give the partitions to restore, or those to keep, not both", code="usage")

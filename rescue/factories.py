@@ -87,30 +87,13 @@ def target_by_rule(offer: Offer, here: Machine, disks: Iterable[Disk]) -> Disk |
 
 
 def newest_saved(found: Iterable[tuple[Path, Image, Notes]], here: Machine) -> tuple[Path, Image, Notes] | None:
-    """The newest safety image of this computer; None where there is none.
-
-    One that was not read back undoes nothing, for nothing was erased after it; one that holds what was restored next
-    neither: that restore was repeated.
-    """
-    all_ = list(found)
-    images = {image.id: image for _, image, _ in all_}
+    """The newest safety image of this computer that undoes something; None where there is none."""
     mine = [
         (library, image, noted)
-        for library, image, noted in all_
-        if noted.before
-        and not noted.unproved
-        and (is_of(here, image) or image.machine == here)
-        and not _hold_the_same(image, images.get(noted.before))
+        for library, image, noted in found
+        if noted.before and not noted.void and (is_of(here, image) or image.machine == here)
     ]
     return max(mine, key=lambda one: (one[1].created, one[1].id), default=None)
-
-
-def _hold_the_same(one: Image, other: Image | None) -> bool:
-    """By the digests of what their disks hold, and of where; those that are not there tell nothing."""
-    if other is None:
-        return False
-    ours, theirs = (sorted((disk.index_digest, disk.used_digest) for disk in image.disks) for image in (one, other))
-    return ours == theirs and all(map(all, ours))
 
 
 def saved_disk(disk: ImagedDisk, there: Iterable[Disk]) -> Disk | None:

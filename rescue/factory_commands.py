@@ -129,14 +129,22 @@ def unset_factory(options: Namespace) -> int:
 
 
 def _offers(options: Namespace) -> list[Offer]:
-    there = []
+    return _offers_and_doubts(options)[0]
+
+
+def _offers_and_doubts(options: Namespace) -> tuple[list[Offer], list[str]]:
+    """The factory images, and the ids of others that may be ones: they, or their notes, cannot be read."""
+    there, doubts = [], []
     for library in libraries(options):
         listing = library.images()
+        doubts += [*sorted(listing.unnoted), *(bad.id for bad in listing.damaged)]
         for image in listing.images:
-            state = listing.notes[image.id].factory
-            if state is not None:
-                there.append((library.path, image, state))
-    return offers(there, inventory.machine())
+            noted = listing.notes.get(image.id, notes.NOTHING)
+            if noted.factory is not None:
+                there.append((library.path, image, noted.factory))
+            if noted.factory is not None and noted.verified is not None and not noted.verified.good:
+                doubts.append(image.id)
+    return offers(there, inventory.machine()), doubts
 
 
 def list_factory(options: Namespace) -> int:
@@ -167,7 +175,14 @@ def _value(offer: Offer) -> dict[str, Any]:
 
 def reset(options: Namespace) -> int:
     """`rescue factory reset [IMAGE]`: a restore of the factory image, with a restore's plan and confirmation."""
-    offer = _chosen(_offers(options), options)
+    found, doubts = _offers_and_doubts(options)
+    if doubts and options.image is None:
+        raise RefusedError(
+            f"image {doubts[0]} or its notes are damaged, and may be the factory image for this computer",
+            code="ambiguous-image",
+            hint="name the image that is meant: `rescue factory list`",
+        )
+    offer = _chosen(found, options)
     words = list(options.to) or [_ruled(offer).path]
     return restore(options, offer.library, offer.image, words)
 

@@ -2,19 +2,21 @@
 
 import argparse
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from imaging import inventory
+from imaging.disk import Disk, Role
 from imaging.errors import ExitStatus
 from imaging.manifest import Image
 from imaging.notes import NOTHING, Notes
 from imaging.retention import Latest, latest
 from rescue import commands
 from rescue.care import verified_words
-from rescue.finding import libraries
+from rescue.finding import each, libraries, warn_unless_alone
 from rescue.formats import clean, columns, format_when, joined
 from rescue.language import _, ngettext
 from rescue.shelf import is_of
@@ -48,36 +50,87 @@ def _days(words: str) -> float:
 def status(options: Namespace) -> int:
     """`rescue status`."""
     here, now = inventory.machine(), datetime.now(UTC)
-    places: dict[str, Path] = {}
-    images: list[Image] = []
-    notes: dict[str, Notes] = {}
-    for library in libraries(options):
-        listing = library.images()
+    disks = [] if options.all_computers else inventory.scan()
+    listed, bad = each(libraries(options), lambda library: (library.path, library.images()))
+    warn_unless_alone(listed, bad)
+    copies: dict[str, _Copy] = {}
+    for path, listing in listed:
         for image in listing.images:
-            ours = options.all_computers or is_of(here, image) or image.machine == here
-            # A copy in another library is the same image.
-            if ours and image.id not in places:
-                places[image.id], notes[image.id] = library.path, listing.notes.get(image.id, NOTHING)
-                images.append(image)
-    found = latest(images, lambda name: notes[name])
-    judged = found if options.all_computers else _of_disks_here(found)
+            if options.all_computers or is_of(here, image) or _is_saved(image, disks):
+                copy = _Copy(path, image, listing.notes.get(image.id, NOTHING), noted=image.id not in listing.unnoted)
+                # Of an image that is in several libraries the best copy counts.
+                copies[image.id] = max(copy, copies.get(image.id, copy), key=lambda one: one.rank)
+    found = latest(
+        [copy.image for copy in copies.values()],
+        lambda name: copies[name].notes,
+        now,
+        unnoted=[name for name, copy in copies.items() if not copy.noted],
+    )
+    judged = found if options.all_computers else [one for one in found if _is_saved(one.of, disks)]
     late = [one for one in judged if _is_late(one, options.overdue, now)]
+    never = [disk for disk in disks if _counts(disk) and not any(_has(one.of, disk) for one in found)]
+    damaged = sum(len(listing.damaged) for _, listing in listed)
+    overdue = bool(late) or not judged
     if options.json:
-        values = [_value(one, places, notes, now, overdue=one in late) for one in found]
-        commands.print_json({"machine": here, "overdue": bool(late) or not found, "computers": values})
-    elif not found:
-        print(_("There is no backup of this computer.") if not options.all_computers else _("There is no backup."))
+        values = [_value(one, copies, now, overdue=one in late) for one in found]
+        names = [disk.name for disk in never]
+        value = {"machine": here, "overdue": overdue, "computers": values, "never": names, "damaged": damaged}
+        commands.print_json(value)
     else:
+        _print(found, judged, copies, now, late)
+        for disk in never:
+            print(_("{disk} is in no image.").format(disk=clean(disk.name)))
+        if damaged:
+            words = ngettext("{count} image is damaged", "{count} images are damaged", damaged)
+            print(_("{images}: `rescue images` names them.").format(images=words.format(count=damaged)))
+    return ExitStatus.OUTDATED if overdue else ExitStatus.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """An image in one library; `noted` is False where its notes cannot be used."""
+
+    library: Path
+    image: Image
+    notes: Notes
+    noted: bool
+
+    @property
+    def rank(self) -> tuple[bool, bool]:
+        """The more of it is known to be good, the better."""
+        last = self.notes.verified
+        return self.noted and (last is None or last.good), last is not None
+
+
+def _print(
+    found: Sequence[Latest],
+    judged: Sequence[Latest],
+    copies: Mapping[str, _Copy],
+    now: datetime,
+    late: Sequence[Latest],
+) -> None:
+    if found:
         heads = [_("Backed up"), _("Age"), _("Computer"), _("Disks"), _("Image"), _("Verified")]
-        commands.print_lines(columns([heads, *(_row(one, notes, now, late=one in late) for one in found)]))
-    return ExitStatus.OUTDATED if late or not found else ExitStatus.DONE
+        commands.print_lines(columns([heads, *(_row(one, copies, now, late=one in late) for one in found)]))
+    if not judged:
+        print(_("There is no backup of a disk of this computer."))
 
 
-def _of_disks_here(found: Sequence[Latest]) -> Sequence[Latest]:
-    """Those of disks that are here: nobody backs up again what was taken out. All of them where none is here."""
-    there = [disk.id for disk in inventory.scan()]
-    here = [one for one in found if all(any(disk.id.same_disk(other) for other in there) for disk in one.of.disks)]
-    return here or found
+def _has(image: Image, disk: Disk) -> bool:
+    """Whether a disk is in an image; one that bears no mark of its own is taken for none."""
+    return bool(disk.id.wwn or disk.id.serial) and any(one.id.same_disk(disk.id) for one in image.disks)
+
+
+def _is_saved(image: Image, disks: Sequence[Disk]) -> bool:
+    """Whether all disks of an image are here: nobody backs up again what was taken out."""
+    known = [[disk for disk in disks if one.id.same_disk(disk.id) and _has(image, disk)] for one in image.disks]
+    return bool(known) and all(known)
+
+
+def _counts(disk: Disk) -> bool:
+    """Whether a disk is one that a person would back up: built in, with something on it, and not for the images."""
+    aside = disk.removable or disk.transport == "usb" or {Role.BOOT_MEDIUM, Role.LIBRARY} & set(disk.roles)
+    return not aside and bool(disk.table.partitions or disk.content.kind)
 
 
 def _is_late(one: Latest, days: float | None, now: datetime) -> bool:
@@ -91,33 +144,39 @@ def _age(when: datetime, now: datetime) -> float:
     return max((now - when).total_seconds(), 0.0) / _DAY
 
 
-def _row(one: Latest, notes: dict[str, Notes], now: datetime, *, late: bool) -> list[str]:
+def _row(one: Latest, copies: Mapping[str, _Copy], now: datetime, *, late: bool) -> list[str]:
     machine = one.of.machine
     computer = joined(clean(machine.model), clean(machine.serial) or clean(machine.hostname))
     disks = ", ".join(clean(disk.name) for disk in one.of.disks)
+    if not is_whole(one.of):
+        disks = _("{disks}, some partitions").format(disks=disks)
     if one.backup is None or one.when is None:
-        count = one.bad
-        words = ngettext("none: {count} image is damaged", "none: {count} images are damaged", count)
-        return [words.format(count=count), _("OVERDUE"), computer, disks, "", ""]
+        words = ngettext("none: {count} image cannot be relied on", "none: {count} images cannot be relied on", one.bad)
+        return [words.format(count=one.bad), _("OVERDUE"), computer, disks, "", ""]
     days = int(_age(one.when, now))
     age = ngettext("{days} day", "{days} days", days).format(days=days)
     marked = _("{age}, OVERDUE").format(age=age) if late else age
-    verified = verified_words(notes[one.backup.id])
+    verified = verified_words(copies[one.backup.id].notes)
     return [format_when(one.backup.created), marked, computer, disks, clean(one.backup.id), verified]
 
 
-def _value(
-    one: Latest, places: dict[str, Path], notes: dict[str, Notes], now: datetime, *, overdue: bool
-) -> dict[str, Any]:
+def is_whole(image: Image) -> bool:
+    """Whether all partitions of its disks are stored."""
+    return not any(disk.left_out for disk in image.disks)
+
+
+def _value(one: Latest, copies: Mapping[str, _Copy], now: datetime, *, overdue: bool) -> dict[str, Any]:
     backup = one.backup
+    copy = copies[backup.id] if backup else None
     return {
         "machine": one.of.machine,
         "disks": [disk.id for disk in one.of.disks],
+        "whole": is_whole(one.of),
         "overdue": overdue,
         "image": backup.id if backup else None,
-        "library": str(places[backup.id]) if backup else None,
+        "library": str(copy.library) if copy else None,
         "created": backup.created if backup else None,
         "age_days": round(_age(one.when, now), 2) if one.when else None,
-        "verified": notes[backup.id].verified if backup else None,
+        "verified": copy.notes.verified if copy else None,
         "newer_damaged": one.bad,
     }

@@ -1,6 +1,7 @@
 """A disk is put back to an image, and a partition of it stays as it is: neither that nor the table is written."""
 
 import random
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,12 @@ from tests.command import run_rescue
 from tests.disks import MIB, blank, partition, run
 
 SIZE = 40 * MIB
-TABLE = "label: gpt\nstart=1MiB, size=12MiB\nstart=13MiB, size=4MiB\nstart=17MiB, size=20MiB, name=home\n"
+UUIDS = [f"0000000{number}-2222-3333-4444-555555555555" for number in range(4)]
+TABLE = f"""label: gpt
+start=1MiB, size=12MiB, uuid={UUIDS[1]}
+start=13MiB, size=4MiB, uuid={UUIDS[2]}
+start=17MiB, size=20MiB, uuid={UUIDS[3]}, name=home
+"""
 PARTS = {1: (1, 13), 2: (13, 17), 3: (17, 37)}
 """From and to, in MiB."""
 
@@ -113,7 +119,10 @@ def test_what_cannot_be_kept_is_refused(kept: Kept, words: tuple[str, ...], why:
         (TABLE.replace("start=17MiB, size=20MiB", "start=18MiB, size=19MiB"), "laid out as the image is: 3"),
         (TABLE.replace("size=4MiB", "size=3MiB"), "laid out as the image is: 2"),
         (TABLE + "start=37MiB, size=1MiB\n", "laid out as the image is: 4"),
-        (TABLE.replace("gpt", "dos").replace(", name=home", ""), "laid out as the image is: its kind"),
+        (
+            "label: dos\nstart=1MiB, size=12MiB\nstart=13MiB, size=4MiB\nstart=17MiB, size=20MiB\n",
+            "laid out as the image",
+        ),
     ],
 )
 def test_a_disk_that_is_laid_out_otherwise_is_refused(kept: Kept, table: str, odd: str) -> None:
@@ -121,6 +130,71 @@ def test_a_disk_that_is_laid_out_otherwise_is_refused(kept: Kept, table: str, od
     before = kept.disk.read_bytes()
     assert odd in kept.reset("--keep", "3", *CONFIRMED, status=ExitStatus.REFUSED)
     assert kept.disk.read_bytes() == before
+
+
+def test_a_table_of_the_same_places_and_other_names_is_another(kept: Kept) -> None:
+    """Systems find their partitions by the GUIDs of these."""
+    run("sfdisk", "--part-uuid", kept.disk, "2", "11111111-2222-3333-4444-555555555555")
+    before = kept.disk.read_bytes()
+    assert "laid out as the image is: 2" in kept.reset("--keep", "3", *CONFIRMED, status=ExitStatus.REFUSED)
+    assert kept.disk.read_bytes() == before
+
+
+def test_what_the_image_leaves_out_is_kept_by_name_alone(kept: Kept) -> None:
+    part = run_rescue("capture", kept.disk, "--library", kept.library, "--partition", "1,3", "--json")
+    image = part.events[-1]["result"]["image"]
+    words = ("restore", image, kept.disk, "--library", kept.library, "--keep", "3", "--erase", "disk.img:1")
+    assert "the image leaves partition 2 out" in run_rescue(*words, status=ExitStatus.USAGE).err
+    run_rescue(*words, "--keep", "2")
+
+
+def test_a_volume_on_several_partitions_is_not_torn(kept: Kept) -> None:
+    for number in (2, 3):
+        start = PARTS[number][0] * MIB
+        # An LVM physical volume, as blkid knows it: its label in the second sector.
+        label = b"LABELONE" + (1).to_bytes(8, "little") + bytes(4) + (32).to_bytes(4, "little") + b"LVM2 001"
+        sector = bytearray(label + f"{number}".encode() * 32).ljust(512, b"\0")
+        sector[16:20] = lvm_crc(bytes(sector[20:])).to_bytes(4, "little")
+        with kept.disk.open("r+b") as file:
+            file.seek(start)
+            file.write(bytes(4096))
+            file.seek(start + 512)
+            file.write(sector)
+    before = kept.disk.read_bytes()
+    said = kept.reset("--keep", "3", *CONFIRMED, status=ExitStatus.REFUSED)
+    assert "partitions 2 and 3 of disk.img may belong together (LVM2_member)" in said
+    assert kept.disk.read_bytes() == before
+    kept.reset("--keep", "3", "--keep", "2", "--erase", "disk.img:1")
+
+
+def lvm_crc(data: bytes) -> int:
+    """LVM's checksum of its label: CRC-32 without the last turn, from a start of its own. Source: lib/misc/crc.c."""
+    return zlib.crc32(data, 0xF597A6CF ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
+
+
+def test_what_is_restored_straight_from_a_file_keeps_nothing(kept: Kept, tmp_path: Path) -> None:
+    raw = tmp_path / "raw.img"
+    raw.write_bytes(kept.factory)
+    words = ("restore", raw, kept.disk, "--keep", "3", "--erase", "disk.img")
+    assert "restored whole" in run_rescue(*words, status=ExitStatus.USAGE).err
+    assert kept.disk.read_bytes() == kept.used
+
+
+def test_a_reset_that_was_repeated_is_undone_to_what_was_there_before_the_first(kept: Kept) -> None:
+    for _ in range(2):
+        kept.reset("--keep", "3", *CONFIRMED, "--save-first", kept.library)
+    run_rescue("undo", "--to", kept.disk, "--library", kept.library, "--erase", "disk.img")
+    now = kept.disk.read_bytes()
+    assert [kept.part(now, number) for number in PARTS] == [kept.part(kept.used, number) for number in PARTS]
+
+
+def test_no_other_factory_image_takes_the_place_of_one_whose_notes_are_damaged(kept: Kept) -> None:
+    other = run_rescue("capture", kept.disk, "--library", kept.library, "--json").events[-1]["result"]["image"]
+    run_rescue("factory", "set", other, "--library", kept.library)
+    (kept.library / "images" / other / "notes.json").write_text("garbage")
+    said = kept.reset(*CONFIRMED, status=ExitStatus.REFUSED)
+    assert f"image {other} or its notes are damaged" in said
+    run_rescue("factory", "reset", kept.image, "--to", kept.disk, "--library", kept.library, "--erase", "disk.img")
 
 
 def test_any_image_can_be_restored_so(kept: Kept) -> None:

@@ -167,7 +167,7 @@ def test_what_an_older_image_has_bad_of_it_is_noticed_before_anything_is_erased(
     assert "no safety image" in run_rescue("undo", "--library", kept, "--to", lived_in, status=4).err
     newest = max(images_of(kept))
     noted = Library.open(kept).notes(newest)
-    assert (noted.before, noted.unproved) == (sample.image_id, True)
+    assert (noted.before, noted.void) == (sample.image_id, True)
     run_rescue(*words, "--erase", lived_in.name)
     assert holds_used_bytes(sample, lived_in)
     run_rescue("undo", "--library", kept, "--to", lived_in, "--erase", lived_in.name)
@@ -181,7 +181,8 @@ def test_undoing_a_restore_that_was_repeated_brings_back_what_was_there_before_t
     words = ("restore", sample.image_id, lived_in, "--library", sample.library, "--save-first", sample.library)
     for _ in range(2):
         run_rescue(*words, "--erase", lived_in.name)
-    assert len(images_of(sample.library)) == 3
+    notes = [Library.open(sample.library).notes(name) for name in sorted(images_of(sample.library))]
+    assert [(noted.before != "", noted.void) for noted in notes] == [(False, False), (True, False), (True, True)]
     run_rescue("undo", "--library", sample.library, "--to", lived_in, "--erase", lived_in.name)
     assert lived_in.read_bytes()[DISK_SIZE // 2 :][: 4 * 4096] == before[DISK_SIZE // 2 :][: 4 * 4096]
 
@@ -198,3 +199,23 @@ def test_a_disk_that_was_partitioned_anew_is_saved_though_a_mark_was_left_in_it(
     words = ("restore", sample.image_id, lived_in, "--library", sample.library, "--erase", lived_in.name)
     run_rescue(*words, "--save-first", kept)
     assert len(images_of(kept)) == 1
+
+
+def test_the_mark_of_a_restore_that_was_cut_off_names_what_was_saved(
+    sample: Sample, lived_in: Path, tmp_path: Path
+) -> None:
+    with lived_in.open("r+b") as file:
+        file.seek(MIB)
+        file.write(bytes(33 * MIB))
+    plan = planned(sample, lived_in, tmp_path / "kept")
+    frame = max((sample.library / "chunks").rglob("*.cacnk"), key=lambda path: path.stat().st_size)
+    frame.write_bytes(frame.read_bytes()[:-100])
+    assert carry_out_here(plan, tmp_path / "job").status == 4
+    (saved,) = images_of(tmp_path / "kept")
+    marked = inventory.look(str(lived_in))
+    assert (marked.unfinished, marked.saved) == (sample.image_id, saved)
+    # So does that of the next restore, which saves nothing.
+    words = ("--library", sample.library, "--erase", lived_in.name)
+    run_rescue("restore", sample.image_id, lived_in, *words, status=4)
+    marked = inventory.look(str(lived_in))
+    assert (marked.unfinished, marked.saved) == (sample.image_id, saved)

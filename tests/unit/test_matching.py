@@ -252,6 +252,12 @@ def test_what_was_saved_before_a_restore_is_never_the_newest() -> None:
 BAD = Notes(verified=Verification(when="2026-06-30T00:00:00Z", chunks=10, bad=1))
 
 
+def test_what_was_found_bad_is_verified_again() -> None:
+    plan = plan_of('version = 1\n[verify]\nimage = "newest"\n', replace(marked(), notes={"a": BAD}))
+    assert isinstance(plan, VerifyPlan)
+    assert plan.image == "a"
+
+
 @pytest.mark.parametrize("changes", [{"notes": {"a": BAD}}, {"unnoted": frozenset("a")}])
 def test_an_image_that_may_not_be_what_it_seems_is_meant_by_its_id_alone(changes: dict[str, Any]) -> None:
     text = 'version = 1\n[restore]\nimage = "{}"\n' + ON_A
@@ -308,40 +314,73 @@ def test_an_order_can_leave_partitions_as_they_are() -> None:
         assert error.value.code == code
 
 
-@pytest.mark.parametrize("part", [False, True])
-def test_what_was_saved_before_it_was_cut_off_is_not_saved_again(part: bool) -> None:
-    """Nor is anything taken for saved that is not, proved, of that disk, and before that very restore."""
-    text = FACTORY + "save_first = true\n" + ON_A
-    table = a_table(a_partition(unfinished="a")) if part else PartitionTable(kind=TableKind.NONE)
-    target = disk("sda", "A", table=table, unfinished="" if part else "a")
-    safe = an_image(id="s", disks=(an_imaged_disk(id=target.id),))
-    here = replace(marked(a=FactoryState()), disks=(target,))
-    other = replace(safe, disks=(an_imaged_disk(id=disk("sdb", "B").id),))
-    untouched = disk("sda", "A", table=PartitionTable(kind=TableKind.NONE))
-    for images, noted, disks, saved in (
-        ((safe,), Notes(before="a"), (target,), ""),
-        ((safe,), Notes(before="a", unproved=True), (target,), "/library"),
-        ((safe,), Notes(before="b"), (target,), "/library"),
-        ((safe,), NOTHING, (target,), "/library"),
-        ((other,), Notes(before="a"), (target,), "/library"),
-        ((), NOTHING, (target,), "/library"),
-        ((safe,), Notes(before="a"), (untouched,), "/library"),
+def cut_off(*, saved: str = "s", part: bool = False) -> tuple[Disk, Image]:
+    """A disk onto which a restore of image `a` was begun, and what that has saved."""
+    parts = (a_partition(1), a_partition(2, 200 * MIB, 100 * MIB))
+    table = a_table(parts[0], replace(parts[1], unfinished="a", saved=saved))
+    target = disk("sda", "A", table=table)
+    if not part:
+        target = replace(target, table=PartitionTable(kind=TableKind.NONE), unfinished="a", saved=saved)
+    volumes = tuple(Volume(number=p.number, start=p.start, size=p.size, used=MIB, map_origin="rescue") for p in parts)
+    source = an_imaged_disk(id=target.id, table=a_table(*parts), volumes=volumes)
+    return target, an_image(id="s", disks=(source,))
+
+
+def safety_of(target: Disk, safe: Image, noted: Notes, keys: str = "") -> str:
+    whole = cut_off()[1].disks[0]
+    factory = an_image(id="a", disks=(replace(whole, id=an_imaged_disk().id),))
+    notes = {"a": Notes(factory=FactoryState()), "s": noted}
+    here = replace(found(target, images=(safe, factory)), notes=notes)
+    plan = plan_of(FACTORY + f"save_first = true\n{keys}\n" + ON_A, here)
+    assert isinstance(plan, RestorePlan)
+    return plan.safety
+
+
+def test_what_was_saved_before_it_was_cut_off_is_not_saved_again() -> None:
+    """Nor is anything taken for saved that is not, proved, of all of it, by that very restore."""
+    target, safe = cut_off()
+    noted = Notes(before="a")
+    assert safety_of(target, safe, noted) == ""
+    (source,) = safe.disks
+    for one, image, notes in (
+        (target, safe, Notes(before="a", void=True)),
+        (target, safe, Notes(before="b")),
+        (target, safe, NOTHING),
+        (replace(target, saved=""), safe, noted),
+        (replace(target, saved="other"), safe, noted),
+        (replace(target, unfinished="b"), safe, noted),
+        (replace(target, unfinished="", saved=""), safe, noted),
+        (target, replace(safe, disks=(replace(source, id=disk("sdb", "B").id),)), noted),
+        (target, replace(safe, disks=(replace(source, volumes=source.volumes[:1]),)), noted),
     ):
-        there = replace(here, images=(*images, *here.images), notes={**here.notes, "s": noted}, disks=disks)
-        plan = plan_of(text, there)
-        assert isinstance(plan, RestorePlan)
-        assert plan.safety == saved
+        assert safety_of(one, image, notes) == "/library"
+
+
+def test_of_partitions_all_that_are_erased_were_saved_or_all_are() -> None:
+    target, safe = cut_off(part=True)
+    (source,) = safe.disks
+    second = replace(safe, disks=(replace(source, volumes=source.volumes[1:]),))
+    noted = Notes(before="a")
+    assert safety_of(target, second, noted, "keep = [1]") == ""
+    assert safety_of(target, replace(safe, disks=(replace(source, volumes=source.volumes[:1]),)), noted, "keep = [1]")
+    # The same order without the partition that was to stay: that one was saved by nobody.
+    assert safety_of(target, second, noted) == "/library"
+    # A partition that another restore has left half done says nothing of the others.
+    assert safety_of(target, safe, noted) == "/library"
 
 
 def test_with_several_disks_all_were_saved_or_all_are() -> None:
     names = ("sda", "sdb")
     image = an_image(id="a", disks=tuple(an_imaged_disk(name=name) for name in names))
-    half, whole = disk("sda", "A", unfinished="a"), disk("sdb", "B")
-    safe = an_image(id="s", disks=tuple(an_imaged_disk(id=one.id) for one in (half, whole)))
+    bare = PartitionTable(kind=TableKind.NONE)
+    half = disk("sda", "A", table=bare, unfinished="a", saved="s")
+    whole = disk("sdb", "B", table=bare)
+    volume = Volume(number=1, start=MIB, size=100 * MIB, used=MIB, map_origin="rescue")
+    safe = an_image(id="s", disks=tuple(an_imaged_disk(id=one.id, volumes=(volume,)) for one in (half, whole)))
     notes = {"a": Notes(factory=FactoryState()), "s": Notes(before="a")}
     here = replace(found(half, whole, images=(safe, image)), notes=notes)
     rows = "".join(f'[[restore.disk]]\nsource = "{n}"\nserial = "{s}"\n' for n, s in zip(names, "AB", strict=True))
-    for disks, saved in (((half, whole), "/library"), ((half, replace(whole, unfinished="a")), "")):
+    for disks, saved in (((half, whole), "/library"), ((half, replace(whole, unfinished="a", saved="s")), "")):
         plan = plan_of(FACTORY + "save_first = true\n" + rows, replace(here, disks=disks))
         assert isinstance(plan, RestorePlan)
         assert plan.safety == saved

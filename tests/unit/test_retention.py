@@ -1,6 +1,6 @@
 """Rules say which images stay; nobody loses the last good one of a computer by a damaged newer one."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -98,10 +98,12 @@ def test_what_has_some_partitions_alone_takes_no_place_of_a_whole_backup() -> No
     assert newest(chosen) == [("2026-06-30", 0)]
 
 
-def newest(images: list[Image], notes: Mapping[str, Notes] | None = None) -> list[tuple[str, int]]:
+def newest(
+    images: list[Image], notes: Mapping[str, Notes] | None = None, unnoted: Collection[str] = ()
+) -> list[tuple[str, int]]:
     """The day of each newest backup, empty where there is none, and how many newer images are none."""
     known = notes or {}
-    found = latest(images, lambda name: known.get(name, NOTHING))
+    found = latest(images, lambda name: known.get(name, NOTHING), NOW + timedelta(days=60), unnoted=unnoted)
     return [(one.backup.created[:10] if one.backup else "", one.bad) for one in found]
 
 
@@ -112,6 +114,9 @@ def test_the_newest_backup_is_one_that_can_be_restored() -> None:
     aside = {DAILY[0].id: Notes(before="another"), DAILY[1].id: Notes(factory=FactoryState())}
     assert newest(DAILY, aside) == [("2026-06-28", 0)]
     assert newest([image("yesterday")]) == []
+    assert newest(DAILY, unnoted=[DAILY[0].id]) == [("2026-06-29", 1)]
+    # A clock that was wrong: the image is not the newest for decades.
+    assert newest([image("2099-01-01T00:00:00Z"), *DAILY]) == [("2026-06-30", 1)]
 
 
 def test_each_computer_has_a_newest_backup_and_the_newest_of_all_comes_first() -> None:

@@ -128,10 +128,15 @@ def test_a_volume_that_cuts_through_chunks_is_restored_byte_by_byte(
 def test_a_killed_restore_of_a_partition_is_known_as_such_and_completed(
     captured: Sample, target: Path, tmp_path: Path, command: Rescue
 ) -> None:
-    outside = _outside(target)
-    job = start(_plan(captured, target))
-    wait_for_step(job, "Reading back")
-    kill(job)
+    # One that a busy machine kills too late has ended, and is begun anew.
+    for _ in range(20):
+        partition(blank(target, SIZE, FILL), TABLE)
+        outside = _outside(target)
+        job = start(_plan(captured, target))
+        wait_for_step(job, "Reading back")
+        kill(job)
+        if inventory.look(str(target)).table.partitions[1].unfinished:
+            break
     assert "other.img:2 may be only partly restored, and then cannot be mounted" in job.died().state
     found = inventory.look(str(target))
     assert [part.unfinished for part in found.table.partitions] == ["", captured.image_id, ""]

@@ -130,11 +130,12 @@ def _plan_restore(work: Restore, found: Found) -> RestorePlan:
 def _was_saved(pair: RestoreTarget, image: Image, found: Found) -> bool:
     """Whether a restore of this image onto this target was cut off, and has saved all that it erases.
 
-    The mark of the unfinished restore names what was saved.
+    The mark of the unfinished restore names what was saved. A partition without it was not come to yet, or was
+    completed, and may hold something new by now.
     """
     into = {chosen.partition for chosen in pair.partitions}
     marked = [part for part in pair.target.table.partitions if part.number in into] if into else [pair.target]
-    marks = {(one.unfinished, one.saved) for one in marked if one.unfinished}
+    marks = {(one.unfinished, one.saved) for one in marked}
     if len(marks) != 1:
         return False
     ((begun, saved),) = marks

@@ -169,19 +169,21 @@ def _refuse_other_layout(source: ImagedDisk, target: Disk, keep: Collection[int]
             code="no-such-partition",
             hint=f"--keep {stays[0]} as well, where that is meant",
         )
-    _refuse_torn(target, keep)
+    _refuse_torn(source, target, keep)
 
 
-def _refuse_torn(target: Disk, keep: Collection[int]) -> None:
+def _refuse_torn(source: ImagedDisk, target: Disk, keep: Collection[int]) -> None:
     """Nothing that lies on several partitions may be half of one day and half of another."""
     stays = [part for part in target.table.partitions if part.number in keep]
-    for part in target.table.partitions:
-        kind, uuid = part.content.kind, part.content.uuid
-        twins = [one for one in stays if kind and one.content.kind == kind and part.number not in keep]
+    there = [(part.number, part.content) for part in target.table.partitions if part.number not in keep]
+    comes = [(volume.number, volume.content) for volume in source.volumes if volume.number not in keep]
+    for number, content in (*there, *comes):
+        kind, uuid = content.kind, content.uuid
+        twins = [one for one in stays if kind and one.content.kind == kind]
         shared = [one for one in twins if kind in _GROUPS or (uuid and one.content.uuid == uuid)]
         if shared:
             raise RefusedError(
-                f"partitions {part.number} and {shared[0].number} of {target.name} may belong together ({kind}): one "
+                f"partitions {number} and {shared[0].number} of {target.name} may belong together ({kind}): one "
                 "cannot be kept without the other",
                 code="torn-volume",
                 hint="keep both, or none",

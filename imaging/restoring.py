@@ -54,6 +54,7 @@ def told(error: Exception, disks: Sequence["Restoring"]) -> Exception:
         error = of_system(error)
     if isinstance(error, RescueError):
         error.state = state
+        error.untouched = not any(disk.touched for disk in disks)
         return error
     unknown = RescueError(f"an error in Rescue itself: {type(error).__name__}: {error}")
     unknown.state = state

@@ -51,6 +51,12 @@ def _refuse_bad(library: Path, image: str, report: Reporter, cancel: threading.E
         )
 
 
-def note_void(plan: RestorePlan, saved: str) -> None:
-    """Note that the restore wrote nothing, for all of it was there: what was there before is what is there now."""
-    Library.open(Path(plan.safety)).annotate(saved, lambda noted: replace(noted, void=True))
+def note_void(plan: RestorePlan, saved: str, report: Reporter) -> None:
+    """Note that the restore wrote nothing, for all of it was there: what was there before is what is there now.
+
+    The restore is good, whatever comes of the note.
+    """
+    try:
+        Library.open(Path(plan.safety)).annotate(saved, lambda noted: replace(noted, void=True))
+    except (RescueError, OSError) as error:
+        report.log(f"that image {saved} undoes nothing could not be noted: {error}", "warning")

@@ -11,6 +11,7 @@ _TEXT_AT = 0x40
 _ID_ROOM = 0x1B8 - _MAGIC_AT - len(_MAGIC)
 _ENTRIES = slice(446, 510)
 """An MBR's, of which the mark of a restore has none, not even that before a GPT. Source: UEFI 2.10, 5.2."""
+_ENTRY, _TYPE, _PROTECTIVE = 16, 4, 0xEE
 _TEXT = b"\r\nThis disk was only partly restored. Start the recovery stick and restore it again.\r\n\0"
 MEDIUM = "recovery medium"
 """What stands in an image's place on a recovery medium that is being made."""
@@ -53,5 +54,7 @@ def _parsed(sector: bytes) -> tuple[str, str]:
         return "", ""
     names = sector[_MAGIC_AT + len(_MAGIC) : _MAGIC_AT + len(_MAGIC) + _ID_ROOM].split(b"\0")
     image, saved = (name.decode(errors="replace") for name in (*names, b"")[:2])
-    # The mark of a recovery medium that is being made stands before a table.
-    return ("", "") if any(sector[_ENTRIES]) and image != MEDIUM else (image or "?", saved)
+    # The mark of a recovery medium that is being made stands before its GPT.
+    entries = sector[_ENTRIES]
+    before_gpt = image == MEDIUM and entries[_TYPE] == _PROTECTIVE and not any(entries[_ENTRY:])
+    return (image or "?", saved) if not any(entries) or before_gpt else ("", "")

@@ -244,9 +244,11 @@ def _restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Re
         foreign, known = plan.foreign, replace(plan, saved=saved)
         done = restore_straight(known, foreign, report, cancel) if foreign else restore(known, report, cancel)
         if saved and not (done.written or done.tables or done.partitions):
-            note_void(plan, saved)
+            note_void(plan, saved, report)
         return replace(done, safety=saved)
     except RescueError as error:
+        if saved and error.untouched:
+            note_void(plan, saved, report)
         if saved:
             error.state = f"{error.state} What was there before is image {saved}.".strip()
         raise

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from imaging import care, inventory, notes
+from imaging import care, inventory, matching, notes
 from imaging.disk import Disk
 from imaging.errors import ExitStatus, RefusedError, UsageError
 from imaging.manifest import Image
@@ -133,7 +133,8 @@ def _offers(options: Namespace) -> list[Offer]:
 
 
 def _offers_and_doubts(options: Namespace) -> tuple[list[Offer], list[str]]:
-    """The factory images, and the ids of others that may be ones: they, or their notes, cannot be read."""
+    """The factory images, and the ids of what may be the one for this computer, and is damaged, or its notes are."""
+    here = inventory.machine()
     there, doubts = [], []
     for library in libraries(options):
         listing = library.images()
@@ -142,9 +143,9 @@ def _offers_and_doubts(options: Namespace) -> tuple[list[Offer], list[str]]:
             noted = listing.notes.get(image.id, notes.NOTHING)
             if noted.factory is not None:
                 there.append((library.path, image, noted.factory))
-            if noted.factory is not None and noted.verified is not None and not noted.verified.good:
-                doubts.append(image.id)
-    return offers(there, inventory.machine()), doubts
+                bad = noted.verified is not None and not noted.verified.good
+                doubts += [image.id] if bad and matching.is_for(noted.factory.match, here) else []
+    return offers(there, here), doubts
 
 
 def list_factory(options: Namespace) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from imaging import inventory
 from imaging.disk import Disk, Role
 from imaging.errors import ExitStatus
-from imaging.manifest import Image
+from imaging.manifest import Image, Machine
 from imaging.notes import NOTHING, Notes
 from imaging.retention import Latest, latest
 from rescue import commands
@@ -50,40 +50,51 @@ def _days(words: str) -> float:
 def status(options: Namespace) -> int:
     """`rescue status`."""
     here, now = inventory.machine(), datetime.now(UTC)
-    disks = [] if options.all_computers else inventory.scan()
     listed, bad = each(libraries(options), lambda library: (library.path, library.images()))
     warn_unless_alone(listed, bad)
     copies: dict[str, _Copy] = {}
     for path, listing in listed:
         for image in listing.images:
-            if options.all_computers or is_of(here, image) or _is_saved(image, disks):
-                copy = _Copy(path, image, listing.notes.get(image.id, NOTHING), noted=image.id not in listing.unnoted)
-                # Of an image that is in several libraries the best copy counts.
-                copies[image.id] = max(copy, copies.get(image.id, copy), key=lambda one: one.rank)
-    found = latest(
-        [copy.image for copy in copies.values()],
-        lambda name: copies[name].notes,
-        now,
-        unnoted=[name for name, copy in copies.items() if not copy.noted],
-    )
-    judged = found if options.all_computers else [one for one in found if _is_saved(one.of, disks)]
-    late = [one for one in judged if _is_late(one, options.overdue, now)]
-    never = [disk for disk in disks if _counts(disk) and not any(_has(one.of, disk) for one in found)]
+            copy = _Copy(path, image, listing.notes.get(image.id, NOTHING), noted=image.id not in listing.unnoted)
+            # Of an image that is in several libraries the best copy counts.
+            copies[image.id] = max(copy, copies.get(image.id, copy), key=lambda one: one.rank)
+    never: list[str] = []
+    if options.all_computers:
+        found = _latest(copies, list(copies), now)
+    else:
+        found = []
+        for disk in filter(_counts, inventory.scan()):
+            with_it = [name for name, copy in copies.items() if _has(copy.image, disk, here)]
+            best = max(_latest(copies, with_it, now), key=_goodness, default=None)
+            if best is None:
+                never.append(disk.name)
+            else:
+                found.append(best)
+    late = [one for one in found if _is_late(one, options.overdue, now)]
     damaged = sum(len(listing.damaged) for _, listing in listed)
-    overdue = bool(late) or not judged
+    overdue = bool(late) or not found
     if options.json:
         values = [_value(one, copies, now, overdue=one in late) for one in found]
-        names = [disk.name for disk in never]
-        value = {"machine": here, "overdue": overdue, "computers": values, "never": names, "damaged": damaged}
+        value = {"machine": here, "overdue": overdue, "backups": values, "never": never, "damaged": damaged}
         commands.print_json(value)
     else:
-        _print(found, judged, copies, now, late)
-        for disk in never:
-            print(_("{disk} is in no image.").format(disk=clean(disk.name)))
+        _print(found, copies, now, late)
+        for name in never:
+            print(_("{disk} is in no image.").format(disk=clean(name)))
         if damaged:
             words = ngettext("{count} image is damaged", "{count} images are damaged", damaged)
             print(_("{images}: `rescue images` names them.").format(images=words.format(count=damaged)))
     return ExitStatus.OUTDATED if overdue else ExitStatus.DONE
+
+
+def _latest(copies: "Mapping[str, _Copy]", names: Sequence[str], now: datetime) -> Sequence[Latest]:
+    unnoted = [name for name in names if not copies[name].noted]
+    return latest([copies[name].image for name in names], lambda name: copies[name].notes, now, unnoted=unnoted)
+
+
+def _goodness(one: Latest) -> tuple[bool, datetime]:
+    """A backup of whole disks is better than one of some partitions, and a newer one than an older."""
+    return one.backup is not None and is_whole(one.of), one.when or datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,29 +113,18 @@ class _Copy:
         return self.noted and (last is None or last.good), last is not None
 
 
-def _print(
-    found: Sequence[Latest],
-    judged: Sequence[Latest],
-    copies: Mapping[str, _Copy],
-    now: datetime,
-    late: Sequence[Latest],
-) -> None:
+def _print(found: Sequence[Latest], copies: Mapping[str, _Copy], now: datetime, late: Sequence[Latest]) -> None:
     if found:
         heads = [_("Backed up"), _("Age"), _("Computer"), _("Disks"), _("Image"), _("Verified")]
         commands.print_lines(columns([heads, *(_row(one, copies, now, late=one in late) for one in found)]))
-    if not judged:
+    else:
         print(_("There is no backup of a disk of this computer."))
 
 
-def _has(image: Image, disk: Disk) -> bool:
-    """Whether a disk is in an image; one that bears no mark of its own is taken for none."""
-    return bool(disk.id.wwn or disk.id.serial) and any(one.id.same_disk(disk.id) for one in image.disks)
-
-
-def _is_saved(image: Image, disks: Sequence[Disk]) -> bool:
-    """Whether all disks of an image are here: nobody backs up again what was taken out."""
-    known = [[disk for disk in disks if one.id.same_disk(disk.id) and _has(image, disk)] for one in image.disks]
-    return bool(known) and all(known)
+def _has(image: Image, disk: Disk, here: Machine) -> bool:
+    """Whether a disk is in an image: one without a number of its own only in those of this computer."""
+    same = any(one.id.same_disk(disk.id) for one in image.disks)
+    return same and (bool(disk.id.wwn or disk.id.serial) or is_of(here, image) or image.machine == here)
 
 
 def _counts(disk: Disk) -> bool:

@@ -1,6 +1,7 @@
 """What is there is saved before it is erased; where it cannot be, nothing is erased; `rescue undo` brings it back."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,13 @@ from msgspec.structs import replace
 
 from imaging import inventory, planner, unfinished
 from imaging.capture import capture
+from imaging.errors import IoError, RefusedError
 from imaging.library import Library
+from imaging.notes import Notes
 from imaging.plan import RestorePlan, libraries_used
 from tests.command import run_rescue
 from tests.disks import MIB, partition
-from tests.faults.world import DISK_SIZE, Sample, carry_out_here, holds_used_bytes, images_of
+from tests.faults.world import DISK_SIZE, Sample, carry_out_here, holds_used_bytes, images_of, warnings_of
 
 
 @pytest.fixture
@@ -185,6 +188,44 @@ def test_undoing_a_restore_that_was_repeated_brings_back_what_was_there_before_t
     assert [(noted.before != "", noted.void) for noted in notes] == [(False, False), (True, False), (True, True)]
     run_rescue("undo", "--library", sample.library, "--to", lived_in, "--erase", lived_in.name)
     assert lived_in.read_bytes()[DISK_SIZE // 2 :][: 4 * 4096] == before[DISK_SIZE // 2 :][: 4 * 4096]
+
+
+def test_a_restore_that_is_refused_after_the_saving_hides_no_earlier_safety_image(
+    sample: Sample, lived_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, kept = lived_in.read_bytes(), tmp_path / "kept"
+    done = carry_out_here(planned(sample, lived_in, kept), tmp_path / "job")
+    assert done.status == 0, done.message
+
+    def refuses(*_: object) -> None:
+        raise RefusedError("another disk was plugged in", code="disk-changed")
+
+    plan = planned(sample, lived_in, kept)
+    with monkeypatch.context() as patch:
+        patch.setattr("imaging.restoring.Restoring._refuse_another_disk", refuses)
+        assert carry_out_here(plan, tmp_path / "again").status == 3
+    first, second = sorted(images_of(kept))
+    assert [Library.open(kept).notes(name).void for name in (first, second)] == [False, True]
+    run_rescue("undo", "--library", kept, "--to", lived_in, "--erase", lived_in.name)
+    assert lived_in.read_bytes() == before
+
+
+def test_a_note_that_cannot_be_made_makes_no_good_restore_a_bad_one(
+    sample: Sample, lived_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_rescue("restore", sample.image_id, lived_in, "--library", sample.library, "--erase", lived_in.name)
+    plan = planned(sample, lived_in, tmp_path / "kept")
+    whole = Library.annotate
+
+    def annotate(library: Library, image: str, change: Callable[[Notes], Notes]) -> Notes:
+        if change(Notes()).void and change(Notes()).before == "":
+            raise IoError("no room", code="full")
+        return whole(library, image, change)
+
+    monkeypatch.setattr(Library, "annotate", annotate)
+    done = carry_out_here(plan, tmp_path / "job")
+    assert done.status == 0, done.message
+    assert "undoes nothing could not be noted: no room" in "".join(warnings_of(tmp_path / "job"))
 
 
 def test_a_disk_that_was_partitioned_anew_is_saved_though_a_mark_was_left_in_it(

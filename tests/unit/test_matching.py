@@ -9,7 +9,7 @@ import pytest
 from imaging import matching, orders
 from imaging.disk import Disk, DiskId, Mount, PartitionTable, Role, TableKind
 from imaging.errors import RefusedError, RescueError
-from imaging.manifest import Image, Machine, Volume
+from imaging.manifest import Image, ImagedDisk, Machine, Volume
 from imaging.matching import Found, Named
 from imaging.notes import NOTHING, FactoryState, Notes, Verification
 from imaging.orders import DiskMatch, Match
@@ -326,8 +326,8 @@ def cut_off(*, saved: str = "s", part: bool = False) -> tuple[Disk, Image]:
     return target, an_image(id="s", disks=(source,))
 
 
-def safety_of(target: Disk, safe: Image, noted: Notes, keys: str = "") -> str:
-    whole = cut_off()[1].disks[0]
+def safety_of(target: Disk, safe: Image, noted: Notes, keys: str = "", factory_disk: ImagedDisk | None = None) -> str:
+    whole = factory_disk or cut_off()[1].disks[0]
     factory = an_image(id="a", disks=(replace(whole, id=an_imaged_disk().id),))
     notes = {"a": Notes(factory=FactoryState()), "s": noted}
     here = replace(found(target, images=(safe, factory)), notes=notes)
@@ -367,6 +367,14 @@ def test_of_partitions_all_that_are_erased_were_saved_or_all_are() -> None:
     assert safety_of(target, second, noted) == "/library"
     # A partition that another restore has left half done says nothing of the others.
     assert safety_of(target, safe, noted) == "/library"
+    # Of several, one was completed, or not come to: it may hold something new.
+    parts = (*target.table.partitions, a_partition(3, 400 * MIB, 100 * MIB))
+    volumes = tuple(Volume(number=p.number, start=p.start, size=p.size, used=MIB, map_origin="rescue") for p in parts)
+    wide = replace(source, table=a_table(*parts), volumes=volumes)
+    marked = (parts[0], parts[1], replace(parts[2], unfinished="a", saved="s"))
+    for table, saved in ((a_table(*parts), "/library"), (a_table(*marked), "")):
+        there = replace(target, table=table)
+        assert safety_of(there, replace(safe, disks=(wide,)), noted, "keep = [1]", wide) == saved
 
 
 def test_with_several_disks_all_were_saved_or_all_are() -> None:

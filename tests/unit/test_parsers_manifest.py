@@ -223,6 +223,24 @@ def test_no_sector_makes_the_mark_parser_fail(sector: bytes) -> None:
     assert unfinished.parse(sector) == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "second", "known"),
+    [
+        ("image", 0x00, 0x00, True),
+        ("image", 0x83, 0x00, False),
+        ("image", 0xEE, 0x00, False),
+        (unfinished.MEDIUM, 0xEE, 0x00, True),
+        (unfinished.MEDIUM, 0x83, 0x00, False),
+        (unfinished.MEDIUM, 0xEE, 0x83, False),
+    ],
+)
+def test_a_disk_that_was_partitioned_anew_bears_no_mark(name: str, first: int, second: int, known: bool) -> None:
+    sector = bytearray(unfinished.render(name, "saved"))
+    sector[446 + 4], sector[462 + 4] = first, second
+    assert unfinished.parse(bytes(sector)) == (name if known else "")
+    assert unfinished.parse_saved(bytes(sector)) == ("saved" if known else "")
+
+
 @given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", fullmatch=True))
 def test_the_mark_of_an_unfinished_restore_comes_back(image_id: str) -> None:
     sector = unfinished.render(image_id)

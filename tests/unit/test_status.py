@@ -31,7 +31,7 @@ def test_a_computer_that_was_backed_up_is_told_when_and_is_overdue_later(tmp_pat
     words = ("status", "--library", library)
     assert "There is no backup of a disk of this computer." in run_rescue(*words, status=ExitStatus.OUTDATED).out
     nothing = run_rescue(*words, "--json", status=ExitStatus.OUTDATED).json
-    assert (nothing["overdue"], nothing["computers"]) == (True, [])
+    assert (nothing["overdue"], nothing["backups"]) == (True, [])
     image = run_rescue("capture", disk, "--library", library, "--json").events[-1]["result"]["image"]
     run_rescue("verify", image, "--library", library)
     # A disk file is no disk of this computer.
@@ -44,7 +44,7 @@ def test_a_computer_that_was_backed_up_is_told_when_and_is_overdue_later(tmp_pat
     assert "OVERDUE" not in said
     late = run_rescue(*every, "--overdue", "0.0000001", status=ExitStatus.OUTDATED)
     assert "0 days, OVERDUE" in late.out
-    (one,) = run_rescue(*every, "--overdue", "1", "--json").json["computers"]
+    (one,) = run_rescue(*every, "--overdue", "1", "--json").json["backups"]
     assert (one["image"], one["library"], one["overdue"], one["newer_damaged"]) == (image, str(library), False, 0)
     assert (one["verified"]["bad"], one["whole"]) == (0, True)
     (library / "images" / image / "notes.json").write_text("garbage")
@@ -88,11 +88,38 @@ def test_a_disk_that_was_taken_out_makes_nothing_overdue_and_stands_for_no_other
     images = backup("new", 26), backup("old", 21, OLD)
     status, said = ask(*images)
     assert status == ExitStatus.DONE
-    assert [(one["image"], one["overdue"]) for one in said["computers"]] == [("new", False), ("old", False)]
-    assert ask(*images, disks=[a_disk(id=NEW), a_disk(id=OLD)])[0] == ExitStatus.OUTDATED
+    assert [(one["image"], one["overdue"]) for one in said["backups"]] == [("new", False)]
+    status, said = ask(*images, disks=[a_disk(id=NEW), a_disk(id=OLD)])
+    assert status == ExitStatus.OUTDATED
+    assert [(one["image"], one["overdue"]) for one in said["backups"]] == [("new", False), ("old", True)]
     # The computer's only disk is a new one.
     status, said = ask(backup("old", 26, OLD))
     assert (status, said["never"]) == (ExitStatus.OUTDATED, ["sda"])
+
+
+def test_each_disk_that_is_here_needs_a_backup_of_its_own(ask: Ask) -> None:
+    gone = DiskId(size=GIB, model="gone", serial="G")
+    both = backup("both", 20, disks=(an_imaged_disk(id=OLD), an_imaged_disk(id=gone)))
+    fresh = backup("new", 26)
+    disks = [a_disk(id=NEW), a_disk(path="/dev/sdb", id=OLD)]
+    status, said = ask(both, fresh, disks=disks)
+    assert (status, [one["overdue"] for one in said["backups"]]) == (ExitStatus.OUTDATED, [False, True])
+    bad = backup("bad", 26, OLD)
+    assert ask(bad, fresh, disks=disks, notes={"bad": BAD})[0] == ExitStatus.OUTDATED
+
+
+def test_after_a_change_of_the_mainboard_the_newest_backup_counts(ask: Ask) -> None:
+    board = Machine(vendor="Dell Inc.", model="OptiPlex", serial="ANOTHER")
+    status, said = ask(backup("old", 20, machine=board), backup("new", 26))
+    assert (status, [one["image"] for one in said["backups"]]) == (ExitStatus.DONE, ["new"])
+
+
+def test_a_disk_without_a_number_of_its_own_is_known_by_its_computer(ask: Ask) -> None:
+    plain = DiskId(size=GIB, model="", serial="")
+    images = backup("mine", 26, plain), backup("other", 26, plain, machine=Machine(serial="X"))
+    status, said = ask(*images, disks=[a_disk(id=plain)])
+    assert (status, [one["image"] for one in said["backups"]]) == (ExitStatus.DONE, ["mine"])
+    assert ask(images[1], disks=[a_disk(id=plain)])[0] == ExitStatus.OUTDATED
 
 
 def test_a_disk_that_is_in_no_image_is_named(ask: Ask) -> None:
@@ -128,14 +155,14 @@ def test_images_of_chosen_partitions_are_told_as_such(ask: Ask) -> None:
     volume = Volume(number=1, start=MIB, size=100 * MIB, used=MIB, map_origin="rescue")
     part = backup("part", 26, disks=(an_imaged_disk(id=NEW, table=table, volumes=(volume,)),))
     status, said = ask(part)
-    assert (status, said["computers"][0]["whole"]) == (ExitStatus.DONE, False)
+    assert (status, said["backups"][0]["whole"]) == (ExitStatus.DONE, False)
 
 
 def test_a_computer_that_says_nothing_of_itself_goes_by_its_disks(ask: Ask) -> None:
     nameless = Machine(hostname="debian")
     images = backup("new", 26, machine=nameless), backup("other", 26, OLD, machine=nameless)
     status, said = ask(*images, machine=nameless)
-    assert (status, [one["image"] for one in said["computers"]]) == (ExitStatus.DONE, ["new"])
+    assert (status, [one["image"] for one in said["backups"]]) == (ExitStatus.DONE, ["new"])
 
 
 def test_of_copies_the_best_one_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

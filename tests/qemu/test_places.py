@@ -135,7 +135,11 @@ def restore(machine: Machine, label: str, disk: str, downs: int) -> None:
         terminal.press(DOWN)
         terminal.wait_for_cursor(f"> vd{'bc'[number]}", timeout=STEP)
     terminal.press(ENTER)
-    fill_in(terminal, (f"{disk}:", disk))
+    terminal.wait_for_field(f"{disk}:", timeout=STEP)
+    terminal.type(disk)
+    # The check of the stick itself may go on: until then there is nothing for Enter to go to.
+    terminal.wait_for("[ Restore ]", timeout=JOB)
+    terminal.press(ENTER)
     terminal.wait_for_cursor("[ Restore ]", timeout=STEP)
     terminal.press(ENTER)
     wait_for_the_end(terminal)

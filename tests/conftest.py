@@ -37,9 +37,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=turn)
     for item in items:
         if item.get_closest_marker("qemu"):
-            # An emulated machine on a busy host can stumble. One that fails twice has an error; what failed once is
-            # told in full at the end.
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            # An emulated machine on a busy host can stumble. One that fails three times has an error; what failed
+            # before is told in full at the end.
+            item.add_marker(pytest.mark.flaky(reruns=2))
     if os.geteuid() == 0 and Path("/dev/loop-control").exists():
         return
     reason = "needs root" if os.geteuid() != 0 else "needs loop devices: /dev/loop-control is missing"

@@ -26,7 +26,7 @@ _QUESTIONS = (
     "dmesg -l emerg,alert,crit,err | tail -n 20 | cut -c 1-79",
     "journalctl -b -o cat -p warning -n 20 | cut -c 1-79",
     "dmesg | grep -A 1 segfault | tail -n 8",
-    "grep -A 20 Current /run/rescue/screen.log | tail -n 21 | cut -c 1-79",
+    "grep -A 20 Current /run/rescue/screen.log | sed s,/usr/local/lib/python3.13/dist-packages/,, | tail -n 21",
 )
 _ASKED, _ANSWERED = 90.0, 10.0
 

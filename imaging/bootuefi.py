@@ -129,11 +129,7 @@ def _named(case: Case, files: EfiFiles, part: Partition, known: Sequence[efientr
 
 def _none(case: Case, files: EfiFiles, name: str, known: Sequence[efientries.Entry] | None) -> None:
     """No loader that firmware would start by itself."""
-    others = [
-        loader
-        for path in files.loaders()
-        if not _is_ours(path) and (loader := files.loader(path)) is not None and not loader.fault
-    ]
+    others = [loader for loader in _others(files) if not loader.fault]
     if not others:
         case.fails(f"its EFI system partition {name} holds no loader")
         return

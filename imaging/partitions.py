@@ -13,6 +13,8 @@ from imaging.packformat import lies_in
 from imaging.plan import PartitionTarget, RestorePlan, RestoreTarget, VerifyPlan
 from imaging.planner import exact, refuse_target, why_not_in_use, why_protected
 
+_GROUPS = ("LVM2_member", "linux_raid_member", "zfs_member", "bcache", "drbd")
+"""Kinds of members, whose group blkid does not name by their UUID."""
 _RAID = "_raid_member"
 """How blkid's names of RAID members end; those of Linux (metadata 0.90 and 1.0) and of BIOSes stand at the end."""
 
@@ -103,10 +105,7 @@ def plan_restore_partitions(
 
     Raises RefusedError, UsageError or BadImageError.
     """
-    source = next((disk for disk in image.disks if disk.name == name), None)
-    if source is None:
-        names = ", ".join(disk.name for disk in image.disks)
-        raise UsageError(f"image {image.id} has no disk {name!r}; it has {names}", code="no-such-disk")
+    source = _source(image, name)
     if not chosen:
         raise UsageError("no partition was given to restore", code="no-such-partition")
     if len(set(chosen.values())) != len(chosen):
@@ -141,11 +140,18 @@ def plan_restore_but(
     The disk has to be laid out as the image is, for its table stays, too. Raises RefusedError (code "other-layout"
     where it is laid out otherwise), UsageError or BadImageError.
     """
-    source = next((disk for disk in image.disks if disk.name == name), None)
-    wanted = {} if source is None else {v.number: v.number for v in source.volumes if v.number not in keep}
-    if source is not None:
-        _refuse_other_layout(source, target, keep)
+    source = _source(image, name)
+    _refuse_other_layout(source, target, keep)
+    wanted = {volume.number: volume.number for volume in source.volumes if volume.number not in keep}
     return plan_restore_partitions(library, image, name, target, wanted, read_back=read_back)
+
+
+def _source(image: Image, name: str) -> ImagedDisk:
+    source = next((disk for disk in image.disks if disk.name == name), None)
+    if source is None:
+        names = ", ".join(disk.name for disk in image.disks)
+        raise UsageError(f"image {image.id} has no disk {name!r}; it has {names}", code="no-such-disk")
+    return source
 
 
 def _refuse_other_layout(source: ImagedDisk, target: Disk, keep: Collection[int]) -> None:
@@ -188,10 +194,6 @@ def _refuse_torn(source: ImagedDisk, target: Disk, keep: Collection[int]) -> Non
                 code="torn-volume",
                 hint="keep both, or none",
             )
-
-
-_GROUPS = ("LVM2_member", "linux_raid_member", "zfs_member", "bcache", "drbd")
-"""Kinds of members, whose group blkid does not name by their UUID."""
 
 
 def _layout(table: PartitionTable) -> list[tuple[int, int, int, str, str]]:

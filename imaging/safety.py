@@ -52,9 +52,9 @@ def _refuse_bad(library: Path, image: str, report: Reporter, cancel: threading.E
 
 
 def note_void(plan: RestorePlan, saved: str, report: Reporter) -> None:
-    """Note that the restore wrote nothing, for all of it was there: what was there before is what is there now.
+    """Note that nothing was written after the saving: what was there before is what is there now.
 
-    The restore is good, whatever comes of the note.
+    How the restore ended stays as it is, whatever comes of the note.
     """
     try:
         Library.open(Path(plan.safety)).annotate(saved, lambda noted: replace(noted, void=True))

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.disks import blank, digest, run
-from tests.matrix import images, layouts, sample
+from tests.matrix import bootable, images, layouts, sample
 from tests.matrix.images import Captured
 from tests.matrix.layouts import LAYOUTS, Layout, Source
 from tests.matrix.tools import require
@@ -98,3 +98,10 @@ def trip(request: pytest.FixtureRequest, files: Path, shared_room: Path) -> Iter
         extracted=extracted,
     )
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def grub() -> None:
+    """GRUB's own tools make these disks."""
+    if lacking := bootable.missing():
+        pytest.skip(f"not installed: {', '.join(lacking)}; run live-image/setup")

@@ -24,16 +24,9 @@ from tests.disks import MIB, run
 from tests.matrix import bootable
 from tests.unit.builders import a_disk, a_partition, a_table, an_image
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("grub")]
 
 SHIM = "\\grubx64.efi".encode("utf-16-le")
-
-
-@pytest.fixture(autouse=True)
-def grub() -> None:
-    """GRUB's own tools make these disks."""
-    if lacking := bootable.missing():
-        pytest.skip(f"not installed: {', '.join(lacking)}; run live-image/setup")
 
 
 def missed(path: Path, known: Sequence[Entry] | None = ()) -> BootEntry | None:

@@ -22,18 +22,11 @@ from tests.faults.world import Sample, capture_here, restore_here, warnings_of
 from tests.matrix import bootable
 from tests.matrix.bootable import EFI, INITRD, KERNEL, ROOT, Made
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("grub")]
 
 BIOS, UEFI = Firmware.BIOS, Firmware.UEFI
 STARTS, FAILS, UNKNOWN = Answer.STARTS, Answer.FAILS, Answer.UNKNOWN
 NO_SUCH = "99999999-9999-9999-9999-999999999999"
-
-
-@pytest.fixture(autouse=True)
-def grub() -> None:
-    """GRUB's own tools make these disks."""
-    if lacking := bootable.missing():
-        pytest.skip(f"not installed: {', '.join(lacking)}; run live-image/setup")
 
 
 def look(path: Path) -> Starts:

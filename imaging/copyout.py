@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imaging import keyring, mounts, tree
+from imaging import filedata, keyring, mounts, tree
 from imaging.access import refuse_in_library, writable
-from imaging.durable import sync_all, write_all, written
+from imaging.durable import sync_all, written
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError
 from imaging.events import FilesResult
 from imaging.fileview import LARGEST_ON_FAT
@@ -28,7 +28,6 @@ from imaging.pipeline import Reporter
 from imaging.plan import FilesPlan
 from imaging.tree import Entry, EntryKind
 
-_BLOCK = 4 << 20
 _MOST_TOLD = 50
 """Warnings of a job's log; what comes after is counted."""
 _SAME_TIME = 2.0
@@ -355,31 +354,18 @@ class _Copy:
         return chosen
 
     def _contents(self, source: int, out: int, path: Sequence[bytes]) -> None:
-        """Copy the data, holes staying holes."""
-        at, end = 0, os.fstat(source).st_size
-        while at < end:
+        def passed(size: int, moved: int) -> None:
             self._stop_if_asked()
-            try:
-                start = os.lseek(source, at, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno == errno.ENXIO:
-                    break  # the rest is a hole
-                start = at
-            self._report.advance(start - at)
-            try:
-                data = os.pread(source, _BLOCK, start)
-            except OSError as error:
-                raise BadImageError(
-                    f"{tree.shown(path)} cannot be read at byte {start}: {error.strerror}", code="read-failed"
-                ) from error
-            if not data:
-                break
-            os.lseek(out, start, os.SEEK_SET)
-            write_all(out, data)
-            at = start + len(data)
-            self.counts.bytes += len(data)
-            self._report.advance(len(data), len(data))
-        os.ftruncate(out, end)
+            self.counts.bytes += moved
+            self._report.advance(size, moved)
+
+        try:
+            filedata.copy(source, out, passed)
+        except filedata.SourceError as error:
+            why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else ""
+            raise BadImageError(
+                f"{tree.shown(path)} cannot be read at byte {error.at}: {why}", code="read-failed"
+            ) from error
 
     def _link(self, source: int, entry: Entry, target: int, path: Sequence[bytes]) -> None:
         name = self._allowed(entry.name, target, path)

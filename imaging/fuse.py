@@ -1,4 +1,4 @@
-"""The kernel's FUSE messages for a folder of read-only files: a request's bytes in, the reply's bytes out.
+"""The kernel's FUSE messages for a folder of files that are there already: a request's bytes in, the reply's bytes out.
 
 Every number is in this machine's byte order. Source: linux/fuse.h, protocol 7.31 (Linux 5.4).
 """
@@ -9,7 +9,7 @@ import struct
 import traceback
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from imaging.errors import RescueError
 
@@ -17,7 +17,7 @@ Reply = Sequence[bytes | bytearray | memoryview]
 """The parts of one reply, in their order; none where the kernel waits for no reply."""
 
 REQUEST_SIZE = 64 << 10
-"""Bytes that no request of the kernel to a read-only file system exceeds; it refuses buffers of less than 8 KiB."""
+"""Bytes that no request of the kernel exceeds: a write brings a page; it refuses buffers of less than 8 KiB."""
 _MOST_READ = 1 << 20
 _PAGE = 4096
 _MOST_PARTS = 512
@@ -38,6 +38,8 @@ _OUT = struct.Struct("=IiQ")
 _INIT_IN = struct.Struct("=IIII")
 _INIT_OUT = struct.Struct("=IIIIHHIIHHII24x")
 _READ_IN = struct.Struct("=QQIIQII")
+_WRITE_IN = struct.Struct("=QQIIQII")
+_WRITE_OUT = struct.Struct("=II")
 _ATTR = struct.Struct("=QQQQQQIIIIIIIIII")
 _VALIDITY = struct.Struct("=QII")
 _ENTRY = struct.Struct("=QQQQII")
@@ -54,8 +56,10 @@ class Op(IntEnum):
     GETATTR = 3
     OPEN = 14
     READ = 15
+    WRITE = 16
     STATFS = 17
     RELEASE = 18
+    FSYNC = 20
     INIT = 26
     OPENDIR = 27
     READDIR = 28
@@ -66,7 +70,7 @@ class Op(IntEnum):
 
 
 _SILENT = (Op.FORGET, Op.INTERRUPT, Op.BATCH_FORGET)
-_EMPTY = (Op.RELEASE, Op.RELEASEDIR, Op.DESTROY)
+_EMPTY = (Op.FSYNC, Op.RELEASE, Op.RELEASEDIR, Op.DESTROY)
 
 
 class VirtualFile(Protocol):
@@ -80,8 +84,16 @@ class VirtualFile(Protocol):
         """Exactly the bytes from `offset`, never past the end, in parts; raises RescueError where there are none."""
 
 
+@runtime_checkable
+class WritableFile(VirtualFile, Protocol):
+    """One that can be written to, too."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Keep all of `data`, within the file's size; raises OSError, RescueError."""
+
+
 class Folder:
-    """One folder of read-only files, as the kernel asks for it."""
+    """One folder of files, as the kernel asks for it; those that can be written to are for their owner alone."""
 
     def __init__(self, files: Mapping[str, VirtualFile], *, user: int = 0, group: int = 0) -> None:
         """Take the files by name, and whom they belong to."""
@@ -128,6 +140,8 @@ class Folder:
                 return (_OPEN_OUT.pack(0, 0, 0),)
             case Op.READ:
                 return self._read(node, body)
+            case Op.WRITE:
+                return (self._write(node, body),)
             case Op.READDIR:
                 return (self._entries(body),)
             case Op.STATFS:
@@ -153,7 +167,8 @@ class Folder:
 
     def _attributes(self, node: int) -> bytes:
         size = 0 if node == _ROOT else self._file(node).size
-        mode, links = (stat.S_IFDIR | 0o500, 2) if node == _ROOT else (stat.S_IFREG | 0o400, 1)
+        rights = 0o600 if node != _ROOT and isinstance(self._file(node), WritableFile) else 0o400
+        mode, links = (stat.S_IFDIR | 0o500, 2) if node == _ROOT else (stat.S_IFREG | rights, 1)
         return _ATTR.pack(node, size, -(-size // 512), 0, 0, 0, 0, 0, 0, mode, links, *self._owner, 0, _PAGE, 0)
 
     def _read(self, node: int, body: bytes) -> Reply:
@@ -161,6 +176,14 @@ class Folder:
         file = self._file(node)
         end = min(file.size, offset + size)
         return file.read(offset, end - offset) if offset < end else ()
+
+    def _write(self, node: int, body: bytes) -> bytes:
+        _, offset, size, *_ = _WRITE_IN.unpack_from(body)
+        file, data = self._file(node), body[_WRITE_IN.size : _WRITE_IN.size + size]
+        if not isinstance(file, WritableFile):
+            raise OSError(errno.EROFS, "this file is read-only")
+        file.write(offset, data)
+        return _WRITE_OUT.pack(len(data), 0)
 
     def _entries(self, body: bytes) -> bytes:
         """The folder's entries from the one after `offset` on, as many as fit."""

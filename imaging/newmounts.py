@@ -25,8 +25,16 @@ _ENDING, _LOOK_EVERY = 3.0, 0.05
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def detached(kind: str, settings: Mapping[str, str], flags: Sequence[str], what: str, *, execute: bool = True) -> int:
-    """Mount a file system read-only, without set-user-id programs and devices; a descriptor of its root (O_PATH).
+def detached(
+    kind: str,
+    settings: Mapping[str, str],
+    flags: Sequence[str],
+    what: str,
+    *,
+    execute: bool = True,
+    writable: bool = False,
+) -> int:
+    """Mount a file system without set-user-id programs and devices, read-only by default; its root (O_PATH).
 
     `what` names it in messages. Raises RefusedError without root, IoError where the kernel cannot mount it.
     """
@@ -34,13 +42,13 @@ def detached(kind: str, settings: Mapping[str, str], flags: Sequence[str], what:
     try:
         for name, value in settings.items():
             _call(what, "fsconfig", context, _SET_STRING, name.encode(), value.encode(), 0)
-        for name in ("ro", *flags):
+        for name in flags if writable else ("ro", *flags):
             _call(what, "fsconfig", context, _SET_FLAG, name.encode(), None, 0)
         try:
             _call(what, "fsconfig", context, _CREATE, None, None, 0)
         except IoError as error:
             raise _explained(error, context) from error
-        attributes = _READ_ONLY | _NO_SUID | _NO_DEVICES | (0 if execute else _NO_EXEC)
+        attributes = (0 if writable else _READ_ONLY) | _NO_SUID | _NO_DEVICES | (0 if execute else _NO_EXEC)
         return _call(what, "fsmount", context, _FSMOUNT_CLOEXEC, attributes)
     finally:
         os.close(context)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from imaging import newmounts
 from imaging.errors import IoError
-from imaging.fuse import REQUEST_SIZE, Folder, VirtualFile
+from imaging.fuse import REQUEST_SIZE, Folder, VirtualFile, WritableFile
 from imaging.run import run
 
 _DEVICE = "/dev/fuse"
@@ -30,15 +30,19 @@ _READ_AHEAD = 512 << 10
 
 @contextmanager
 def opened(files: Mapping[str, VirtualFile]) -> Iterator[dict[str, int]]:
-    """Descriptors of the files, open for reading; needs root. No path leads to them, and they die with this process.
+    """Descriptors of the files, open for reading, and for writing where they can be written to; needs root.
+
+    No path leads to them, and they die with this process.
 
     Until the end of the context this process serves them with threads of its own. Whatever still reads them then,
     such as a loop device, is told that they are gone. Raises RefusedError without root, IoError.
     """
-    with _served(files) as mount, ExitStack() as stack:
+    writable = any(isinstance(file, WritableFile) for file in files.values())
+    with _served(files, writable=writable) as mount, ExitStack() as stack:
         found = {}
-        for name in files:
-            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=mount)
+        for name, file in files.items():
+            way = os.O_RDWR if isinstance(file, WritableFile) else os.O_RDONLY
+            fd = os.open(name, way | os.O_CLOEXEC, dir_fd=mount)
             stack.callback(os.close, fd)
             found[name] = fd
         yield found
@@ -61,7 +65,7 @@ def mounted(files: Mapping[str, VirtualFile], where: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _served(files: Mapping[str, VirtualFile]) -> Iterator[int]:
+def _served(files: Mapping[str, VirtualFile], *, writable: bool = False) -> Iterator[int]:
     """A mount that is attached nowhere, and the threads that serve it."""
     device = _open_device()
     stop, stopper = os.pipe2(os.O_CLOEXEC)
@@ -71,7 +75,7 @@ def _served(files: Mapping[str, VirtualFile]) -> Iterator[int]:
         for _ in range(max(_FEWEST_THREADS, os.cpu_count() or 1))
     ]
     try:
-        mount = _mount(device)
+        mount = _mount(device, writable=writable)
         try:
             for thread in threads:
                 thread.start()
@@ -105,7 +109,7 @@ def _open_device() -> int:
         ) from error
 
 
-def _mount(device: int) -> int:
+def _mount(device: int, *, writable: bool) -> int:
     settings = {
         "source": "rescue",
         "subtype": "rescue",
@@ -114,7 +118,7 @@ def _mount(device: int) -> int:
         "user_id": str(os.geteuid()),
         "group_id": str(os.getegid()),
     }
-    return newmounts.detached("fuse", settings, ("allow_other", "default_permissions"), _WHAT)
+    return newmounts.detached("fuse", settings, ("allow_other", "default_permissions"), _WHAT, writable=writable)
 
 
 def _read_far_ahead(mount: int) -> None:

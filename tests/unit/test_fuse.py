@@ -119,8 +119,36 @@ def test_large_reads_are_agreed_on_and_an_old_kernel_is_refused() -> None:
     assert ask(Op.INIT, 0, struct.pack("=IIII", 7, 20, 131072, 0)) == (-errno.EPROTO, b"")
 
 
-def test_writing_is_no_such_call_and_what_waits_for_no_answer_gets_none() -> None:
-    assert ask(16, 2, bytes(40)) == (-errno.ENOSYS, b"")
+class Notepad(Plain):
+    """A file that remembers what was written to it."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[int, bytes]] = []
+
+    def write(self, offset: int, data: bytes) -> None:
+        if offset + len(data) > self.size:
+            raise OSError(errno.ENOSPC, "no room")
+        self.written.append((offset, data))
+
+
+def writing(offset: int, data: bytes) -> bytes:
+    return struct.pack("=QQIIQII", 0, offset, len(data), 0, 0, 0, 0) + data
+
+
+def test_only_a_file_that_can_be_written_to_is() -> None:
+    pad = Notepad()
+    folder = Folder({"plain": Plain(), "pad": pad})
+    assert ask(Op.WRITE, 2, writing(0, b"x"), folder) == (-errno.EROFS, b"")
+    assert ask(Op.WRITE, 3, writing(4096, b"words"), folder) == (0, struct.pack("=II", 5, 0))
+    assert ask(Op.WRITE, 3, writing(len(DATA), b"x"), folder) == (-errno.ENOSPC, b"")
+    assert pad.written == [(4096, b"words")]
+    assert ask(Op.WRITE, 1, writing(0, b"x"), folder) == (-errno.EISDIR, b"")
+    assert ask(Op.FSYNC, 3, bytes(16), folder) == (0, b"")
+    modes = [struct.unpack_from("=I", ask(Op.GETATTR, node, bytes(16), folder)[1], 16 + 60)[0] for node in (2, 3)]
+    assert modes == [stat.S_IFREG | 0o400, stat.S_IFREG | 0o600]
+
+
+def test_what_waits_for_no_answer_gets_none() -> None:
     request = struct.pack("=IIQQIIIHH", 40, Op.FORGET, 1, 2, 0, 0, 1, 0, 0)
     assert FOLDER.answer(request) == ()
 

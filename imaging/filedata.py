@@ -1,0 +1,63 @@
+"""The data of one file, copied into another: holes stay holes."""
+
+import errno
+import os
+from collections.abc import Callable
+
+from imaging.durable import write_all
+
+_BLOCK = 4 << 20
+
+
+class SourceError(Exception):
+    """Reading failed at byte `at`, and not writing; the OSError is its cause."""
+
+    def __init__(self, at: int) -> None:
+        """Take where."""
+        super().__init__(at)
+        self.at = at
+
+
+def copy(source: int, out: int, passed: Callable[[int, int], None]) -> int:
+    """Copy all of an open file to another that is empty; returns the bytes that were written.
+
+    `passed` is told of each step: so many bytes were gone through, and so many of them written. Raises OSError where
+    writing fails, SourceError where reading does, and whatever `passed` raises.
+    """
+    at, end, total = 0, os.fstat(source).st_size, 0
+    while at < end:
+        try:
+            start = os.lseek(source, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                break  # the rest is a hole
+            start = at
+        passed(start - at, 0)
+        try:
+            data = os.pread(source, _BLOCK, start)
+        except OSError as error:
+            raise SourceError(start) from error
+        if not data:
+            break
+        os.lseek(out, start, os.SEEK_SET)
+        write_all(out, data)
+        at = start + len(data)
+        total += len(data)
+        passed(len(data), len(data))
+    os.ftruncate(out, end)
+    return total
+
+
+def same(one: int, other: int, passed: Callable[[int], None]) -> bool:
+    """Whether two open files hold the same bytes; `passed` is told how many were compared. Raises OSError."""
+    if os.fstat(one).st_size != os.fstat(other).st_size:
+        return False
+    at = 0
+    while True:
+        data = os.pread(one, _BLOCK, at)
+        if data != os.pread(other, len(data) or 1, at):
+            return False
+        if not data:
+            return True
+        at += len(data)
+        passed(len(data))

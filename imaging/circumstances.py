@@ -7,6 +7,7 @@ from imaging.address import is_address, parse
 from imaging.bootentry import with_boot_entry
 from imaging.credentials import Keys
 from imaging.errors import BadImageError, RefusedError
+from imaging.keeping import with_kept_files
 from imaging.library import FOLDER, Library, discover
 from imaging.manifest import Machine
 from imaging.matching import Found
@@ -56,6 +57,8 @@ def plan_order(order: Order, found: Found) -> Plan:
         return plan
     if isinstance(order.work, Restore) and order.work.boot_entry:
         plan = with_boot_entry(plan)
+    if isinstance(order.work, Restore) and order.work.keep_files:
+        plan = with_kept_files(plan, order.work.keep_files, found.library)
     return vouching.refuse_doubtful(vouching.of_restore(plan))
 
 

@@ -126,7 +126,8 @@ class Disk:
 
     `fingerprint` is a digest of the first and last MiB: it tells if the disk was changed since it was looked at.
     `unfinished` is the id of the image whose restore onto this disk was begun and never completed, else empty, and
-    `saved` that of the image in which it has saved what was there before.
+    `saved` that of the image in which it has saved what was there before, and `keeps` the rules by which it carries
+    files over from that.
     """
 
     path: str
@@ -150,6 +151,7 @@ class Disk:
     fingerprint: str = ""
     unfinished: str = ""
     saved: str = ""
+    keeps: tuple[str, ...] = ()
     failing: str = ""
     """Why parts of the first or last MiB cannot be read, in words: it can be saved, and is no target."""
     problem: str = ""

@@ -124,6 +124,18 @@ class Grown(msgspec.Struct, frozen=True, kw_only=True):
     why_not: str = ""
 
 
+class Carried(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the system that was there before was carried over: files, and bytes of their data that were written.
+
+    `not_kept` counts, in words, what of them the new file system could not keep.
+    """
+
+    files: int
+    bytes: int
+    accounts: tuple[str, ...] = ()
+    not_kept: dict[str, int] = {}
+
+
 class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     """What a restore did, in chunks: `compared` were looked at on the target, `skipped` of them held the right bytes.
 
@@ -154,6 +166,8 @@ class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     """The labels of entries that this computer's firmware was given, for what was restored."""
     wiped: str = ""
     """How the disks were erased before, a plan's Wipe; empty where they were not."""
+    carried: Carried | None = None
+    """The files that were kept; None where none were to be."""
 
 
 class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, tag="verify"):

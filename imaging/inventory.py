@@ -326,8 +326,8 @@ def _look_inside(disk: Disk) -> Disk:
             logical = sfdisk.sector_size_of_file(disk.path)
             disk = replace(disk, logical_sector=logical, physical_sector=logical)
         mark, failing = marks.ends(fd)
-        begun, saved = _unfinished(fd)
-        disk = replace(disk, fingerprint=mark, failing=failing, unfinished=begun, saved=saved)
+        begun, saved, keeps = _unfinished(fd)
+        disk = replace(disk, fingerprint=mark, failing=failing, unfinished=begun, saved=saved, keeps=keeps)
         table = _unless_boot_sector(disk, sfdisk.read_table(disk.path, disk.logical_sector), fd)
         return replace(disk, table=_with_contents(disk, table, fd), content=_bare_content(disk, table))
     except RescueError as error:
@@ -406,14 +406,14 @@ def _with_marks(table: PartitionTable, part: Partition, fd: int) -> Partition:
     """
     begun = saved = recovery = ""
     with suppress(IoError):
-        begun, saved = _unfinished(fd, part.start)
+        begun, saved, _ = _unfinished(fd, part.start)
         if ownmark.may_be_one(table, part):
             found = ownmark.parse(read(fd, ownmark.SIZE, part.start + ownmark.place(part.size)), part.size)
             recovery = found if ownmark.is_ours(part, found) else ""
     return replace(part, unfinished=begun, saved=saved, recovery=recovery)
 
 
-def _unfinished(fd: int, at: int = 0) -> tuple[str, str]:
-    """Of which image, and in which one what was there before is saved."""
+def _unfinished(fd: int, at: int = 0) -> tuple[str, str, tuple[str, ...]]:
+    """Of which image, in which one what was there before is saved, and by which rules files come over from that."""
     sector = read(fd, unfinished.SIZE, at) if size_of(fd) >= at + unfinished.SIZE else b""
-    return unfinished.parse(sector), unfinished.parse_saved(sector)
+    return unfinished.parse(sector), unfinished.parse_saved(sector), unfinished.parse_keeps(sector)

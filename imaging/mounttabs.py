@@ -69,6 +69,14 @@ def fstab(text: str) -> Iterator[Wanted]:
         yield Wanted(device=found, where="swap" if swap else _unescaped(fields[1]), needed=needed)
 
 
+def mounts_at(text: str, where: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """What fstab mounts at a folder or below it: the device's words, the folder, the options."""
+    for fields in _lines(text):
+        at = _unescaped(fields[1]).rstrip("/") if len(fields) >= 3 else ""
+        if at == where or at.startswith(f"{where}/"):
+            yield fields[0], at, tuple(fields[3].split(",")) if len(fields) > 3 else ()
+
+
 def crypttab(text: str) -> Iterator[Wanted]:
     """What crypttab wants to unlock, by the name that it gets."""
     for fields in _lines(text):

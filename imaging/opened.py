@@ -54,7 +54,7 @@ def _forget(device: str) -> None:
         run(["btrfs", "device", "scan", "--forget", device])
 
 
-class _Pieces:
+class Pieces:
     """A volume in several pieces of a disk, as one file."""
 
     def __init__(self, reader: VirtualFile, pieces: Sequence[tuple[int, int]]) -> None:
@@ -148,7 +148,7 @@ class OpenImage:
         with _naming(volume):
             with self._device(volume) as path:
                 where = luks.segment(path)
-            plain = luks.Decrypted(_Pieces(self._sources[volume.disk], volume.pieces), where, key)
+            plain = luks.Decrypted(Pieces(self._sources[volume.disk], volume.pieces), where, key)
             found = self._inside(volume, plain)
         self.volumes += found
         return found
@@ -166,7 +166,7 @@ class OpenImage:
                     inner = lvmmap.physical_map(path, fd, 0, plain.size, _all_used, _all_used).inner
         parts = [inner_volume(one, disk=name, sector=volume.sector, start=0, end=plain.size) for one in inner]
         found = apart(parts, self._taken)
-        self._serve({one.name: _Pieces(plain, one.pieces) for one in found if len(one.pieces) > 1})
+        self._serve({one.name: Pieces(plain, one.pieces) for one in found if len(one.pieces) > 1})
         return [replace(whole, content=content, problem=why_not(content)), *found]
 
     def _serve(self, files: Mapping[str, VirtualFile]) -> None:
@@ -193,7 +193,7 @@ def open_image(library: Library, image: Image, *, cache: int = CACHE) -> Iterato
     Raises BadImageError where index, used map or digests cannot be used, RefusedError without root, IoError.
     """
     readers = {disk.name: DiskReader(Content.load(library, image, disk), cache=cache) for disk in image.disks}
-    parts = {v.name: _Pieces(readers[v.disk], v.pieces) for v in volumes(image) if len(v.pieces) > 1}
+    parts = {v.name: Pieces(readers[v.disk], v.pieces) for v in volumes(image) if len(v.pieces) > 1}
     with ExitStack() as ahead:
         for reader in readers.values():
             ahead.enter_context(reader)

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from imaging import levels
 from imaging.errors import UsageError
+from imaging.keptfiles import KeepRule
 
 VERSION = 1
 MOST_BYTES = 64 << 10
@@ -128,6 +129,8 @@ class Restore(WhichImage, frozen=True, kw_only=True):
     """Whether this computer's firmware may get an entry for what is restored, where it needs one."""
     save_first: bool = False
     """Save what is there as an image in the same library, which undoes the restore."""
+    keep_files: Annotated[tuple[KeepRule, ...], Meta(max_length=16)] = ()
+    """What of the system that is there is carried over; that is saved first, then."""
     read_back: bool = True
 
 
@@ -268,11 +271,19 @@ def _why_not_restore(work: Restore) -> tuple[str, str] | None:
         return "restore.keep", "where partitions stay, none grows and no disk is wiped"
     if work.keep and len(work.disk) > 1:
         return "restore.keep", "partitions stay on one disk: give one [[restore.disk]]"
-    if work.save_first and work.image == NEWEST and not work.label:
+    if work.keep_files and (work.keep or len(work.disk) > 1):
+        return "restore.keep_files", "files are kept where one whole disk is restored: give one disk, and no keep"
+    if (work.save_first or work.keep_files) and work.image == NEWEST and not work.label:
         # Cut off before that is noted, what was saved would be the newest image of all.
-        return "restore.save_first", 'with save_first, image = "newest" needs a label, too: what is saved is newer'
-    if work.save_first and re.match(r"\s*https?://", work.library, re.IGNORECASE):
-        return "restore.save_first", "a web server takes no image: save_first needs a library that can be written to"
+        return (
+            "restore.save_first",
+            'where what is there is saved, image = "newest" needs a label, too: what is saved is newer',
+        )
+    if (work.save_first or work.keep_files) and re.match(r"\s*https?://", work.library, re.IGNORECASE):
+        return (
+            "restore.save_first",
+            "a web server takes no image: what is there is saved in a library that can be written to",
+        )
     return None
 
 

@@ -9,6 +9,7 @@ from imaging import levels
 from imaging.chunk import DEFAULT_LEVEL
 from imaging.disk import Disk, DiskId, Partition, Size
 from imaging.errors import UsageError
+from imaging.keptfiles import KeptFiles
 from imaging.manifest import ImagedDisk
 from imaging.signatures import UNSIGNED, Standing
 from imaging.signingkeys import PublicKey
@@ -184,6 +185,8 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True, tag="restore", tag_
     """How whole disks are erased before."""
     boot_entry: bool = False
     """Whether this computer's firmware gets an entry for what was restored, where it finds no loader there without."""
+    keep: KeptFiles | None = None
+    """What of the system on the one target is carried over to the one that is restored; None for nothing."""
     version: int = VERSION
 
     @property
@@ -695,7 +698,9 @@ def libraries_used(plan: Plan) -> tuple[LibraryUse, ...]:
             return (*read, LibraryUse(library=plan.repair_from)) if plan.repair_from else read
         case RestorePlan():
             read = () if plan.foreign is not None else (LibraryUse(library=plan.library, image=plan.image),)
-            return (*read, LibraryUse(library=plan.safety, writes=True)) if plan.safety else read
+            saved = (LibraryUse(library=plan.safety, writes=True),) if plan.safety else ()
+            waits = (plan.keep,) if plan.keep is not None and plan.keep.image else ()
+            return (*read, *saved, *(LibraryUse(library=kept.library, image=kept.image) for kept in waits))
         case VerifyPlan() | FilesPlan() | ExportPlan():
             return (LibraryUse(library=plan.library, image=plan.image),)
         case DeletePlan():

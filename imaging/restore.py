@@ -26,7 +26,7 @@ from imaging.partitions import plan_again, volume_of
 from imaging.pipeline import ChunkBuffer, Counter, Reporter, run_all
 from imaging.plan import RestorePlan, RestoreTarget
 from imaging.planner import plan_restore
-from imaging.restoring import Restoring, carry_out, grown, told, wiped
+from imaging.restoring import Restoring, carried, carry_out, grown, told, wiped
 from imaging.volume import VolumeContent
 from imaging.vouching import image_to_use
 from imaging.window import Medium
@@ -70,6 +70,7 @@ def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Res
         partitions=counts["partitions"],
         grown=grown(disks),
         wiped=wiped(disks),
+        carried=carried(disks),
         unreadable=sum(t.source.unreadable_in(p.volume for p in t.partitions).total for t in plan.targets),
         read_back=plan.read_back,
         seconds=time.monotonic() - began,

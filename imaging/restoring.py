@@ -5,12 +5,15 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from imaging import marks, unfinished, wiping
 from imaging.blockdev import size_of
+from imaging.carrying import carry, compare
 from imaging.chunk import digest
 from imaging.enlarging import enlarge
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError, of_system
-from imaging.events import Grown
+from imaging.events import Carried, Grown
 from imaging.extents import Extents
 from imaging.growth import refuse_unless_same
 from imaging.pipeline import Counter, Reporter
@@ -41,6 +44,8 @@ def carry_out(disks: Sequence["Restoring"], *, read_back: bool) -> None:
     # Before the table: a file system that was cut off while it grew belongs to a disk that is known as unfinished.
     for disk in disks:
         disk.enlarge(read_back=read_back)
+    for disk in disks:
+        disk.carry(read_back=read_back)
     for disk in disks:
         disk.write_table(read_back=read_back)
 
@@ -76,6 +81,11 @@ def grown(disks: Sequence["Restoring"]) -> tuple[Grown, ...]:
     )
 
 
+def carried(disks: Sequence["Restoring"]) -> Carried | None:
+    """What was carried over from the system that was there before."""
+    return next((disk.carried for disk in disks if disk.carried is not None), None)
+
+
 def wiped(disks: Sequence["Restoring"]) -> Wipe:
     """How the disks were erased: where in several ways, by overwriting some."""
     return max((disk.wiped for disk in disks), default=Wipe.NONE)
@@ -105,6 +115,7 @@ class Restoring(ABC):
         self.not_grown = ""
         """Why the partition that was to grow has the size that it has in the image, in words."""
         self.wiped = Wipe.NONE
+        self.carried: Carried | None = None
         self._target: Medium | None = None
 
     @property
@@ -119,7 +130,8 @@ class Restoring(ABC):
         """What was saved before a restore that was cut off stays known when another takes its place."""
         there = self.pair.target
         parts = {there.partition_name(part.number): part.saved for part in there.table.partitions}
-        return unfinished.render(self.plan.image, self.plan.saved or there.saved or parts.get(self.name, ""))
+        saved = self.plan.saved or there.saved or parts.get(self.name, "")
+        return unfinished.render(self.plan.image, saved, self.plan.keep.rules if self.plan.keep else ())
 
     def hold(self, target: Medium) -> None:
         """Take what is held exclusively now."""
@@ -273,6 +285,26 @@ class Restoring(ABC):
             self._begin()
             self.target.write(bytes(end - at), at)
             self.target.sync()
+
+    def carry(self, *, read_back: bool) -> None:
+        """Bring back what is kept of the system that was there before, out of its safety image.
+
+        The table is away meanwhile: cut off at any moment, the disk is unfinished, and the next restore brings it anew.
+        """
+        kept, target = self.plan.keep, self.target
+        if kept is None:
+            return
+        image, place, sector = kept.image or self.plan.saved, kept.new, self.pair.source.logical_sector
+        if self.growth is not None and (self.growth.start, self.growth.old_size) == (place.start, place.size):
+            place = replace(place, size=self.growth.size)
+        self._begin()
+        target.sync()
+        self.carried = carry(kept, image, target.fileno(), place, sector, self.report, self.cancel)
+        target.sync()
+        target.forget_cached()
+        if read_back:
+            compare(kept, image, target.fileno(), place, sector, self.report, self.cancel)
+            target.forget_cached()
 
     def write_table(self, *, read_back: bool) -> None:
         """Write the table once all else is on the medium, its first sector last of all."""

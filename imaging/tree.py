@@ -28,11 +28,15 @@ class EntryKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One entry of a folder; `modified` is seconds since the epoch, `target` where a link leads."""
+    """One entry of a folder; `modified` is seconds since the epoch, `target` where a link leads.
+
+    `size` is in bytes, and `room` those that its data takes on the volume: of a sparse file fewer.
+    """
 
     name: bytes
     kind: EntryKind
     size: int = 0
+    room: int = 0
     mode: int = 0
     user: int = 0
     group: int = 0
@@ -115,6 +119,7 @@ def look(parent: int, name: bytes) -> Entry:
         name=name,
         kind=kind,
         size=status.st_size if kind is EntryKind.FILE else 0,
+        room=status.st_blocks * 512 if kind is EntryKind.FILE else 0,
         mode=stat.S_IMODE(status.st_mode),
         user=status.st_uid,
         group=status.st_gid,

@@ -4,6 +4,8 @@ It takes the place of the partition table's first sector, so that a disk whose r
 system nor looks empty: a BIOS shows a line of text, and the inventory sees which restore was not finished.
 """
 
+from collections.abc import Sequence
+
 SIZE = 512
 _MAGIC = b"RESCUE-UNFINISHED\0"
 _MAGIC_AT = 0x100
@@ -20,16 +22,18 @@ _MEDIUM_TEXT = b"\r\nThis recovery medium was only partly made. Make it again.\r
 _CODE = bytes.fromhex("31c0 8ed8 fc be407c ac 08c0 7409 b40e bb0700 cd10 ebf2 f4 ebfd")
 
 
-def render(image_id: str, saved: str = "") -> bytes:
+def render(image_id: str, saved: str = "", keeps: Sequence[str] = ()) -> bytes:
     """The 512 bytes to stand at the start of a disk onto which `image_id` is being restored.
 
-    `saved` is the image in which the restore has saved what was there before.
+    `saved` is the image in which the restore has saved what was there before, `keeps` the rules by which it carries
+    files over from that.
     """
     sector = bytearray(SIZE)
     sector[: len(_CODE)] = _CODE
     text = _MEDIUM_TEXT if image_id == MEDIUM else _TEXT
     sector[_TEXT_AT : _TEXT_AT + len(text)] = text
-    name = b"\0".join(word.encode() for word in (image_id, saved) if word)[: _ID_ROOM - 1]
+    words = (image_id, saved, ",".join(keeps)) if saved else (image_id,)
+    name = b"\0".join(word.encode() for word in words if word)[: _ID_ROOM - 1]
     sector[_MAGIC_AT : _MAGIC_AT + len(_MAGIC) + len(name)] = _MAGIC + name
     sector[510:] = b"\x55\xaa"
     return bytes(sector)
@@ -49,12 +53,17 @@ def parse_saved(sector: bytes) -> str:
     return _parsed(sector)[1]
 
 
-def _parsed(sector: bytes) -> tuple[str, str]:
+def parse_keeps(sector: bytes) -> tuple[str, ...]:
+    """The rules by which such a restore carries files over from what it has saved; none where it does not."""
+    return tuple(filter(None, _parsed(sector)[2].split(",")))
+
+
+def _parsed(sector: bytes) -> tuple[str, str, str]:
     if sector[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
-        return "", ""
+        return "", "", ""
     names = sector[_MAGIC_AT + len(_MAGIC) : _MAGIC_AT + len(_MAGIC) + _ID_ROOM].split(b"\0")
-    image, saved = (name.decode(errors="replace") for name in (*names, b"")[:2])
+    image, saved, keeps = (name.decode(errors="replace") for name in (*names, b"", b"")[:3])
     # The mark of a recovery medium that is being made stands before its GPT.
     entries = sector[_ENTRIES]
     before_gpt = image == MEDIUM and entries[_TYPE] == _PROTECTIVE and not any(entries[_ENTRY:])
-    return (image or "?", saved) if not any(entries) or before_gpt else ("", "")
+    return (image or "?", saved, keeps) if not any(entries) or before_gpt else ("", "", "")

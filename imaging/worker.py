@@ -249,8 +249,9 @@ def _restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Re
     except RescueError as error:
         if saved and error.untouched:
             note_void(plan, saved, report)
-        if saved:
-            error.state = f"{error.state} What was there before is image {saved}.".strip()
+        safe = saved or (plan.keep.image if plan.keep else "")
+        if safe:
+            error.state = f"{error.state} What was there before is image {safe}.".strip()
         raise
 
 

@@ -5,6 +5,7 @@ import sys
 
 from imaging import growth
 from imaging.plan import Wipe
+from rescue.keeping_words import EXTRA
 from rescue.language import _
 from rescue.signed import doubt_words
 
@@ -62,6 +63,16 @@ def add_keep(command: argparse.ArgumentParser) -> None:
     """The option that leaves a partition as it is."""
     words = _("leave this partition of the target as it is (4, or sda4), such as one for /home; once for each")
     command.add_argument("--keep", action="append", default=[], metavar="PARTITION", help=words)
+
+
+def add_keep_files(command: argparse.ArgumentParser) -> None:
+    """The option that carries files of the old system over."""
+    words = _(
+        "carry the home folders of the Linux system on the disk over to the restored one; also {rules}, where named "
+        "(--keep-files accounts,network). What is there is saved first: into the library of --save-first, or the "
+        "image's own"
+    ).format(rules=", ".join(EXTRA))
+    command.add_argument("--keep-files", nargs="?", const="", metavar="RULES", help=words)
 
 
 def add_no_boot_entry(command: argparse.ArgumentParser) -> None:

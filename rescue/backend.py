@@ -25,6 +25,7 @@ from imaging.freeing import Freed
 from imaging.health import Health
 from imaging.identify import Attachment
 from imaging.imagevolumes import OpenVolume
+from imaging.keptfiles import KeepRule
 from imaging.keyboard import Keyboard
 from imaging.logs import Place
 from imaging.manifest import Image, ImagedDisk, Machine, Volume
@@ -320,6 +321,9 @@ class Backend(Protocol):
 
     def plan_safety(self, plan: RestorePlan) -> Sequence[CapturePlan]:
         """In which libraries what a restore's targets hold can be saved first, its own one before others."""
+
+    def keep_files(self, plan: RestorePlan, rules: Sequence[KeepRule], library: Path) -> RestorePlan:
+        """The plan, with files of the system that is there; takes up to minutes. Raises RefusedError, IoError."""
 
     def plan_verify(self, library_path: Path, image_id: str) -> VerifyPlan:
         """Check every chunk of an image; raises BadImageError where there is no such image."""

@@ -34,7 +34,16 @@ from rescue import (
     verify_command,
 )
 from rescue import disks as disks_
-from rescue.accepting import add_accept, add_erase, add_grow, add_keep, add_no_boot_entry, add_save_first, add_wipe
+from rescue.accepting import (
+    add_accept,
+    add_erase,
+    add_grow,
+    add_keep,
+    add_keep_files,
+    add_no_boot_entry,
+    add_save_first,
+    add_wipe,
+)
 from rescue.language import N_, _
 
 _STATUSES = N_("""\
@@ -304,6 +313,7 @@ def _add_restore(restore: argparse.ArgumentParser) -> None:
         ),
     )
     add_keep(restore)
+    add_keep_files(restore)
     add_grow(restore)
     restore.add_argument("--plan", action="store_true", help=_("show what would be done, and end"))
     add_erase(restore)

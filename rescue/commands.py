@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from imaging import growth, inventory, keyring, levels, planner, vouching
+from imaging import growth, inventory, keeping, keyring, levels, planner, vouching
 from imaging import jobs as jobs_
 from imaging.bootentry import with_boot_entry
 from imaging.errors import CancelledError, ExitStatus, RefusedError, RescueError, UsageError
@@ -22,7 +22,7 @@ from imaging.partitions import plan_restore_but, plan_restore_partitions
 from imaging.plan import Plan, RestorePlan
 from imaging.safetyplan import plan_safety
 from imaging.signatures import UNSIGNED, Standing
-from rescue import chosen, follow, outcome, outlook, passphrases, report, straight
+from rescue import chosen, follow, keeping_words, outcome, outlook, passphrases, report, straight
 from rescue.accepting import warn_of_doubt
 from rescue.disks import warn_of_sources, warn_of_targets
 from rescue.finding import Found, each, find, known_libraries, libraries, library_at, warn_of, warn_unless_alone
@@ -222,12 +222,25 @@ def _grown(plan: RestorePlan, options: Namespace) -> RestorePlan:
 
 def _saving_first(plan: RestorePlan, options: Namespace) -> RestorePlan:
     """With the library of a safety image, where that is wanted; raises RefusedError where there can be none."""
+    if options.keep_files is not None:
+        return _keeping_files(plan, options)
     if not options.save_first:
         return plan
     library = library_at(options.save_first)
     passphrases.refuse_plain(library, options)
     plan_safety(plan, library)
     return structs.replace(plan, safety=str(library))
+
+
+def _keeping_files(plan: RestorePlan, options: Namespace) -> RestorePlan:
+    """With the files of the old system that are kept; what is there is saved first, if need be beside the image."""
+    rules = keeping_words.rules_of(options.keep_files)
+    library = library_at(options.save_first or plan.library)
+    passphrases.refuse_plain(library, options)
+    kept = keeping.with_kept_files(plan, rules, library)
+    if kept.safety:
+        plan_safety(kept, library)
+    return kept
 
 
 def _wiping(plan: RestorePlan, options: Namespace) -> RestorePlan:

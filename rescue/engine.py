@@ -27,6 +27,7 @@ from imaging import (
     imagevolumes,
     inventory,
     jobs,
+    keeping,
     keyboard,
     keyring,
     library,
@@ -65,6 +66,7 @@ from imaging.freeing import Freed
 from imaging.health import Health
 from imaging.identify import Attachment
 from imaging.imagevolumes import OpenVolume
+from imaging.keptfiles import KeepRule
 from imaging.keyboard import Keyboard
 from imaging.levels import LEVELS
 from imaging.logs import Place
@@ -373,6 +375,10 @@ class Engine:
                 if not remote.is_read_only(path):
                     found.append(safetyplan.plan_safety(plan, path))
         return found
+
+    def keep_files(self, plan: RestorePlan, rules: Sequence[KeepRule], library: Path) -> RestorePlan:
+        """The plan, with files of the system that is there; takes up to minutes. Raises RefusedError, IoError."""
+        return keeping.with_kept_files(plan, rules, library)
 
     def plan_verify(self, library_path: Path, image_id: str) -> VerifyPlan:
         """Check every chunk of an image; raises BadImageError where there is no such image."""

@@ -14,7 +14,16 @@ from imaging.errors import ExitStatus, RefusedError, UsageError
 from imaging.manifest import Image
 from imaging.orders import DiskMatch, Match
 from rescue import chosen, commands
-from rescue.accepting import add_accept, add_erase, add_grow, add_keep, add_no_boot_entry, add_save_first, add_wipe
+from rescue.accepting import (
+    add_accept,
+    add_erase,
+    add_grow,
+    add_keep,
+    add_keep_files,
+    add_no_boot_entry,
+    add_save_first,
+    add_wipe,
+)
 from rescue.factories import Offer, offers, only_one, target_by_rule
 from rescue.factory_words import made_for
 from rescue.finding import find, libraries
@@ -67,6 +76,7 @@ def _add_reset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", action="append", default=[], metavar="TARGET", help=words)
     add_confirmation(parser)
     add_keep(parser)
+    add_keep_files(parser)
     words = _("take an image that was made for other computers")
     parser.add_argument("--other-computer", action="store_true", help=words)
     parser.set_defaults(run=reset)

@@ -41,6 +41,7 @@ from rescue.care import (
 from rescue.checked import checked_lines
 from rescue.formats import clean, format_count, format_duration, format_rate, format_size, joined
 from rescue.growing import grown_figures
+from rescue.keeping_words import carried_figures
 from rescue.language import N_, _, ngettext
 from rescue.medium import grow_figures, iso_figures, media_figures
 from rescue.own_disk import install_figures, remove_figures
@@ -154,6 +155,7 @@ def restore_figures(result: RestoreResult) -> list[str]:
     elif result.written:
         lines.append(_("Not checked: what was written was not read back"))
     lines += [*lost_figure(result), *grown_figures(result.grown), *start_figures(result.starts)]
+    lines += carried_figures(result.carried)
     if result.boot_entries:
         words = _("New in the firmware, and tried first: the boot entry {labels}")
         lines.append(words.format(labels=clean(", ".join(result.boot_entries))))

@@ -62,6 +62,7 @@ from rescue.formats import (
 )
 from rescue.growing import growth_lines
 from rescue.health import health_word
+from rescue.keeping_words import kept_lines
 from rescue.language import N_, _, ngettext
 from rescue.medium import grow_lines, iso_lines, media_lines
 from rescue.own_disk import install_lines, lost_lines, remove_lines
@@ -410,7 +411,7 @@ def restore_lines(plan: RestorePlan) -> list[str]:
     if plan.safety:
         words = _("SAVED FIRST: what is there now, as an image in the library {path}")
         lines.append(words.format(path=clean(plan.safety)))
-    lines += wipe_lines(plan.wipe)
+    lines += [*kept_lines(plan), *wipe_lines(plan.wipe)]
     for pair in plan.targets:
         lines += target_lines(pair)
     if plan.boot_entry:

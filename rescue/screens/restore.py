@@ -4,20 +4,23 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as replace_part
 from functools import partial
+from pathlib import Path
 
 from msgspec.structs import replace
 from textual.app import ComposeResult
 
 from imaging.bootcheck import State
 from imaging.disk import Disk
-from imaging.errors import RefusedError, UsageError
+from imaging.errors import RefusedError, RescueError, UsageError
 from imaging.forecast import Forecast
+from imaging.keptfiles import KeepRule
 from imaging.manifest import ImagedDisk
 from imaging.plan import CapturePlan, Growth, RestorePlan, RestoreTarget, Wipe
 from rescue.chosen import Doomed, doomed
 from rescue.contents import content_words
 from rescue.drives import boot_lines, why_not_yet
 from rescue.formats import clean, format_size, joined
+from rescue.keeping_words import EXTRA
 from rescue.language import N_, _
 from rescue.outlook import fits, most_expected
 from rescue.parts import erased_partitions
@@ -27,6 +30,7 @@ from rescue.screens.erasing import ErasingScreen, captioned, is_loud, room_for_b
 from rescue.widgets.diskbar import bar
 from rescue.widgets.toggle import Toggle
 
+KEEP = N_("Keep the home folders of the system that is there")
 WATCH = 1.0
 """Seconds between two looks at how far the check of the running medium is."""
 
@@ -114,8 +118,12 @@ file system: Tab to that line, and Space ticks it.
 
 Where a library has room for it, what is on the disk now can be saved first,
 as an image: Tab to that line, Space ticks it, and the line says how much
-room it takes. Restoring that image undoes this restore. Below, all of the
-disk can be wiped before, for it to be given away.
+room it takes. Restoring that image undoes this restore.
+
+Of a Linux system the home folders can be kept: what is there is saved
+first, too, and they are brought from there into the restored system.
+
+Below, all of the disk can be wiped before, for it to be given away.
 
 While the recovery drive itself is being checked the button cannot be
 pressed yet: how far that is stands above it.
@@ -132,19 +140,23 @@ Nothing is written until then. Esc goes back.""")
         self.places: Sequence[CapturePlan] = ()
         """Where what is there can be saved first."""
         self.leaving = threading.Event()
+        self.seeking = False
+        """Whether files that are to be kept are being looked for."""
         self.growth: Growth | None = None
         """How the last partition can grow."""
 
     def choices(self) -> ComposeResult:
         """A safety image, a partition that grows, and a disk that is wiped."""
         yield Toggle(_("Save what is there first"), id="safety")
+        yield Toggle(_(KEEP), id="keep")
+        yield Toggle(_("and accounts, networks, this computer's name and its ssh keys"), id="settings")
         yield Toggle("", id="growth")
         if not any(pair.partitions or pair.create or pair.may_stay for pair in self.plan.targets):
             yield Toggle(_("Wipe the disk first: nothing old can be found on it then"), id="wipe")
 
     def on_mount(self) -> None:
         """Watch how far the check of the running medium is; a safety image is offered where there can be one."""
-        self.safety.display = False
+        self.safety.display = self.keep.display = self.settings.display = False
         self.offer_growth()
         if self.hindrance():
             self.set_interval(WATCH, self.show_medium)
@@ -155,9 +167,82 @@ Nothing is written until then. Esc goes back.""")
         self.leaving.set()
 
     def offer(self, places: Sequence[CapturePlan]) -> None:
-        """A library can take a safety image."""
+        """A library can take a safety image, out of which files can be kept, too."""
         self.places = places
         self.safety.display = bool(places)
+        self.keep.display = self.may_keep and bool(places or self.waiting)
+        if self.keep.display and self.waiting:
+            # What a restore that was cut off was to keep is kept, unless a person does not want that.
+            self.keep.ticked = True
+            self.settings.ticked = any(rule in EXTRA for rule in self.plan.targets[0].target.keeps)
+            self.look_for_files()
+
+    @property
+    def may_keep(self) -> bool:
+        """Whether one whole disk is restored from a library, and not to what it held before."""
+        pair, *others = self.plan.targets
+        plain = not (others or pair.partitions or pair.create) and self.plan.foreign is None
+        return plain and self.plan.image != pair.target.saved
+
+    @property
+    def waiting(self) -> bool:
+        """Whether files wait that a restore which was cut off was to keep."""
+        return any(pair.target.keeps for pair in self.plan.targets)
+
+    @property
+    def keep(self) -> Toggle:
+        """The box for home folders."""
+        return self.query_one("#keep", Toggle)
+
+    @property
+    def settings(self) -> Toggle:
+        """The box for what else can be kept."""
+        return self.query_one("#settings", Toggle)
+
+    def look_for_files(self) -> None:
+        """Find out what is kept, and where it can wait; until then nothing can be confirmed."""
+        wanted = self.keep.ticked
+        self.plan = replace(self.plan, keep=None, safety="")
+        self.safety.ticked = False
+        self.seeking = wanted
+        self.say_keep(_("Keep the home folders. Looking at what is there ..") if wanted else _(KEEP))
+        if wanted:
+            rules = tuple(KeepRule) if self.settings.ticked else (KeepRule.HOMES,)
+            self.look(partial(self.found_files, self.plan, rules), self.use_files, "forecast")
+
+    def say_keep(self, words: str) -> None:
+        """What stands behind the box; the others, the plan and the button as they are now."""
+        self.settings.display = self.keep.ticked
+        self.safety.display = bool(self.places) and not self.keep.ticked
+        self.keep.words = words
+        self.keep.refresh(layout=True)
+        self.show_plan()
+        self.show_button()
+
+    def found_files(self, plan: RestorePlan, rules: Sequence[KeepRule]) -> RestorePlan:
+        """The plan with what is kept, which waits in the first library with room; raises RefusedError, IoError."""
+        fitting = self.fitting() if self.places else None
+        if self.places and fitting is None:
+            raise RefusedError(
+                "no library here has room for what is there, out of which the files would be kept",
+                code="no-space",
+                hint="attach a disk with an image library that has room",
+            )
+        return self.backend.keep_files(plan, rules, Path(fitting[0].library if fitting else plan.library))
+
+    def use_files(self, found: RestorePlan) -> None:
+        """They are kept, unless the box was unticked meanwhile."""
+        self.seeking = False
+        if self.keep.ticked:
+            self.plan = replace(self.plan, keep=found.keep, safety=found.safety)
+            self.say_keep(_(KEEP))
+
+    def unanswered(self, error: RescueError) -> None:
+        """Where files that are to be kept were looked for they are not; why is told."""
+        super().unanswered(error)
+        if self.seeking:
+            self.seeking = self.keep.ticked = False
+            self.say_keep(_("Keep the home folders: that cannot be"))
 
     @property
     def safety(self) -> Toggle:
@@ -187,9 +272,13 @@ Nothing is written until then. Esc goes back.""")
         if event.toggle.id == "growth":
             self.plan = with_growth(self.plan, self.growth if event.toggle.ticked else None)
             self.show_plan()
+            if self.keep.ticked:
+                self.look_for_files()  # there is another amount of room for them now
         elif event.toggle.id == "wipe":
             self.plan = replace(self.plan, wipe=Wipe.DISCARD if event.toggle.ticked else Wipe.NONE)
             self.show_plan()
+        elif event.toggle.id in ("keep", "settings"):
+            self.look_for_files()
         elif self.safety.ticked:
             self.use_place(self.places[0], _("Save what is there first. Looking at what is used .."))
             self.look(self.fitting, self.use_fitting, "forecast")
@@ -231,7 +320,8 @@ Nothing is written until then. Esc goes back.""")
 
     def hindrance(self) -> str:
         """The running medium has to be whole: what is damaged writes to no disk."""
-        return why_not_yet(self.backend.boot_state())
+        waits = _("What is to be kept is being looked for.") if self.seeking else ""
+        return waits or why_not_yet(self.backend.boot_state())
 
     def warnings(self) -> Sequence[str]:
         """What is damaged of the running medium, and which target is failing."""

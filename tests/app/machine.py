@@ -37,6 +37,7 @@ from imaging.freeing import Freed
 from imaging.health import Condition, Health
 from imaging.identify import Attachment
 from imaging.imagevolumes import OpenVolume
+from imaging.keptfiles import KeepRule, KeptFiles, KeptPath, RootPlace
 from imaging.keyboard import Keyboard
 from imaging.logs import Place
 from imaging.manifest import Image, ImagedDisk, Machine, Volume
@@ -519,6 +520,8 @@ class FakeBackend:
     """What opens the library, where it is encrypted."""
     safety: tuple[Path, ...] = ()
     """The libraries in which a safety image can be kept."""
+    kept: tuple[KeptPath, ...] | RescueError = (KeptPath(path="/home/anna", size=4_000_000_000, files=1200),)
+    """What of a system can be kept, or why nothing can."""
     factory: str = ""
     """The id of the library's factory image."""
     copied: bool = False
@@ -887,6 +890,24 @@ class FakeBackend:
         """The libraries that the test has for it, as far as the real planner takes them."""
         disks = [pair.target for pair in plan.targets]
         return [planner.plan_capture(disks, library, f"before {plan.label}") for library in self.safety]
+
+    def keep_files(self, plan: RestorePlan, rules: Sequence[KeepRule], library: Path) -> RestorePlan:
+        """The home folder of one person, or the reason that the test wants why it cannot be kept."""
+        if isinstance(self.kept, RescueError):
+            raise self.kept
+        place = RootPlace(number=2, start=1 << 30, size=20 << 30, kind="ext4")
+        image = plan.targets[0].target.saved
+        kept = KeptFiles(
+            rules=tuple(rules),
+            library=str(library),
+            old=place,
+            new=place,
+            paths=self.kept,
+            accounts=("anna",) if KeepRule.ACCOUNTS in rules else (),
+            disk=plan.targets[0].target.name,
+            image=image,
+        )
+        return structs.replace(plan, keep=kept, safety="" if image else str(library))
 
     def signatures(self, library: Path, images: Sequence[str]) -> Mapping[str, Standing]:
         """As the test has it, for whatever library."""

@@ -4,14 +4,18 @@ from dataclasses import replace
 
 import pytest
 
+from imaging.errors import RefusedError
+from imaging.keptfiles import KeepRule
 from imaging.notes import FactoryState, Notes
 from imaging.orders import DiskMatch, Match
 from imaging.plan import RestorePlan, Wipe
-from tests.app.conftest import Sit
+from tests.app.conftest import Person, Sit
 from tests.app.machine import (
+    BUSY,
     LIBRARY,
     SDA,
     SDB,
+    STICK,
     FakeBackend,
     FakeListing,
     make_image,
@@ -147,3 +151,72 @@ async def test_the_disk_is_wiped_first_where_that_is_ticked(sit_down: Sit) -> No
         (plan,) = there.submitted
         assert isinstance(plan, RestorePlan)
         assert plan.wipe is Wipe.DISCARD
+
+
+async def to_the_plan(person: Person) -> str:
+    """The plan's screen, the focus on the box for what is kept."""
+    await person.press("1", "enter", "enter", "enter")
+    return await person.press("tab", "tab")
+
+
+async def test_home_folders_are_kept_where_that_is_ticked(sit_down: Sit) -> None:
+    there = FakeBackend(safety=(LIBRARY,))
+    async with sit_down(there) as person:
+        screen = await to_the_plan(person)
+        assert "[ ] Keep the home folders of the system that is there" in screen
+        assert "and accounts" not in screen
+        screen = await person.press("space")
+        assert "[x] Keep the home folders of the system that is there" in screen
+        assert "[ ] and accounts, networks" in screen
+        assert "[ ] Save what is there first" not in screen
+        assert "KEPT: 1,200 files, 4.0 GB" in person.words
+        assert "/home/anna" in person.words
+        assert "all else of the old system is lost" in person.words
+        assert "accounts: anna" in await person.press("tab", "space")
+        await person.press("shift+tab", "shift+tab")
+        name = SDA.name
+        await person.type(name)
+        await person.press("enter", "enter")
+        (plan,) = there.submitted
+        assert isinstance(plan, RestorePlan)
+        assert plan.keep is not None
+        assert plan.keep.rules == tuple(KeepRule)
+        assert plan.safety == str(LIBRARY)
+
+
+async def test_unticked_again_nothing_is_kept_or_saved(sit_down: Sit) -> None:
+    there = FakeBackend(safety=(LIBRARY,))
+    async with sit_down(there) as person:
+        await to_the_plan(person)
+        screen = await person.press("space", "space")
+        assert "KEPT" not in screen
+        assert "SAVED FIRST" not in screen
+        assert "[ ] Save what is there first" in screen
+        assert "and accounts" not in screen
+
+
+async def test_why_nothing_can_be_kept_is_told(sit_down: Sit) -> None:
+    reason = RefusedError("sda has no system on Linux whose files could be kept", code="cannot-keep", hint="copy them")
+    async with sit_down(FakeBackend(safety=(LIBRARY,), kept=reason)) as person:
+        await to_the_plan(person)
+        screen = await person.press("space")
+        assert "sda has no system on Linux whose files could be kept" in screen
+        screen = await person.press("enter")
+        assert "[ ] Keep the home folders: that cannot be" in screen
+        assert "[ ] Save what is there first" in screen
+
+
+async def test_without_room_for_what_is_there_nothing_is_kept(sit_down: Sit) -> None:
+    async with sit_down(FakeBackend(safety=(LIBRARY,), room=1)) as person:
+        await to_the_plan(person)
+        assert "no library here has room for what is there" in await person.press("space")
+
+
+async def test_what_a_restore_that_was_cut_off_was_to_keep_is_ticked(sit_down: Sit) -> None:
+    begun = replace(SDA, unfinished="before", saved="saved", keeps=("homes", "accounts"))
+    there = FakeBackend(found_disks=(STICK, BUSY, begun, SDB))
+    async with sit_down(there) as person:
+        screen = await person.press("1", "enter", "enter", "enter")
+        assert "[x] Keep the home folders" in screen
+        assert "[x] and accounts" in screen
+        assert "they wait in image saved in" in person.words

@@ -1,0 +1,82 @@
+"""What is kept of a system when another is restored over it, in words."""
+
+from imaging.disk import format_size
+from imaging.errors import UsageError
+from imaging.events import Carried
+from imaging.keptfiles import KeepRule, KeptFiles
+from imaging.plan import RestorePlan
+from rescue.formats import clean, format_count, joined
+from rescue.language import N_, _, ngettext
+
+_INDENT = "  "
+_MOST_SHOWN = 12
+EXTRA = tuple(rule for rule in KeepRule if rule is not KeepRule.HOMES)
+"""What is kept only where it is asked for."""
+
+
+def rules_of(words: str) -> tuple[KeepRule, ...]:
+    """The rules that were given with `--keep-files`, home folders first; raises UsageError for what is none."""
+    found = [KeepRule.HOMES]
+    for word in filter(None, words.split(",")):
+        if word not in list(KeepRule):
+            raise UsageError(f"--keep-files {word}: there is no such rule; there are {', '.join(EXTRA)}", code="usage")
+        found.append(KeepRule(word))
+    return tuple(dict.fromkeys(found))
+
+
+def kept_lines(plan: RestorePlan) -> list[str]:
+    """What of the old system will be in the new one, where it waits, and that the rest is lost.
+
+    Or that files wait which a restore that was cut off was to keep, and this one does not.
+    """
+    return _waiting_lines(plan) if plan.keep is None else _kept_lines(plan.keep)
+
+
+def _waiting_lines(plan: RestorePlan) -> list[str]:
+    lines = []
+    for pair in plan.targets:
+        there = pair.target
+        if there.keeps and plan.image != there.saved:
+            words = _("NOT KEPT: files that an earlier restore of {disk} was to keep; they are in image {image}")
+            lines.append(words.format(disk=clean(there.name), image=clean(there.saved)))
+            extra = ",".join(rule for rule in there.keeps if rule in EXTRA)
+            words = _("to carry them over: {option}")
+            lines.append(_INDENT + words.format(option=joined("--keep-files", clean(extra), by=" ")))
+    return lines
+
+
+def _kept_lines(kept: KeptFiles) -> list[str]:
+    words = ngettext("KEPT: {count} file, {size}", "KEPT: {count} files, {size}", kept.files)
+    lines = [words.format(count=format_count(kept.files), size=format_size(kept.size))]
+    for path in kept.paths[:_MOST_SHOWN]:
+        lines.append(f"{_INDENT}{clean(path.path)}  {format_size(path.size)}")
+    if len(kept.paths) > _MOST_SHOWN:
+        lines.append(_INDENT + _("and {count} more").format(count=format_count(len(kept.paths) - _MOST_SHOWN)))
+    if kept.accounts:
+        lines.append(_INDENT + _("accounts: {names}").format(names=clean(", ".join(kept.accounts))))
+    if kept.elsewhere:
+        lines.append(
+            _("NOT KEPT: home folders that are not in /home: {paths}").format(paths=clean(", ".join(kept.elsewhere)))
+        )
+    where = _("image {image} in {library}") if kept.image else _("the image that is saved first in {library}")
+    waits = where.format(image=clean(kept.image), library=clean(kept.library))
+    lines.append(_INDENT + _("they wait in {place}, and stay there").format(place=waits))
+    lines.append(_INDENT + _("all else of the old system is lost: programs, settings, other files"))
+    return lines
+
+
+def carried_figures(carried: Carried | None) -> list[str]:
+    """What was carried over, and what of it the new file system could not keep."""
+    if carried is None:
+        return []
+    words = ngettext("Kept: {count} file, {size}", "Kept: {count} files, {size}", carried.files)
+    lines = [words.format(count=format_count(carried.files), size=format_size(carried.bytes))]
+    if carried.accounts:
+        lines.append(_("Accounts kept: {names}").format(names=clean(", ".join(carried.accounts))))
+    for what, count in carried.not_kept.items():
+        lines.append(_("Not kept of them: {what} ({count})").format(what=_(what), count=format_count(count)))
+    return lines
+
+
+NOT_KEPT = (N_("devices and sockets"), N_("extended attributes"))
+"""What a new file system may not keep."""

@@ -1,0 +1,85 @@
+"""Whose id is whose in another system, and people's accounts taken over."""
+
+import struct
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imaging.accounts import FILES, Owners, parse, taken_over
+
+OLD = {
+    "passwd": (
+        "root:x:0:0::/root:/bin/sh\nwww:x:33:33::/:/bin/false\n"
+        "anna:x:1000:1000:A:/home/anna:/bin/sh\nbob:x:1001:100::/home/bob:/bin/sh\n"
+    ),
+    "shadow": "root:!:1::::::\nanna:$y$a:1::::::\nbob:$y$b:1::::::\n",
+    "group": "root:x:0:\nwww:x:33:\nusers:x:100:\naudio:x:29:anna,bob\nanna:x:1000:\nclub:x:1005:bob\n",
+    "gshadow": "root:*::\naudio:*::anna,bob\nanna:!::\nclub:!::bob\n",
+    "subuid": "anna:100000:65536\n",
+}
+NEW = {
+    "passwd": "root:x:0:0::/root:/bin/sh\nweb:x:33:33::/:/bin/false\nbob:x:1000:1000::/home/bob:/bin/zsh\n",
+    "shadow": "root:*:1::::::\nbob:!:1::::::\n",
+    "group": "root:x:0:\nweb:x:33:\nusers:x:100:\naudio:x:30:\nbob:x:1000:\n",
+    "gshadow": "root:*::\naudio:*::\nbob:!::\n",
+    "subuid": "bob:100000:65536\n",
+}
+
+
+def test_owners_are_found_by_their_names() -> None:
+    owners = Owners(parse(OLD), parse(NEW))
+    assert owners.user(0) == 0
+    assert owners.user(1001) == 1000, "bob has another id there"
+    assert owners.user(1000) == 1002, "anna's is bob's there, and 1001 was bob's"
+    assert owners.user(33) == 60100, "www is nobody there, and its id is web's"
+    assert owners.user(65534) == 65534
+    assert owners.group(29) == 30
+    assert owners.group(100) == 100
+    assert owners.group(1005) == 1005
+
+
+def test_people_are_taken_over_with_their_passwords_and_groups() -> None:
+    old, new = parse(OLD), parse(NEW)
+    files = taken_over(old, new, Owners(old, new))
+    assert files["passwd"] == NEW["passwd"] + "anna:x:1002:1001:A:/home/anna:/bin/sh\n"
+    assert files["shadow"] == "root:*:1::::::\nbob:$y$b:1::::::\nanna:$y$a:1::::::\n"
+    assert files["group"] == (
+        "root:x:0:\nweb:x:33:\nusers:x:100:\naudio:x:30:anna,bob\nbob:x:1000:\nanna:x:1001:\nclub:x:1005:bob\n"
+    )
+    assert files["gshadow"] == "root:*::\naudio:*::anna,bob\nbob:!::\nanna:!::\nclub:!::bob\n"
+    assert files["subuid"] == "bob:100000:65536\nanna:100000:65536\n"
+    assert "subgid" not in files
+
+
+def test_a_list_of_rights_names_the_same_people() -> None:
+    owners = Owners(parse(OLD), parse(NEW))
+    none = 2**32 - 1
+    entries = [(1, 6, none), (2, 4, 1001), (4, 4, none), (8, 4, 29), (0x10, 6, none), (0x20, 0, none)]
+    value = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    entries[1], entries[3] = (2, 4, 1000), (8, 4, 30)
+    assert owners.acl(value) == struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    assert owners.acl(value[:-1]) == value[:-1]
+    assert owners.acl(b"") == b""
+
+
+lines = st.lists(st.lists(st.text("ab:1x,-+#0 9", max_size=6), max_size=8).map(":".join), max_size=6).map("\n".join)
+systems = st.dictionaries(st.sampled_from(FILES), lines).map(lambda found: {"passwd": "", "group": ""} | found)
+
+
+@given(systems, systems)
+def test_files_of_any_kind_take_nobody_away(old: dict[str, str], new: dict[str, str]) -> None:
+    before, there = parse(old), parse(new)
+    files = taken_over(before, there, Owners(before, there))
+    for name, text in files.items():
+        kept = [line[0] for line in there.lines[name]]
+        assert [line.split(":")[0] for line in text.splitlines()][: len(kept)] == kept
+
+
+ids = st.integers(0, 40) | st.integers(998, 1010) | st.integers(60095, 60105) | st.integers(0, 2**32 - 2)
+
+
+@given(ids, ids)
+def test_two_owners_never_become_one(one: int, other: int) -> None:
+    owners = Owners(parse(OLD), parse(NEW))
+    if one != other:
+        assert owners.user(one) != owners.user(other)

@@ -261,6 +261,7 @@ class _Carrying:
             self._not_kept("devices and sockets", path)
             return
         os.mkfifo(where[-1], 0o600, dir_fd=target)
+        self.files += 1
         self._own_unfollowed(source, target, path, where)
         os.chmod(where[-1], stat.S_IMODE(status.st_mode), dir_fd=target)
 

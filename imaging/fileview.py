@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from imaging.decodable import decodable
 from imaging.imagevolumes import OpenVolume
 from imaging.tree import Entry, EntryKind, is_odd
 
@@ -25,6 +26,7 @@ class Order(StrEnum):
     DATE = "date"
 
 
+@decodable
 class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):
     """What comes first: which volume, the key of its library where that is encrypted, and how an address is reached.
 

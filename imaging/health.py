@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct, field
 
+from imaging.decodable import decodable
 from imaging.errors import IoError
 
 _Count = Annotated[int, Meta(ge=0)]
@@ -174,6 +175,7 @@ class _Counters(Struct):
     verify: _Counter = field(default_factory=_Counter)
 
 
+@decodable
 class _Answer(Struct):
     """What is read of smartctl's answer; all else in it is passed over."""
 

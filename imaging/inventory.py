@@ -26,6 +26,7 @@ from imaging.blockdev import (
     sector_sizes,
     size_of,
 )
+from imaging.decodable import decodable
 from imaging.disk import Content, Disk, DiskId, Mount, Partition, PartitionTable, Role, TableKind
 from imaging.durable import reading
 from imaging.errors import IoError, RescueError, UsageError
@@ -108,6 +109,7 @@ def medium() -> Disk | None:
     return look(f"/dev/{names[0]}") if names else None
 
 
+@decodable
 class _NetworkBoot(msgspec.Struct, frozen=True):
     url: str
 

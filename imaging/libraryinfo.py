@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from imaging import __version__, keyslots
+from imaging.decodable import decodable
 from imaging.disk import Size
 from imaging.errors import BadImageError
 from imaging.keyslots import KeySlots
@@ -30,6 +31,7 @@ _MOST_FEATURES = 32
 _ALWAYS = ("format", "id", "digest", "chunk_size")
 
 
+@decodable
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryInfo:
     """What stands in `library.json`."""

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 
 from imaging.blockdev import opened, read, size_of
+from imaging.decodable import decodable
 from imaging.errors import BadImageError, IoError, RefusedError
 from imaging.fuse import VirtualFile
 from imaging.run import run
@@ -69,6 +70,7 @@ class _Config(msgspec.Struct, frozen=True):
     requirements: Any = None
 
 
+@decodable
 class _Header2(msgspec.Struct, frozen=True):
     segments: dict[str, _Segment]
     keyslots: dict[str, _Slot] = {}

@@ -22,6 +22,7 @@ import msgspec
 
 from imaging import gpt
 from imaging.blockdev import opened, read, size_of
+from imaging.decodable import decodable
 from imaging.errors import BadImageError, IoError, RefusedError
 from imaging.extents import Extents
 from imaging.foreign import PIECE, ForeignImage
@@ -286,6 +287,7 @@ def _refuse_damage(path: Path, kind: Format, cancel: threading.Event) -> None:
         )
 
 
+@decodable
 class _Piece(msgspec.Struct):
     """What qemu-img says of a piece of a disk; `offset` is where its data lie in the file, in bytes."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
+from imaging.decodable import decodable
 from imaging.disk import Content, DiskId, Partition, PartitionRole, PartitionTable, Size, TableKind
 from imaging.errors import BadImageError
 from imaging.extents import Extents
@@ -115,6 +116,7 @@ class ImagedDisk:
         return Extents(part for v in volumes for part in lost.within(v.start, v.start + v.size))
 
 
+@decodable
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """One image: `id` is its folder's name, `created` is RFC 3339 in UTC."""

@@ -18,6 +18,7 @@ from imaging import gpt, iso, unfinished
 from imaging.behind import forget
 from imaging.blockdev import is_block_device, opened, read, size_of
 from imaging.bounded import Bounded
+from imaging.decodable import decodable
 from imaging.disk import Size
 from imaging.errors import BadImageError, IoError, UsageError
 from imaging.gpt import Entry
@@ -44,6 +45,7 @@ _IMAGES = 3
 """The number of the images partition."""
 
 
+@decodable
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """`rescue/media.json`: what a medium says of itself; `system_bytes` is the end of its EFI partition."""
 

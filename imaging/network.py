@@ -95,6 +95,10 @@ class _Route(msgspec.Struct, frozen=True):
     dev: str = ""
 
 
+_links = msgspec.json.Decoder(tuple[_Link, ...])
+_routes = msgspec.json.Decoder(tuple[_Route, ...])
+
+
 def network() -> Network:
     """What there is now; raises IoError where `ip` cannot tell it."""
     links = run(["ip", "-json", "address"], timeout=_TIMEOUT).stdout
@@ -146,18 +150,18 @@ def _text(path: Path) -> str:
 
 def parse_links(printed: str) -> tuple[_Link, ...]:
     """The cards in what `ip -json address` prints, without loopback and tunnels; raises IoError."""
-    return tuple(link for link in _parsed(printed, tuple[_Link, ...]) if link.link_type == "ether")
+    return tuple(link for link in _parsed(printed, _links) if link.link_type == "ether")
 
 
 def parse_gateways(printed: str) -> dict[str, str]:
     """The default gateway of each interface in what `ip -json route` prints; raises IoError."""
-    routes = _parsed(printed or "[]", tuple[_Route, ...])
+    routes = _parsed(printed or "[]", _routes)
     return {route.dev: route.gateway for route in reversed(routes) if route.dst == "default" and route.gateway}
 
 
-def _parsed(printed: str, kind: type[_T]) -> _T:
+def _parsed(printed: str, decoder: msgspec.json.Decoder[_T]) -> _T:
     try:
-        return msgspec.json.decode(printed.strip() or "[]", type=kind)
+        return decoder.decode(printed.strip() or "[]")
     except msgspec.DecodeError as error:
         raise IoError(f"ip said what cannot be understood: {error}", code="tool-failed") from error
 
@@ -239,7 +243,7 @@ def way_to(address: str) -> str:
         printed = run(["ip", "-json", "route", "get", address.partition("%")[0]], timeout=_TIMEOUT).stdout
     except IoError:
         return ""
-    return next((route.dev for route in _parsed(printed, tuple[_Route, ...])), "")
+    return next((route.dev for route in _parsed(printed, _routes)), "")
 
 
 def use_dhcp(name: str) -> None:

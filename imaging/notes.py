@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
+from imaging.decodable import decodable
 from imaging.disk import Size
 from imaging.errors import BadImageError, UsageError
 from imaging.orders import DiskMatch, Match, why_not_disk
@@ -59,6 +60,7 @@ class FactoryState:
     """Which disk of such a computer it goes to, so that nobody is asked; None where a person says it."""
 
 
+@decodable
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notes:
     """What is noted of one image."""

@@ -15,6 +15,7 @@ from blake3 import blake3
 from msgspec import Meta
 
 from imaging import levels
+from imaging.decodable import decodable
 from imaging.errors import UsageError
 from imaging.keptfiles import KeepRule
 
@@ -151,6 +152,7 @@ class Verify(WhichImage, frozen=True, kw_only=True):
     check: bool = False
 
 
+@decodable
 class Order(_Strict, frozen=True, kw_only=True):
     """An order as it was written."""
 

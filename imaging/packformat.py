@@ -13,6 +13,7 @@ import msgspec
 from blake3 import blake3
 
 from imaging.chunk import ID_SIZE
+from imaging.decodable import decodable
 from imaging.errors import BadImageError
 
 BLOCK = 512
@@ -67,6 +68,7 @@ class PackedFile(msgspec.Struct, frozen=True, array_like=True):
     size: int
 
 
+@decodable
 class Table(msgspec.Struct, frozen=True, kw_only=True):
     """What the index says beside where the chunks are: the other files, and the BLAKE3 of how pieces begin.
 

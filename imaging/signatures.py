@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from imaging.decodable import decodable
 from imaging.errors import BadImageError, RefusedError
 from imaging.signingkeys import KEY_SIZE, SIGNATURE_SIZE, PrivateKey, PublicKey
 
@@ -37,6 +38,7 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     signature: Annotated[str, Meta(max_length=200)] = ""
 
 
+@decodable
 class _Document(msgspec.Struct, frozen=True, kw_only=True):
     format: int
     signed: str

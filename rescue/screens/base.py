@@ -163,6 +163,11 @@ class RescueScreen(Screen[None]):
         if self.closing:
             self.dismiss()
 
+    def on_screen_suspend(self) -> None:
+        """Left, or covered. Its widgets go before it does: an answer that came in between would find some gone."""
+        if self not in self.app.screen_stack:
+            self.workers.cancel_node(self)
+
     def action_back(self) -> None:
         """Esc. A job that is being started cannot be called back: what follows shows it."""
         if not self.submitting:

@@ -1,7 +1,7 @@
 """Restore: image, target, plan, the name typed, progress and result."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,10 +9,12 @@ import pytest
 from imaging.disk import Content, Disk
 from imaging.errors import RefusedError
 from imaging.health import Health
-from imaging.plan import RestorePlan
+from imaging.plan import CapturePlan, RestorePlan
 from imaging.signatures import Signer, Standing, State
 from rescue.screens.menu import MenuScreen
+from rescue.screens.restore import RestorePlanScreen
 from tests.app.conftest import Sit
+from tests.app.idle import until
 from tests.app.machine import (
     DIED,
     FAILED,
@@ -472,3 +474,34 @@ async def test_growth_is_not_offered_for_next_to_nothing(sit_down: Sit) -> None:
     backend = FakeBackend(listing=FakeListing(images=(image,)))
     async with sit_down(backend) as person:
         assert "Enlarge" not in await person.press("1", "enter", "enter", "enter")
+
+
+async def test_an_answer_that_comes_while_its_screen_is_taken_down_is_dropped(
+    sit_down: Sit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, wanted = threading.Event(), threading.Event()
+
+    class Slow(FakeBackend):
+        """It takes a while to say where a safety image could go."""
+
+        def plan_safety(self, plan: RestorePlan) -> Sequence[CapturePlan]:
+            asked.set()
+            wanted.wait(60)
+            return super().plan_safety(plan)
+
+    async with sit_down(Slow()) as person:
+        workers = person.app.workers
+
+        async def taken_down(_: RestorePlanScreen) -> None:
+            """Its widgets are gone by now, and Textual has not stopped its workers yet."""
+            wanted.set()
+            await until(lambda: all(worker.is_finished for worker in workers), lambda: list(workers))
+
+        monkeypatch.setattr(RestorePlanScreen, "on_unmount", taken_down)
+        await person.press("1", "enter", "enter")
+        await person.pilot.press("enter")
+        await person.until(asked.is_set)
+        await person.pilot.press("escape")
+        await person.until(wanted.is_set)
+        await person.settle()
+        assert "choose the disk to write to" in person.screen

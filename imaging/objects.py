@@ -243,7 +243,9 @@ class Objects:
             with told(self.address, folder):
                 for batch in obstore.list(self._store, folder or None, offset=after or None, chunk_size=1000):
                     for one in batch:
-                        yield Listed(path=one["path"], size=one["size"], modified=one["last_modified"].timestamp())
+                        # Not every server begins where it is asked to: what comes before would be taken for nobody's.
+                        if one["path"] > after:
+                            yield Listed(path=one["path"], size=one["size"], modified=one["last_modified"].timestamp())
         except FileNotFoundError:
             return
 

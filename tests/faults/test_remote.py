@@ -33,6 +33,7 @@ from imaging import (
     jobs,
     keyring,
     manifest,
+    naming,
     orders,
     planner,
     presence,
@@ -300,6 +301,24 @@ library = "{url_of(bucket)}?endpoint={server.endpoint}"
     assert [image.id for image in found.images] == [away.image_id]
     with pytest.raises(RefusedError, match="does not let these credentials in"):
         circumstances.look(orders.parse(words.replace(SECRET, "x" * 9).encode(), "x.toml"), inventory.machine())
+
+
+def test_a_server_that_lists_from_the_first_file_on_makes_no_chunk_nobodys(
+    away: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = obstore.list
+
+    def from_the_first(store: S3Store, folder: str | None, *, offset: str | None, chunk_size: int) -> object:
+        asked.append(offset)
+        return usual(store, folder, chunk_size=chunk_size)
+
+    asked: list[str | None] = []
+    monkeypatch.setattr(obstore, "list", from_the_first)
+    monkeypatch.setattr(naming, "_MOST_HELD", 3)  # in parts, as a large library is gone through
+    found = structure.check(Library.open(away.library), lambda _, __: None, threading.Event())
+    assert any(asked), asked
+    assert found.whole
+    assert found.orphans == Stock(chunks=0, bytes=0)
 
 
 def test_a_label_and_notes_are_seen_by_others(away: Sample, rescue: Callable[..., Outcome]) -> None:

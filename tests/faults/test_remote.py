@@ -57,7 +57,6 @@ from imaging.remotestore import ChunkCache, RemoteStore
 from imaging.run import spawn_worker
 from imaging.signatures import State
 from imaging.signingkeys import PrivateKey
-from imaging.stores import FOLDERS, ChunkStore, LocalStore
 from imaging.structure import Examined, Stock
 from imaging.writers import Writer
 from tests.command import Outcome
@@ -221,18 +220,6 @@ def test_pruning_a_bucket_removes_what_no_image_names(bucket: S3Store, away: Sam
     assert verify_here(away, tmp_path / "verify").status == 0
 
 
-def test_a_mark_of_another_computer_keeps_a_deletion_away(bucket: S3Store, away: Sample, tmp_path: Path) -> None:
-    writer = Writer(Library.open(away.library), "20260101-000000-00000000")
-    assert any("/writers/" in name for name in keys(bucket))
-    elsewhere = forget(away.library)
-    try:
-        done = carry_out_here(freeing.plan_delete(elsewhere, away.image_id), tmp_path / "job")
-        assert (done.status, done.code) == (3, "library-busy")
-    finally:
-        writer.end()
-    assert not any("/writers/" in name for name in keys(bucket))
-
-
 def test_files_that_are_far_too_long_are_damaged_and_keep_nobody_away(bucket: S3Store, away: Sample) -> None:
     for name in ("images/zz/manifest.json", "writers/zz.json"):
         obstore.put(bucket, f"office/images/{name}", bytes((16 << 20) + 1))
@@ -346,49 +333,6 @@ def test_a_chunk_that_could_not_be_stored_is_told_however_late_its_thread_is(
     store.put(chunk_id(b"new"), compress(b"new"))
     with pytest.raises(IoError, match="the network is gone"):
         store.sync()
-
-
-@pytest.mark.parametrize("where", ["local", "s3"])
-def test_every_store_does_the_same(where: str, bucket: S3Store, tmp_path: Path) -> None:
-    objects = Objects(address.parse(url_of(bucket)))
-    store: ChunkStore = LocalStore(tmp_path / "chunks") if where == "local" else RemoteStore(objects)
-    data = [os.urandom(1000) for _ in range(60)]
-    names = [chunk_id(one) for one in data]
-    frames = [compress(one) for one in data]
-    assert not store.has(names[0])
-    assert store.room_of(names[0]) == store.remove(names[0]) == 0
-    for name, frame in zip(names, frames, strict=True):
-        store.put(name, frame)
-        store.put(name, frame)
-    store.sync()
-    with pytest.raises(BadImageError, match="missing"):
-        store.get(chunk_id(b"no such chunk"), 1000)
-    assert all(store.has(name) for name in names)
-    for name in names:
-        store.announce(name)
-    for name, frame in zip(names, frames, strict=True):
-        assert bytes(store.get(name, 1000)) == frame
-        assert store.room_of(name) == len(frame)
-    assert sorted(one.id for one in store.listed(0, FOLDERS)) == sorted(names)
-    low, high = 0x4000, 0xC000
-    inside = sorted(name for name in names if low <= int.from_bytes(name[:2], "big") < high)
-    assert sorted(one.id for one in store.listed(low, high)) == inside
-    assert sorted(one.id for one in store.listed(low, high, lambda name: name == inside[0])) == inside[1:]
-    assert set(store.named_since(0)) == set(names)
-    assert store.named_since(time.time() + 3600) == []
-    assert not store.drop_unless_whole(names[0])
-    store.put(names[1], compress(b"something else"))
-    store.sync()
-    assert store.drop_unless_whole(names[1])
-    assert not store.has(names[1])
-    store.put(names[3], compress(b"something else"))
-    store.sync()
-    assert list(store.strays()) == []
-    assert store.set_aside(names[3])
-    assert [path for path, _ in store.strays()] == [f"{names[3].hex()[:4]}/{names[3].hex()}.cacnk.bad"]
-    assert store.remove(names[2]) == len(frames[2])
-    assert not store.has(names[2])
-    assert not store.lost
 
 
 def test_wrong_credentials_are_refused_with_a_word(

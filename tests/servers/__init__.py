@@ -1,1 +1,1 @@
-"""Real servers for tests: S3 (OpenStack Swift) and a web server (nginx), on this machine's loopback alone."""
+"""Real servers for tests, on this machine's loopback alone: buckets (S3, Azure, Google), websites and shares."""

@@ -3,14 +3,10 @@
 It lives in a virtual environment of its own, which is made once and kept with the build's cache.
 """
 
-import fcntl
-import hashlib
 import itertools
 import random
-import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -22,7 +18,7 @@ from pathlib import Path
 import obstore
 from obstore.store import S3Store
 
-from livebuild.cache import cache_folder
+from tests.servers.environment import made
 
 LOCK = Path(__file__).with_name("swift.lock")
 KEY, SECRET, REGION = "test:tester", "never-to-be-seen", "us-east-1"
@@ -121,22 +117,6 @@ class S3:
         return store
 
 
-def _environment() -> Path:
-    """The virtual environment that Swift lives in; made where there is none for this list of packages."""
-    key = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()[:20]
-    folder = cache_folder() / f"s3-server-{key}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / "s3-server.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "made").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            pip = [str(folder / "bin/python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-            subprocess.run([*pip, "--require-hashes", "--requirement", str(LOCK)], check=True)
-            (folder / "made").touch()
-    return folder
-
-
 _next_port = itertools.count(random.SystemRandom().randrange(10_000, 20_000))
 
 
@@ -170,7 +150,7 @@ def wait_for_port(port: int, process: "subprocess.Popen[bytes]") -> None:
 @contextmanager
 def serving(folder: Path) -> Iterator[S3]:
     """A server with nothing in it, until the end of the context; what it stores lies in the folder."""
-    tools, etc, devices = _environment() / "bin", folder / "etc", folder / "srv"
+    tools, etc, devices = made("s3-server", LOCK) / "bin", folder / "etc", folder / "srv"
     etc.mkdir(parents=True)
     (devices / "d1").mkdir(parents=True)
     ports = free_ports(5)

@@ -67,7 +67,7 @@ def caching(origin: Web, folder: Path) -> Iterator[Web]:
 def _nginx(body: str, folder: Path, *, tls: bool = False, expired: bool = False) -> Iterator[Web]:
     folder.mkdir(parents=True, exist_ok=True)
     (port,) = free_ports(1)
-    certificate = _certificate(folder, expired=expired) if tls else None
+    certificate = certified(folder, expired=expired) if tls else None
     words = f"ssl_certificate {folder / 'server.pem'}; ssl_certificate_key {folder / 'key.pem'};" if certificate else ""
     settings = folder / "nginx.conf"
     settings.write_text(
@@ -116,7 +116,7 @@ extendedKeyUsage = serverAuth
 """
 
 
-def _certificate(folder: Path, *, expired: bool) -> Path:
+def certified(folder: Path, *, expired: bool = False) -> Path:
     """A certificate for this machine in `server.pem`, and who vouches for it; `openssl ca` alone can date one back."""
     settings = folder / "authority.cnf"
     settings.write_text(_AUTHORITY.format(folder=folder))

@@ -4,66 +4,77 @@ Sources: passwd(5), shadow(5), group(5), gshadow(5), subuid(5), acl(5); linux/po
 """
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 FILES = ("passwd", "shadow", "group", "gshadow", "subuid", "subgid")
 """The files in /etc that this is about; the last five need not be there."""
 _LEAST, _MOST = 1000, 59999
 """The ids that people's accounts have. Source: login.defs(5), Debian Policy 9.2.2."""
-_OTHERS = 60100
-"""From here on ids are taken for those that are not people's. Source: Debian Policy 9.2.2: not allocated otherwise."""
+_OTHERS, _OTHERS_END = range(60578, 61184), range(0x70000000, 0xFFFF0000)
+"""Ids that nothing else gives out, for those that are not people's. Source: systemd's UIDS-GIDS.md."""
 _ACL_VERSION, _ACL_ENTRY = 2, struct.Struct("<HHI")
 _ACL_USER, _ACL_GROUP = 0x02, 0x08
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accounts:
-    """The lines of a system's account files, by the file's name, and fields of each line."""
+    """A system's account files by name: their lines as they stand, of which some are entries."""
 
-    lines: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+    lines: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def named(self, file: str) -> dict[str, Sequence[str]]:
-        """The lines of a file by their first field, the name."""
-        return {line[0]: line for line in self.lines.get(file, ())}
+    def entries(self, file: str) -> dict[str, list[str]]:
+        """The fields of each entry by its first one, the name; of two of one name the first counts, as there."""
+        found: dict[str, list[str]] = {}
+        for line in self.lines.get(file, ()):
+            if _is_entry(line):
+                fields = line.split(":")
+                found.setdefault(fields[0], fields)
+        return found
 
     def ids(self, file: str) -> dict[str, int]:
-        """The ids of "passwd" or "group" by name; a line without one is none."""
-        return {line[0]: int(line[2]) for line in self.lines.get(file, ()) if len(line) > 2 and _is_id(line[2])}
+        """The ids of "passwd" or "group" by name; an entry without one is none."""
+        found = self.entries(file).items()
+        return {name: int(fields[2]) for name, fields in found if len(fields) > 2 and _is_id(fields[2])}
 
     @property
     def people(self) -> tuple[str, ...]:
         """The names of people's accounts, in the file's order."""
-        return tuple(name for name, id in self.ids("passwd").items() if _LEAST <= id <= _MOST)
+        return tuple(name for name, id in self.ids("passwd").items() if _is_person(id))
 
     @property
     def homes(self) -> tuple[str, ...]:
         """The home folders of people's accounts, each once."""
-        lines = self.named("passwd")
-        return tuple(dict.fromkeys(lines[name][5] for name in self.people if len(lines[name]) > 5))
+        known = self.entries("passwd")
+        return tuple(dict.fromkeys(known[name][5] for name in self.people if len(known[name]) > 5))
+
+    def ranges(self, file: str) -> list[tuple[str, int, int]]:
+        """Of "subuid" or "subgid" whose ids for containers are which: the name, the first one, one past the last."""
+        found = []
+        for line in self.lines.get(file, ()):
+            fields = line.split(":")
+            if _is_entry(line) and len(fields) == 3 and _is_id(fields[1]) and _is_id(fields[2]):
+                found.append((fields[0], int(fields[1]), int(fields[1]) + int(fields[2])))
+        return found
 
 
 def parse(texts: Mapping[str, str]) -> Accounts:
     """Read account files by their names; those of `texts` that are missing have no lines."""
-    return Accounts(
-        lines={
-            name: [line.split(":") for line in text.splitlines() if line.strip() and line[0] not in "#+-"]
-            for name, text in texts.items()
-        }
-    )
+    return Accounts(lines={name: text.removesuffix("\n").split("\n") for name, text in texts.items()})
 
 
 class Owners:
     """Which id in the new system belongs to whoever an id of the old one belonged to: that of the same name.
 
-    Where the new system has no such name, the id stays, unless it belongs to somebody else there: what is kept must not
-    become a stranger's. Then it is one that nobody has in either.
+    A person's is never a service's, though that bears the name. Where the new system has no such name, the id stays,
+    unless it belongs to somebody else there, for containers perhaps: what is kept must not become a stranger's. Then it
+    is one that nobody has in either.
     """
 
     def __init__(self, old: Accounts, new: Accounts) -> None:
         """Take both systems as they are before anything is taken over."""
-        self._users = _Mapped(old.ids("passwd"), new.ids("passwd"))
-        self._groups = _Mapped(old.ids("group"), new.ids("group"))
+        self._users = _Mapped(old.ids("passwd"), new.ids("passwd"), _theirs(old, new, "subuid"))
+        self._groups = _Mapped(old.ids("group"), new.ids("group"), _theirs(old, new, "subgid"))
 
     def user(self, id: int) -> int:
         """The user's id in the new system."""
@@ -84,12 +95,18 @@ class Owners:
         return found
 
 
+def _theirs(old: Accounts, new: Accounts, file: str) -> list[tuple[int, int]]:
+    """The new system's ranges of ids for containers that are not the same person's in the old one."""
+    mine = set(old.ranges(file))
+    return [(low, high) for name, low, high in new.ranges(file) if (name, low, high) not in mine]
+
+
 class _Mapped:
-    def __init__(self, old: Mapping[str, int], new: Mapping[str, int]) -> None:
+    def __init__(self, old: Mapping[str, int], new: Mapping[str, int], theirs: Collection[tuple[int, int]]) -> None:
         self._names: dict[int, str] = {}
         for name, id in old.items():
             self._names.setdefault(id, name)
-        self._new, self._taken = new, {*new.values(), *old.values()}
+        self._new, self._theirs, self._taken = new, theirs, {*new.values(), *old.values()}
         self._there = set(new.values())
         self._known: dict[int, int] = {}
         self._given: set[int] = set()
@@ -104,83 +121,133 @@ class _Mapped:
         return self._known[id]
 
     def _found(self, id: int) -> int:
-        name = self._names.get(id)
-        if id == 0 or (name is not None and name in self._new):
-            return self._new[name] if name is not None and name in self._new else 0
-        if id not in self._there and id not in self._given:
+        if id == 0:
+            return 0
+        named = self._new.get(self._names.get(id, ""))
+        if named is not None and _is_person(named) == _is_person(id):
+            return named
+        if id not in self._there and id not in self._given and not any(low <= id < high for low, high in self._theirs):
             return id
-        free = _LEAST if _LEAST <= id <= _MOST else _OTHERS
-        while free in self._taken:
-            free += 1
-        return free
+        for ids in [range(_LEAST, _MOST + 1)] if _is_person(id) else [_OTHERS, _OTHERS_END]:
+            for free in ids:
+                if free not in self._taken:
+                    return free
+        raise ValueError("there is no id left")
 
 
 def taken_over(old: Accounts, new: Accounts, owners: Owners) -> dict[str, str]:
     """The new system's account files with the old one's people in them, by name; only those that it has already.
 
-    `owners` are those of the same two systems. Nobody who is there is taken away.
+    `owners` are those of the same two systems. Nobody who is there is taken away, and no service is given anything.
     """
-    people = old.people
-    files = {name: [list(line) for line in new.lines[name]] for name in FILES if name in new.lines}
-    known = new.named("passwd")
+    ids = new.ids("passwd")
+    people = [name for name in old.people if name not in ids or _is_person(ids[name])]
+    files = {name: _Lines(new.lines[name]) for name in FILES if name in new.lines}
     for name in people:
-        if name not in known:
+        if name not in ids:
             _add_person(name, old, files, owners)
         _set_password(name, old, files)
     _add_groups(people, old, files, owners)
     for file in ("subuid", "subgid"):
-        there = {line[0] for line in files.get(file, ())}
         if file in files:
-            files[file] += [
-                list(line) for line in old.lines.get(file, ()) if line[0] in people and line[0] not in there
-            ]
-    return {name: "".join(":".join(line) + "\n" for line in lines) for name, lines in files.items()}
+            _add_ranges(people, old.ranges(file), new.ranges(file), files[file])
+    return {name: lines.text for name, lines in files.items()}
 
 
-def _add_person(name: str, old: Accounts, files: dict[str, list[list[str]]], owners: Owners) -> None:
-    line = list(old.named("passwd")[name])
+class _Lines:
+    """The lines of an account file as it is to be; those that are no entries stay where they are."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._lines = list(lines)
+
+    @property
+    def text(self) -> str:
+        return "".join(f"{line}\n" for line in self._lines)
+
+    def fields(self, name: str) -> list[str] | None:
+        """Of the first entry of that name; None where there is none."""
+        at = self._at(name)
+        return None if at is None else self._lines[at].split(":")
+
+    def put(self, fields: Sequence[str]) -> None:
+        """In place of the entry of that name, or a new one: before what leads to servers that know others."""
+        at = self._at(fields[0])
+        if at is not None:
+            self._lines[at] = ":".join(fields)
+        else:
+            self.add(fields)
+
+    def add(self, fields: Sequence[str]) -> None:
+        """One entry more, whatever there is."""
+        at = next((i for i, line in enumerate(self._lines) if line.startswith(("+", "-"))), len(self._lines))
+        self._lines.insert(at, ":".join(fields))
+
+    def _at(self, name: str) -> int | None:
+        return next(
+            (i for i, line in enumerate(self._lines) if _is_entry(line) and line.partition(":")[0] == name), None
+        )
+
+
+def _add_person(name: str, old: Accounts, files: Mapping[str, _Lines], owners: Owners) -> None:
+    line = list(old.entries("passwd")[name])
     line[2] = str(owners.user(int(line[2])))
     if len(line) > 3 and _is_id(line[3]):
         line[3] = str(owners.group(int(line[3])))
-    files["passwd"].append(line)
+    files["passwd"].put(line)
 
 
-def _set_password(name: str, old: Accounts, files: dict[str, list[list[str]]]) -> None:
+def _set_password(name: str, old: Accounts, files: Mapping[str, _Lines]) -> None:
     """All of somebody who is new, the password alone of one who was there."""
-    shadow = old.named("shadow").get(name)
-    if shadow is None or "shadow" not in files:
+    shadow = old.entries("shadow").get(name)
+    if shadow is None or len(shadow) < 2 or "shadow" not in files:
         return
-    for line in files["shadow"]:
-        if line[0] == name and len(line) > 1 and len(shadow) > 1:
-            line[1] = shadow[1]
-            return
-    files["shadow"].append(list(shadow))
+    there = files["shadow"].fields(name)
+    files["shadow"].put(shadow if there is None else [there[0], shadow[1], *there[2:]])
 
 
-def _add_groups(people: Sequence[str], old: Accounts, files: dict[str, list[list[str]]], owners: Owners) -> None:
+def _add_groups(people: Sequence[str], old: Accounts, files: Mapping[str, _Lines], owners: Owners) -> None:
     """People's own groups, and their membership in those that the new system has."""
-    primary = {old.named("passwd")[name][3] for name in people if len(old.named("passwd")[name]) > 3}
-    there = {line[0]: line for line in files.get("group", ())}
-    shadows = {line[0]: line for line in files.get("gshadow", ())}
-    for line in old.lines.get("group", ()):
+    if "group" not in files:
+        return
+    known = old.entries("passwd")
+    primary = {known[name][3] for name in people if len(known[name]) > 3}
+    for name, line in old.entries("group").items():
         if len(line) < 4 or not _is_id(line[2]):
             continue
-        name, id = line[0], int(line[2])
-        members = [one for one in line[3].split(",") if one in people]
-        if name not in there and (_LEAST <= id <= _MOST or line[2] in primary):
-            made = [name, "x", str(owners.group(id)), ""]
-            files.setdefault("group", []).append(made)
-            there[name] = made
+        if files["group"].fields(name) is None and (_is_person(int(line[2])) or line[2] in primary):
+            files["group"].put([name, "x", str(owners.group(int(line[2]))), ""])
             if "gshadow" in files:
-                files["gshadow"].append([name, "!", "", ""])
-                shadows[name] = files["gshadow"][-1]
-        for entry in (there.get(name), shadows.get(name)):
-            if entry is not None and len(entry) > 3:
-                entry[3] = _joined([*entry[3].split(","), *members])
+                files["gshadow"].put([name, "!", "", ""])
+        members = [one for one in line[3].split(",") if one in people]
+        for file in ("group", "gshadow"):
+            fields = files[file].fields(name) if file in files else None
+            if members and fields is not None and len(fields) > 3:
+                fields[3] = _joined([*fields[3].split(","), *members])
+                files[file].put(fields)
+
+
+def _add_ranges(
+    people: Sequence[str], old: Iterable[tuple[str, int, int]], new: Iterable[tuple[str, int, int]], lines: _Lines
+) -> None:
+    """People's ranges of ids for containers, where they overlap nobody's: one id is never two people's."""
+    taken = [(low, high) for _, low, high in new]
+    there = {name for name, _, _ in new}
+    for name, low, high in old:
+        if name in people and name not in there and not any(low < end and start < high for start, end in taken):
+            lines.add([name, str(low), str(high - low)])
+            taken.append((low, high))
 
 
 def _joined(names: Iterable[str]) -> str:
     return ",".join(dict.fromkeys(name for name in names if name))
+
+
+def _is_entry(line: str) -> bool:
+    return bool(line.strip()) and line[0] not in "#+-"
+
+
+def _is_person(id: int) -> bool:
+    return _LEAST <= id <= _MOST
 
 
 def _is_id(word: str) -> bool:

@@ -8,12 +8,14 @@ import errno
 import os
 import secrets
 import stat
+import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from fcntl import ioctl
 from pathlib import Path
 
-from imaging import accounts, filedata, keeping, newmounts, systemroot, tree
+from imaging import accounts, filedata, keptpaths, systemroot, tree
 from imaging.accounts import Owners
 from imaging.blockdev import loop_over
 from imaging.durable import sync_all, write_all
@@ -29,7 +31,15 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ACLS = ("system.posix_acl_access", "system.posix_acl_default")
 _MOST_TOLD = 20
+_ROOM = 1 << 20
+"""Bytes with which a file system is not full: an attribute that it takes no more is too large for it."""
 _CODE = "not-carried"
+_HINT = "restore without keeping files, and copy them out of the safety image; or restore that, which undoes all"
+_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602
+_FIXED = 0x10 | 0x20
+"""FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IMMUTABLE_FL and FS_APPEND_FL. Source: linux/fs.h."""
+_SAVED_TWICE = ("trusted.SGI_ACL_FILE", "trusted.SGI_ACL_DEFAULT")
+"""How XFS shows access lists to root beside their own names: with the old system's ids."""
 
 
 def carry(
@@ -40,10 +50,9 @@ def carry(
     It is on the medium afterwards. Raises IoError where anything could not be carried over, CancelledError.
     """
     with _source(kept, image) as old, _mounted(file, place, sector, writable=True) as mount:
-        new = SystemRoot(place=place, mount=mount)
-        work = _Carrying(old, new, report, cancel)
+        work = _Carrying(old, systemroot.looked_into(place, mount), report, cancel)
         report.step("Bringing back the files that are kept", kept.size)
-        for path in keeping.found(old, kept.rules):
+        for path in keptpaths.found(old, kept.rules, kept.elsewhere):
             work.bring(path)
         if KeepRule.ACCOUNTS in kept.rules:
             work.take_over_accounts()
@@ -55,6 +64,10 @@ def carry(
                 os.close(root)
         report.finish_step()
         work.tell_rest()
+        if work.files < kept.files:
+            raise IoError(
+                f"{work.files:,} of the {kept.files:,} files that were to be kept are there", code=_CODE, hint=_HINT
+            )
         return Carried(files=work.files, bytes=work.bytes, accounts=kept.accounts, not_kept=dict(work.not_kept))
 
 
@@ -63,42 +76,38 @@ def compare(
 ) -> None:
     """Read the files that were carried over from the medium, and compare them; raises IoError where one differs."""
     with _source(kept, image) as old, _mounted(file, place, sector, writable=False) as mount:
-        new = SystemRoot(place=place, mount=mount)
+        new = systemroot.looked_into(place, mount)
         report.step("Reading back the files that are kept", kept.size)
 
         def passed(size: int) -> None:
             _stop(cancel)
             report.advance(size)
 
-        for path in keeping.found(old, kept.rules):
-            for where in _files(old, path):
-                if not _is_same(old, where, new, _there(where, old, new), passed):
+        for path in keptpaths.found(old, kept.rules, kept.elsewhere):
+            for where in keptpaths.regular_files(old, path):
+                if not _is_same(old, where, new, passed):
                     raise IoError(
-                        f"{keeping.shown(old, where)} is not on the disk as it was written",
+                        f"{keptpaths.shown(old, where)} is not on the disk as it was written",
                         code="read-back-differs",
                         hint="this disk cannot be trusted: replace it",
                     )
         report.finish_step()
 
 
-def _files(old: SystemRoot, path: Sequence[bytes]) -> Iterator[tuple[bytes, ...]]:
-    entry = tree.entry_at(old.mount, path)
-    if entry.kind is EntryKind.FILE:
-        yield tuple(path)
-    elif entry.kind is EntryKind.FOLDER:
-        for found in tree.walk(old.mount, path):
-            if found.entry.kind is EntryKind.FILE:
-                yield (*found.where, found.entry.name)
-
-
-def _is_same(
-    old: SystemRoot, path: Sequence[bytes], new: SystemRoot, where: Sequence[bytes], passed: Callable[[int], None]
-) -> bool:
-    try:
-        with _open_at(old.mount, path) as one, _open_at(new.mount, where) as other:
+def _is_same(old: SystemRoot, path: Sequence[bytes], new: SystemRoot, passed: Callable[[int], None]) -> bool:
+    """Raises IoError where the safety image cannot be read: that says nothing of the disk."""
+    with ExitStack() as stack:
+        with _told(keptpaths.shown(old, path)):
+            one = stack.enter_context(_open_at(old.mount, path))
+        try:
+            other = stack.enter_context(_open_at(new.mount, keptpaths.placed(path, old, new)))
             return filedata.same(one, other, passed)
-    except (OSError, BadImageError):
-        return False
+        except filedata.SourceError as error:
+            raise IoError(
+                f"{keptpaths.shown(old, path)} cannot be read at byte {error.at} of its safety image", code=_CODE
+            ) from error
+        except (OSError, BadImageError):
+            return False
 
 
 @contextmanager
@@ -122,13 +131,8 @@ def _source(kept: KeptFiles, image: str) -> Iterator[SystemRoot]:
 def _mounted(file: int, place: RootPlace, sector: int, *, writable: bool) -> Iterator[int]:
     what = "the restored system"
     with loop_over(file, offset=place.start, size=place.size, sector=sector, writable=True) as loop:
-        flags = systemroot.FLAGS[place.kind]
-        mount = newmounts.detached(place.kind, {"source": loop}, flags, what, execute=False, writable=writable)
-        try:
+        with systemroot.mounted(loop, place.kind, what, writable=writable) as mount:
             yield mount
-        finally:
-            os.close(mount)
-            systemroot.forget(place.kind, loop)
         fd = os.open(loop, os.O_RDWR | os.O_CLOEXEC)
         try:
             os.fsync(fd)
@@ -138,13 +142,6 @@ def _mounted(file: int, place: RootPlace, sector: int, *, writable: bool) -> Ite
             ) from error
         finally:
             os.close(fd)
-
-
-def _there(path: Sequence[bytes], old: SystemRoot, new: SystemRoot) -> tuple[bytes, ...]:
-    """Where a path of the old system is in the new one's file system."""
-    if tuple(path[: len(old.homes)]) == old.homes:
-        return (*new.homes, *path[len(old.homes) :])
-    return (*new.path, *path[len(old.path) :])
 
 
 def _stop(cancel: threading.Event) -> None:
@@ -160,9 +157,10 @@ def _told(what: str) -> Iterator[None]:
     except filedata.SourceError as error:
         raise IoError(f"{what} cannot be read at byte {error.at} of its safety image", code=_CODE) from error
     except OSError as error:
-        raise IoError(f"{what} could not be carried over: {error.strerror or error}", code=_CODE) from error
+        why = error.strerror or error
+        raise IoError(f"{what} could not be carried over: {why}", code=_CODE, hint=_HINT) from error
     except BadImageError as error:
-        raise IoError(f"{what} could not be carried over: {error.message}", code=_CODE) from error
+        raise IoError(f"{what} could not be carried over: {error.message}", code=_CODE, hint=_HINT) from error
 
 
 class _Carrying:
@@ -170,18 +168,18 @@ class _Carrying:
 
     def __init__(self, old: SystemRoot, new: SystemRoot, report: Reporter, cancel: threading.Event) -> None:
         self._old, self._new, self._report, self._cancel = old, new, report, cancel
-        self._accounts = keeping.accounts_of(old), keeping.accounts_of(new)
+        self._accounts = keptpaths.accounts_of(old), keptpaths.accounts_of(new)
         self._owners = Owners(*self._accounts)
-        self._first: dict[int, tuple[bytes, ...]] = {}
-        """Where a file with several names was brought to, by its inode in the old system."""
+        self._first: dict[tuple[int, int], tuple[bytes, ...]] = {}
+        """Where a file with several names was brought to, by its device (a subvolume has its own) and inode."""
         self._told = 0
         self.files = self.bytes = 0
         self.not_kept: dict[str, int] = {}
 
     def bring(self, path: Sequence[bytes]) -> None:
         """Bring one file or folder, in place of what is there."""
-        where = _there(path, self._old, self._new)
-        with _told(keeping.shown(self._old, path)):
+        where = keptpaths.placed(path, self._old, self._new)
+        with _told(keptpaths.shown(self._old, path)):
             self._make(path[:-1], where[:-1])
             with tree.folder(self._old.mount, path[:-1]) as source, tree.folder(self._new.mount, where[:-1]) as target:
                 _remove(target, where[-1])
@@ -205,7 +203,7 @@ class _Carrying:
         _stop(self._cancel)
         entry = tree.look(source, path[-1])
         if entry.problem:
-            raise IoError(f"{keeping.shown(self._old, path)} cannot be read: {entry.problem}", code=_CODE)
+            raise IoError(f"{keptpaths.shown(self._old, path)} cannot be read: {entry.problem}", code=_CODE)
         match entry.kind:
             case EntryKind.FOLDER:
                 self._enter(source, target, entry, path, where)
@@ -220,20 +218,28 @@ class _Carrying:
 
     def _enter(self, source: int, target: int, entry: Entry, path: Sequence[bytes], where: Sequence[bytes]) -> None:
         if len(path) > tree.DEEPEST:
-            raise IoError(f"{keeping.shown(self._old, path)} lies in too many folders", code=_CODE)
-        os.mkdir(where[-1], 0o700, dir_fd=target)
-        with _opened(path[-1], source) as old, _opened(where[-1], target) as new:
-            for name in tree.names_in(old, path):
-                with _told(keeping.shown(self._old, (*path, name))):
-                    self._one(old, new, (*path, name), (*where, name))
-            self._keep(old, new, entry, path)
+            raise IoError(f"{keptpaths.shown(self._old, path)} lies in too many folders", code=_CODE)
+        with _opened(path[-1], source) as old:
+            if keptpaths.is_snapshot(old, source):
+                self._not_kept("snapshots that cannot be written to", path)
+                return
+            os.mkdir(where[-1], 0o700, dir_fd=target)
+            with _opened(where[-1], target) as new:
+                self._fill(old, new, entry, path, where)
+
+    def _fill(self, old: int, new: int, entry: Entry, path: Sequence[bytes], where: Sequence[bytes]) -> None:
+        for name in tree.names_in(old, path):
+            with _told(keptpaths.shown(self._old, (*path, name))):
+                self._one(old, new, (*path, name), (*where, name))
+        self._keep(old, new, entry, path)
 
     def _file(self, source: int, target: int, entry: Entry, path: Sequence[bytes], where: Sequence[bytes]) -> None:
         fd = os.open(path[-1], _READ, dir_fd=source)
         try:
             status = os.fstat(fd)
-            if status.st_nlink > 1 and status.st_ino in self._first:
-                first = self._first[status.st_ino]
+            key = status.st_dev, status.st_ino
+            if status.st_nlink > 1 and key in self._first:
+                first = self._first[key]
                 with tree.folder(self._new.mount, first[:-1]) as folder:
                     os.link(first[-1], where[-1], src_dir_fd=folder, dst_dir_fd=target, follow_symlinks=False)
                 self.files += 1
@@ -245,7 +251,7 @@ class _Carrying:
             finally:
                 os.close(out)
             if status.st_nlink > 1:
-                self._first[status.st_ino] = tuple(where)
+                self._first[key] = tuple(where)
             self.files += 1
         finally:
             os.close(fd)
@@ -275,14 +281,20 @@ class _Carrying:
         """Owner, attributes, rights and times, in the order in which none undoes another."""
         status = os.fstat(source)
         os.fchown(out, self._owners.user(status.st_uid), self._owners.group(status.st_gid))
-        for name in _attributes(source):
+        names = [name for name in _attributes(source) if name not in _SAVED_TWICE]
+        for name in _ACLS:
+            # The folder that it lies in may have left it some.
+            if name in _attributes(out) and name not in names:
+                os.removexattr(out, name)
+        for name in names:
             value = os.getxattr(source, name)
             try:
                 os.setxattr(out, name, self._owners.acl(value) if name in _ACLS else value)
             except OSError as error:
-                if error.errno == errno.ENOSPC:
+                state = os.fstatvfs(out)
+                if error.errno in (errno.ENOSPC, errno.EDQUOT) and state.f_bavail * state.f_frsize < _ROOM:
                     raise
-                # Such as what only the other kind of file system knows.
+                # Such as what only the other kind of file system knows, or holds in this size.
                 self._not_kept("extended attributes", path)
         os.fchmod(out, entry.mode)
         os.utime(out, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -291,7 +303,7 @@ class _Carrying:
         self.not_kept[what] = self.not_kept.get(what, 0) + 1
         self._told += 1
         if self._told <= _MOST_TOLD:
-            self._report.log(f"Not kept: {what} of {keeping.shown(self._old, path)}", "warning")
+            self._report.log(f"Not kept: {what} of {keptpaths.shown(self._old, path)}", "warning")
 
     def tell_rest(self) -> None:
         """Tell how many warnings were not told."""
@@ -347,10 +359,27 @@ def _opened(name: bytes, parent: int) -> Iterator[int]:
         os.close(fd)
 
 
+def _loosen(folder: int, name: bytes) -> None:
+    """Take the flags from a file or a folder that keep everybody from changing it, where it has any."""
+    fd = os.open(name, _READ, dir_fd=folder)
+    try:
+        flags = bytearray(8)
+        ioctl(fd, _GET_FLAGS, flags)
+        (found,) = struct.unpack_from("=I", flags)
+        if found & _FIXED:
+            ioctl(fd, _SET_FLAGS, bytearray(struct.pack("=II", found & ~_FIXED, 0)))
+    except OSError:
+        return  # it has no such flags, or removing it will tell
+    finally:
+        os.close(fd)
+
+
 def _remove(folder: int, name: bytes) -> None:
     """Take away a file, or a folder with all that is in it; nothing where there is none."""
     entry = tree.look(folder, name)
     try:
+        if entry.kind in (EntryKind.FOLDER, EntryKind.FILE) and not entry.problem:
+            _loosen(folder, name)
         if entry.kind is EntryKind.FOLDER and not entry.problem:
             with _opened(name, folder) as inner:
                 for one in tree.names_in(inner, (name,)):

@@ -7,7 +7,7 @@ from imaging.address import is_address, parse
 from imaging.bootentry import with_boot_entry
 from imaging.credentials import Keys
 from imaging.errors import BadImageError, RefusedError
-from imaging.keeping import with_kept_files
+from imaging.keeping import refuse_forgotten, with_kept_files
 from imaging.library import FOLDER, Library, discover
 from imaging.manifest import Machine
 from imaging.matching import Found
@@ -59,6 +59,7 @@ def plan_order(order: Order, found: Found) -> Plan:
         plan = with_boot_entry(plan)
     if isinstance(order.work, Restore) and order.work.keep_files:
         plan = with_kept_files(plan, order.work.keep_files, found.library)
+    refuse_forgotten(plan, "give keep_files in the order, or have a person complete or undo that restore")
     return vouching.refuse_doubtful(vouching.of_restore(plan))
 
 

@@ -49,15 +49,41 @@ def copy(source: int, out: int, passed: Callable[[int, int], None]) -> int:
 
 
 def same(one: int, other: int, passed: Callable[[int], None]) -> bool:
-    """Whether two open files hold the same bytes; `passed` is told how many were compared. Raises OSError."""
-    if os.fstat(one).st_size != os.fstat(other).st_size:
+    """Whether two open files hold the same bytes, holes being zeros; `passed` is told how many were compared.
+
+    Raises SourceError where the first cannot be read, OSError where the other cannot.
+    """
+    end = os.fstat(one).st_size
+    if end != os.fstat(other).st_size:
         return False
     at = 0
-    while True:
-        data = os.pread(one, _BLOCK, at)
-        if data != os.pread(other, len(data) or 1, at):
+    while at < end:
+        start = min(_data_from(one, at, end), _data_from(other, at, end))
+        passed(start - at)
+        size = min(_BLOCK, end - start)
+        try:
+            data = os.pread(one, size, start)
+        except OSError as error:
+            raise SourceError(start) from error
+        if len(data) != size or data != os.pread(other, size, start):
             return False
-        if not data:
-            return True
-        at += len(data)
-        passed(len(data))
+        passed(size)
+        at = start + size
+    return True
+
+
+def _data_from(fd: int, at: int, end: int) -> int:
+    """Where data begins from `at` on; the end where the rest is a hole, `at` where that is not known."""
+    try:
+        return os.lseek(fd, at, os.SEEK_DATA)
+    except OSError as error:
+        return end if error.errno == errno.ENXIO else at
+
+
+def data_size(fd: int) -> int:
+    """The bytes of an open file that are no holes."""
+    at, end, total = 0, os.fstat(fd).st_size, 0
+    while (start := _data_from(fd, at, end)) < end:
+        at = os.lseek(fd, start, os.SEEK_HOLE)
+        total += at - start
+    return total

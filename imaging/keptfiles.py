@@ -50,6 +50,7 @@ class KeptPath(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     size: Size
     files: Size
+    folders: Size = 0
 
 
 class RootPlace(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +83,8 @@ class KeptFiles(msgspec.Struct, frozen=True, kw_only=True):
     accounts: tuple[str, ...] = ()
     """The names of the accounts that are kept."""
     elsewhere: tuple[str, ...] = ()
-    """Home folders of people that are not in /home, and are not kept."""
+    """Paths that a rule or an account names and that are not kept, for they lie elsewhere than in the root file system.
+    """
     disk: str = ""
     image: str = ""
 
@@ -95,3 +97,8 @@ class KeptFiles(msgspec.Struct, frozen=True, kw_only=True):
     def files(self) -> int:
         """How many files."""
         return sum(path.files for path in self.paths)
+
+    @property
+    def folders(self) -> int:
+        """How many folders they are in."""
+        return sum(path.folders for path in self.paths)

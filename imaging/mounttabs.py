@@ -69,12 +69,27 @@ def fstab(text: str) -> Iterator[Wanted]:
         yield Wanted(device=found, where="swap" if swap else _unescaped(fields[1]), needed=needed)
 
 
-def mounts_at(text: str, where: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """What fstab mounts at a folder or below it: the device's words, the folder, the options."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mounted:
+    """One line of fstab as it stands: the device's words, the folder, the file system and the options."""
+
+    device: str
+    where: str
+    kind: str
+    options: tuple[str, ...] = ()
+
+    def option(self, name: str) -> str:
+        """The value of the option of that name; empty where it is not given."""
+        return next((one.partition("=")[2] for one in self.options if one.startswith(f"{name}=")), "")
+
+
+def mounts(text: str) -> Iterator[Mounted]:
+    """All that fstab mounts at a folder, whatever it is."""
     for fields in _lines(text):
-        at = _unescaped(fields[1]).rstrip("/") if len(fields) >= 3 else ""
-        if at == where or at.startswith(f"{where}/"):
-            yield fields[0], at, tuple(fields[3].split(",")) if len(fields) > 3 else ()
+        where = _unescaped(fields[1]) if len(fields) >= 3 else ""
+        if where.startswith("/"):
+            options = tuple(fields[3].split(",")) if len(fields) > 3 else ()
+            yield Mounted(device=fields[0], where=where.rstrip("/") or "/", kind=fields[2], options=options)
 
 
 def crypttab(text: str) -> Iterator[Wanted]:

@@ -8,14 +8,27 @@ import os
 import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from pathlib import Path
 
 from imaging.blockdev import read
 from imaging.fuse import Reply, VirtualFile
 
 PAGE = 4096
 """Bytes by which what was written is kept."""
-MOST_WRITTEN = 512 << 20
+_MOST_WRITTEN = 512 << 20
 """Bytes that are kept at most. Of a journal only what is not on the disk yet is written."""
+_SHARE = 4
+"""Of the memory that is free now one view takes no more than the part of that number."""
+
+
+def most_written() -> int:
+    """How many bytes a view may keep on this computer now."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return _MOST_WRITTEN
+    return min(_MOST_WRITTEN, free // _SHARE)
 
 
 class Range:
@@ -33,9 +46,9 @@ class Range:
 class Overlay:
     """`base` with what was written to it since; safe for several threads."""
 
-    def __init__(self, base: VirtualFile, most: int = MOST_WRITTEN) -> None:
-        """Begin with nothing written; `most` bytes can be."""
-        self._base, self._most = base, most
+    def __init__(self, base: VirtualFile, most: int | None = None) -> None:
+        """Begin with nothing written; `most` bytes can be, by default a part of the memory that is free."""
+        self._base, self._most = base, most_written() if most is None else most
         self.size = base.size
         self._lock = threading.Lock()
         self._pages: dict[int, bytearray] = {}

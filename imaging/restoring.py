@@ -344,9 +344,13 @@ class Restoring(ABC):
             old = "what was on it" if self.pair.partitions else "its old partition table"
             return f"Writing to {name} failed at once: {old} may still be there, or be damaged."
         so = "cannot be mounted" if self.pair.partitions else "does not start a computer"
-        return (
-            f"{name} is only partly restored and {so}. Restore the image again: only what is missing will be written."
-        )
+        again = "Restore the image again: only what is missing will be written."
+        if self.plan.keep is not None:
+            rules = ",".join(self.plan.keep.rules)
+            again = (
+                f"Restore the image again with --keep-files {rules}: what is missing will be written and brought back."
+            )
+        return f"{name} is only partly restored and {so}. {again}"
 
 
 def _holds(target: Medium, at: int, data: bytes) -> bool:

@@ -1,8 +1,10 @@
 """The only module that starts processes: argument lists, no shell, closed input, the C locale."""
 
+import io
 import os
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -254,16 +256,17 @@ class Beside:
     said: IO[bytes]
 
 
-def start_beside(module: str) -> Beside:
+def start_beside(module: str, hands: socket.socket | None = None) -> Beside:
     """Start one of imaging's modules as a process that ends when `told` is closed; raises IoError.
 
     In a session of its own: what ends this process, and all others on its terminal, must not cut it off in the middle.
+    With `hands` its output is that socket, over which it can hand descriptors; nothing is `said` then.
     """
     try:
         process = subprocess.Popen(
             [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if hands is None else hands.fileno(),
             stderr=subprocess.DEVNULL,
             cwd="/",
             env=_own_environment(),
@@ -271,9 +274,9 @@ def start_beside(module: str) -> Beside:
         )
     except OSError as error:
         raise IoError(f"no process can be started: {error.strerror}", code="no-worker") from error
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
     threading.Thread(target=process.wait, daemon=True).start()
-    return Beside(told=process.stdin, said=process.stdout)
+    return Beside(told=process.stdin, said=process.stdout or io.BytesIO())
 
 
 def _own_environment() -> dict[str, str]:

@@ -32,7 +32,9 @@ def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, too
         opened = Library.open(library)
         opened.annotate(captured.image, lambda noted: replace(noted, before=plan.image, void=True))
         _refuse_bad(library, captured.image, report, cancel)
-        opened.annotate(captured.image, lambda noted: replace(noted, void=False))
+        # Nobody deletes it while the files wait in it.
+        keeps = plan.keep is not None
+        opened.annotate(captured.image, lambda noted: replace(noted, void=False, pinned=keeps or noted.pinned))
     except RescueError as error:
         error.state = "Nothing was erased: what is there could not be saved first."
         raise
@@ -49,6 +51,14 @@ def _refuse_bad(library: Path, image: str, report: Reporter, cancel: threading.E
             code="corrupt-chunk",
             hint="start it once more: what is bad was set aside, and is stored anew; check the disk of that library",
         )
+
+
+def let_go(library: Path, image: str, report: Reporter) -> None:
+    """Nothing waits in a safety image any more: it can be deleted, as others can. Whatever comes of that."""
+    try:
+        Library.open(library).annotate(image, lambda noted: replace(noted, pinned=False))
+    except (RescueError, OSError) as error:
+        report.log(f"that image {image} can be deleted now could not be noted: {error}", "warning")
 
 
 def note_void(plan: RestorePlan, saved: str, report: Reporter) -> None:

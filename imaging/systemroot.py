@@ -5,32 +5,40 @@ library changes. The mounts are attached nowhere, and are gone with this process
 """
 
 import os
+import stat
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
-from imaging import mounttabs, newmounts, systems, tree, virtual
-from imaging.blockdev import loop_over, opened
-from imaging.content import Content
+from imaging import mounttabs, newmounts, systems, tree, views
+from imaging.blockdev import loop_over, opened, read
 from imaging.disk import Content as FileSystem
 from imaging.disk import Disk
+from imaging.doubts import BTRFS_SUPER
 from imaging.errors import BadImageError, IoError, RefusedError, RescueError
-from imaging.fuse import VirtualFile
 from imaging.imagevolumes import volumes
 from imaging.keptfiles import RootPlace
 from imaging.library import Library
 from imaging.manifest import Image, ImagedDisk
-from imaging.opened import Pieces
-from imaging.overlay import Overlay, Range
-from imaging.reader import DiskReader
 from imaging.run import run
+from imaging.tree import Entry, EntryKind
+from imaging.views import View
 
 FLAGS: dict[str, tuple[str, ...]] = {"ext2": (), "ext3": (), "ext4": (), "xfs": ("nouuid",), "btrfs": ()}
 """The file systems that a system can be looked for on, each with what it takes to be mounted beside a copy."""
+_SETTINGS: dict[str, dict[str, str]] = {"btrfs": {"subvolid": "5"}}
+"""Of btrfs its top, from which fstab counts subvolumes, whichever of them is mounted by default."""
 _FOLDERS = ((), (b"@",), (b"@rootfs",), (b"root",))
 """Where the root folder is: distributions with btrfs name its subvolume so."""
 _RELEASES = ((b"usr", b"lib", b"os-release"), (b"etc", b"os-release"))
 _FSTAB = (b"etc", b"fstab")
+_HOME_UNITS = (b"home.mount", b"home.automount")
+_BTRFS_DEVICES = 0x88
+_EXT_SUPER, _EXT_JOURNAL = 1024, 0xE0
+"""In ext's super block: the number of the journal's inode, and behind it that of the device that it is on."""
+_NOT_A_DISK = ("tmpfs", "proc", "sysfs", "devpts", "nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "swap", "overlay")
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 MOST_READ = 4 << 20
 """Bytes of a configuration file that are read."""
 _CODE = "cannot-keep"
@@ -42,6 +50,12 @@ class SystemRoot:
 
     place: RootPlace
     mount: int
+    apart: tuple[str, ...] = ()
+    """Folders on which the system mounts other file systems of this computer's disks."""
+
+    def is_apart(self, path: str) -> bool:
+        """Whether a path, or some of what is in it, is on another file system when the system runs."""
+        return any(path == one or path.startswith(f"{one}/") or one.startswith(f"{path}/") for one in self.apart)
 
     @property
     def path(self) -> tuple[bytes, ...]:
@@ -60,7 +74,7 @@ class _Candidate:
     start: int
     size: int
     content: FileSystem
-    file: VirtualFile
+    view: View
 
 
 @contextmanager
@@ -77,33 +91,36 @@ def on_disk(disk: Disk) -> Iterator[SystemRoot]:
                 start=place.start,
                 size=place.size,
                 content=place.content,
-                file=Range(fd, place.start, place.size),
+                view=views.of_disk(disk.path, place.start, place.size),
             )
             for place in systems.places(disk, fd)
         ]
-        with _only_one(found, disk.name, disk.logical_sector) as root:
-            yield root
+    with _only_one(found, disk.name, disk.logical_sector) as root:
+        yield root
 
 
 @contextmanager
-def in_image(library: Library, image: Image, disk: ImagedDisk) -> Iterator[SystemRoot]:
-    """The one system on a disk of an image; needs root. Raises as `on_disk`, and BadImageError."""
-    with DiskReader(Content.load(library, image, disk)) as reader:
-        numbers = [(v.start, v.start + v.size, v.number) for v in disk.volumes]
-        found = [
-            _Candidate(
-                number=next(number for low, high, number in numbers if low <= start < high),
-                start=start,
-                size=end - start,
-                content=volume.content,
-                file=Pieces(reader, ((start, end),)),
-            )
-            for volume in volumes(image)
-            if volume.disk == disk.name and len(volume.pieces) == 1 and not volume.problem
-            for start, end in volume.pieces
-        ]
-        with _only_one(found, f"{disk.name} in image {image.id}", disk.logical_sector) as root:
-            yield root
+def in_image(library: Library, image: Image, disk: ImagedDisk, *, writable: bool = False) -> Iterator[SystemRoot]:
+    """The one system on a disk of an image; needs root. Raises as `on_disk`, and BadImageError.
+
+    `writable` asks for a view that can be written to, as the file system itself will have to be.
+    """
+    numbers = [(v.start, v.start + v.size, v.number) for v in disk.volumes]
+    found = [
+        _Candidate(
+            number=next(number for low, high, number in numbers if low <= start < high),
+            start=start,
+            size=end - start,
+            content=volume.content,
+            view=views.of_image(library.path, image.id, disk.name, start, end - start),
+        )
+        for volume in volumes(image)
+        if volume.disk == disk.name and len(volume.pieces) == 1 and not volume.problem
+        for start, end in volume.pieces
+    ]
+    what = f"{disk.name} in image {image.id}"
+    with _only_one(found, what, disk.logical_sector, writable=writable) as root:
+        yield root
 
 
 @contextmanager
@@ -112,14 +129,20 @@ def at_place(library: Library, image: Image, name: str, place: RootPlace) -> Ite
     disk = next((one for one in image.disks if one.name == name), None)
     if disk is None or not 0 <= place.start < place.start + place.size <= disk.size:
         raise BadImageError(f"image {image.id} does not hold the files that were to be kept", code=_CODE)
-    with DiskReader(Content.load(library, image, disk)) as reader:
-        file = Pieces(reader, ((place.start, place.start + place.size),))
-        with _viewed(file, place.kind, disk.logical_sector, f"{name} of image {image.id}") as mount:
-            yield SystemRoot(place=place, mount=mount)
+    view = views.of_image(library.path, image.id, name, place.start, place.size)
+    with _viewed(view, place.kind, disk.logical_sector, f"{name} of image {image.id}") as mount:
+        yield looked_into(place, mount)
+
+
+def looked_into(place: RootPlace, mount: int) -> SystemRoot:
+    """A root that is mounted, with what its fstab says. Raises IoError."""
+    fstab = _fstab(mount, tuple(tree.parts(place.folder)))
+    apart = (one for one in mounttabs.mounts(fstab) if one.kind not in _NOT_A_DISK)
+    return SystemRoot(place=place, mount=mount, apart=tuple(one.where for one in apart if one.where != "/"))
 
 
 @contextmanager
-def _only_one(found: Iterable[_Candidate], what: str, sector: int) -> Iterator[SystemRoot]:
+def _only_one(found: Iterable[_Candidate], what: str, sector: int, *, writable: bool = False) -> Iterator[SystemRoot]:
     with ExitStack() as stack:
         roots: list[SystemRoot] = []
         problems: list[str] = []
@@ -128,7 +151,7 @@ def _only_one(found: Iterable[_Candidate], what: str, sector: int) -> Iterator[S
                 continue
             with ExitStack() as trying:
                 try:
-                    mount = trying.enter_context(_viewed(one.file, one.content.kind, sector, what))
+                    mount = trying.enter_context(_viewed(one.view, one.content.kind, sector, what, writable=writable))
                     folder = _root_folder(mount)
                 except IoError as error:
                     problems.append(error.message)
@@ -136,10 +159,12 @@ def _only_one(found: Iterable[_Candidate], what: str, sector: int) -> Iterator[S
                 if folder is None:
                     continue
                 stack.enter_context(trying.pop_all())
-                roots.append(SystemRoot(place=_place(one, mount, folder, what), mount=mount))
-        if len(roots) != 1:
+                roots.append(looked_into(_place(one, mount, folder, what), mount))
+        if len(roots) != 1 or problems:
             which = "more than one system on Linux" if roots else "no system on Linux whose files could be kept"
-            words = f"{what} has {which}{': ' if problems else ''}{'; '.join(problems)}"
+            words = f"{what} has {which}"
+            if problems:
+                words = f"{what} has a file system that cannot be looked into: {'; '.join(problems)}"
             raise RefusedError(
                 words, code=_CODE, hint="back it up first (--save-first), and copy the files out of that"
             )
@@ -147,20 +172,51 @@ def _only_one(found: Iterable[_Candidate], what: str, sector: int) -> Iterator[S
 
 
 @contextmanager
-def _viewed(file: VirtualFile, kind: str, sector: int, what: str) -> Iterator[int]:
-    """A file system, mounted read-only in a view that takes what a replay of its journal writes."""
+def _viewed(view: View, kind: str, sector: int, what: str, *, writable: bool = False) -> Iterator[int]:
+    """A file system, mounted read-only by default, in a view that takes what is written, such as a journal's replay."""
     if kind not in FLAGS:
         raise RefusedError(f"{what}: {kind or 'what stands on it'} cannot be looked into", code=_CODE)
-    with (
-        virtual.opened({"volume": Overlay(file)}) as files,
-        loop_over(files["volume"], offset=0, size=file.size, sector=sector, writable=True) as loop,
-    ):
-        mount = newmounts.detached(kind, {"source": loop}, FLAGS[kind], what, execute=False)
-        try:
+    with views.opened(view) as file:
+        _refuse_more_devices(file, kind, what)
+        with (
+            loop_over(file, offset=0, size=view.size, sector=sector, writable=True) as loop,
+            mounted(loop, kind, what, writable=writable) as mount,
+        ):
             yield mount
-        finally:
-            os.close(mount)
-            forget(kind, loop)
+
+
+@contextmanager
+def mounted(loop: str, kind: str, what: str, *, writable: bool) -> Iterator[int]:
+    """A file system of a loop device, attached nowhere. Raises RefusedError without root, IoError."""
+    settings = {"source": loop, **_SETTINGS.get(kind, {})}
+    mount = newmounts.detached(kind, settings, FLAGS[kind], what, execute=False, writable=writable)
+    try:
+        yield mount
+    finally:
+        os.close(mount)
+        forget(kind, loop)
+
+
+def _refuse_more_devices(file: int, kind: str, what: str) -> None:
+    """The kernel would open, and a replay would write to, the other devices themselves: they are in no view."""
+    if kind == "btrfs":
+        (devices,) = struct.unpack("<Q", read(file, 8, BTRFS_SUPER + _BTRFS_DEVICES))
+        apart = devices != 1
+    elif kind.startswith("ext"):
+        inode, device = struct.unpack("<II", read(file, 8, _EXT_SUPER + _EXT_JOURNAL))
+        apart = device != 0 and inode == 0
+    else:
+        apart = False  # XFS names its other devices when it is mounted, and is not told of any
+    if apart:
+        raise RefusedError(
+            f"{what} has a file system that lies on several devices ({kind}): its files cannot be kept",
+            code=_CODE,
+            hint="copy the files to another disk first",
+        )
+
+
+def _fstab(mount: int, folder: tuple[bytes, ...]) -> str:
+    return (text_of(mount, (*folder, *_FSTAB)) or b"").decode(errors="surrogateescape")
 
 
 def forget(kind: str, loop: str) -> None:
@@ -173,16 +229,37 @@ def forget(kind: str, loop: str) -> None:
 def _root_folder(mount: int) -> tuple[bytes, ...] | None:
     """Where a system's root folder is in a file system; None where there is none."""
     for folder in _FOLDERS:
-        if _is_there(mount, (*folder, b"etc", b"passwd")) and any(_is_there(mount, (*folder, *r)) for r in _RELEASES):
+        if is_there(mount, (*folder, b"etc", b"passwd")) and any(is_there(mount, (*folder, *r)) for r in _RELEASES):
             return folder
     return None
 
 
-def _is_there(mount: int, path: Sequence[bytes]) -> bool:
+def is_there(mount: int, path: Sequence[bytes]) -> bool:
+    """Whether anything is at a path; raises IoError where that cannot be told."""
+    return entry_at(mount, path) is not None
+
+
+def entry_at(mount: int, path: Sequence[bytes]) -> Entry | None:
+    """What is at a path, no link in it followed; None where nothing is. Raises IoError where that cannot be told."""
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
     try:
-        return not tree.entry_at(mount, path).problem
-    except (BadImageError, IoError):
-        return False
+        for depth, name in enumerate(path, start=1):
+            try:
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                if depth == len(path):
+                    return tree.look(fd, name)
+                if not stat.S_ISDIR(status.st_mode):
+                    return None
+                inner = os.open(name, _FOLDER, dir_fd=fd)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            except OSError as error:
+                raise IoError(f"{tree.shown(path)} cannot be read: {error.strerror}", code="read-failed") from error
+            os.close(fd)
+            fd = inner
+        return Entry(name=b"", kind=EntryKind.FOLDER)
+    finally:
+        os.close(fd)
 
 
 def _place(one: _Candidate, mount: int, folder: tuple[bytes, ...], what: str) -> RootPlace:
@@ -199,19 +276,31 @@ def _place(one: _Candidate, mount: int, folder: tuple[bytes, ...], what: str) ->
 def _homes(mount: int, folder: tuple[bytes, ...], content: FileSystem, what: str) -> str:
     """Where /home is in the root's own file system; raises RefusedError where any of it lies elsewhere."""
     default = "/".join(map(os.fsdecode, (*folder, b"home")))
-    fstab = (text_of(mount, (*folder, *_FSTAB)) or b"").decode(errors="surrogateescape")
-    for device, where, options in mounttabs.mounts_at(fstab, "/home"):
-        named = mounttabs.device(device)
-        subvolume = next((option.removeprefix("subvol=") for option in options if option.startswith("subvol=")), "")
+    for one in mounttabs.mounts(_fstab(mount, folder)):
+        if one.where != "/home" and not one.where.startswith("/home/"):
+            continue
+        if one.kind in _NOT_A_DISK:
+            continue
+        named = mounttabs.device(one.device)
+        subvolume = one.option("subvol").strip("/")
         same = named is not None and named.value in (content.uuid, content.label) and named.tag in ("UUID", "LABEL")
-        if where != "/home" or not same or content.kind != "btrfs" or not subvolume.strip("/"):
-            raise RefusedError(
-                f"{where} of {what} lies on a file system of its own ({device}), which is not carried over",
-                code=_CODE,
-                hint="restore with --keep and the number of its partition: then that stays as it is",
-            )
-        default = subvolume.strip("/")
+        if one.where != "/home" or not same or content.kind != "btrfs" or not subvolume:
+            raise _apart(one.where, what, one.device)
+        if not is_there(mount, tree.parts(subvolume)):
+            raise _apart(one.where, what, subvolume)
+        default = subvolume
+    for unit in _HOME_UNITS:
+        if is_there(mount, (*folder, b"etc", b"systemd", b"system", unit)):
+            raise _apart("/home", what, os.fsdecode(unit))
     return default
+
+
+def _apart(where: str, what: str, by: str) -> RefusedError:
+    return RefusedError(
+        f"{where} of {what} lies on a file system of its own ({by}), which is not carried over",
+        code=_CODE,
+        hint="restore with --keep and the number of its partition: then that stays as it is",
+    )
 
 
 def text_of(mount: int, path: Sequence[bytes]) -> bytes | None:

@@ -73,6 +73,8 @@ def add_keep_files(command: argparse.ArgumentParser) -> None:
         "image's own"
     ).format(rules=", ".join(EXTRA))
     command.add_argument("--keep-files", nargs="?", const="", metavar="RULES", help=words)
+    words = _("do not bring back files that a restore which was cut off was to keep: they stay in their image")
+    command.add_argument("--no-keep-files", action="store_true", help=words)
 
 
 def add_no_boot_entry(command: argparse.ArgumentParser) -> None:

@@ -185,6 +185,8 @@ def restore(options: Namespace) -> int:
     """`rescue restore IMAGE TARGET...`."""
     plan = _wiping(_saving_first(_plan_restore(options), options), options)
     plan = plan if options.no_boot_entry else with_boot_entry(plan)
+    if not (options.no_keep_files or options.plan):
+        keeping.refuse_forgotten(plan)
     if options.plan and options.json:
         print_json(plan)
     elif not options.json:

@@ -378,7 +378,7 @@ class Engine:
 
     def keep_files(self, plan: RestorePlan, rules: Sequence[KeepRule], library: Path) -> RestorePlan:
         """The plan, with files of the system that is there; takes up to minutes. Raises RefusedError, IoError."""
-        return keeping.with_kept_files(plan, rules, library)
+        return keeping.with_kept_files(plan, rules, library, self.libraries())
 
     def plan_verify(self, library_path: Path, image_id: str) -> VerifyPlan:
         """Check every chunk of an image; raises BadImageError where there is no such image."""

@@ -55,9 +55,7 @@ def _kept_lines(kept: KeptFiles) -> list[str]:
     if kept.accounts:
         lines.append(_INDENT + _("accounts: {names}").format(names=clean(", ".join(kept.accounts))))
     if kept.elsewhere:
-        lines.append(
-            _("NOT KEPT: home folders that are not in /home: {paths}").format(paths=clean(", ".join(kept.elsewhere)))
-        )
+        lines.append(_("NOT KEPT, for it lies elsewhere: {paths}").format(paths=clean(", ".join(kept.elsewhere))))
     where = _("image {image} in {library}") if kept.image else _("the image that is saved first in {library}")
     waits = where.format(image=clean(kept.image), library=clean(kept.library))
     lines.append(_INDENT + _("they wait in {place}, and stay there").format(place=waits))

@@ -23,7 +23,7 @@ def add_undo(
     words = _("the disk to erase (default: the one that was saved); for one disk of several: NAME=TARGET")
     parser.add_argument("--to", action="append", default=[], metavar="TARGET", help=words)
     factory_commands.add_confirmation(parser)
-    parser.set_defaults(run=undo, keep=[], keep_files=None)
+    parser.set_defaults(run=undo, keep=[], keep_files=None, no_keep_files=False)
 
 
 def undo(options: Namespace) -> int:

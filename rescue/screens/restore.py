@@ -157,6 +157,8 @@ Nothing is written until then. Esc goes back.""")
     def on_mount(self) -> None:
         """Watch how far the check of the running medium is; a safety image is offered where there can be one."""
         self.safety.display = self.keep.display = self.settings.display = False
+        self.seeking = self.waiting and self.may_keep
+        self.show_button()
         self.offer_growth()
         if self.hindrance():
             self.set_interval(WATCH, self.show_medium)
@@ -170,12 +172,14 @@ Nothing is written until then. Esc goes back.""")
         """A library can take a safety image, out of which files can be kept, too."""
         self.places = places
         self.safety.display = bool(places)
+        self.seeking = False
         self.keep.display = self.may_keep and bool(places or self.waiting)
         if self.keep.display and self.waiting:
             # What a restore that was cut off was to keep is kept, unless a person does not want that.
             self.keep.ticked = True
             self.settings.ticked = any(rule in EXTRA for rule in self.plan.targets[0].target.keeps)
             self.look_for_files()
+        self.show_button()
 
     @property
     def may_keep(self) -> bool:

@@ -35,9 +35,15 @@ START, ROOT_SIZE = 8 * MIB, 400 * MIB
 TABLE = f"label: gpt\nstart=1MiB, size=4MiB\nstart={START >> 20}MiB, size={ROOT_SIZE >> 20}MiB\n"
 UUID = "11111111-2222-3333-4444-555555555555"
 _KILLS = 6
-_ACL = struct.pack(
-    "<IHHIHHIHHIHHIHHI", 2, 1, 6, 2**32 - 1, 2, 4, 1001, 4, 4, 2**32 - 1, 0x10, 4, 2**32 - 1, 0x20, 0, 2**32 - 1
-)
+_NOBODY = 2**32 - 1
+
+
+def acl(*users: int) -> bytes:
+    """An access list that names users, as its extended attribute holds it."""
+    entries = [(1, 6, _NOBODY), *((2, 4, user) for user in users), (4, 4, _NOBODY), (16, 4, _NOBODY), (32, 0, _NOBODY)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
 PASSWD = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/false\n"
 NEW = {
     "etc/passwd": f"{PASSWD}user:x:1000:1000:User:/home/user:/bin/bash\n",
@@ -79,10 +85,11 @@ class Layout:
         return f"{self.kind.name}{'-lvm' if self.lvm else ''}{'-subvolumes' if self.root else ''}"
 
 
+EXT4_ROOT, XFS_ROOT, BTRFS_ROOT = (Layout(kind=kind) for kind in (EXT4, XFS, BTRFS))
 LAYOUTS = (
-    Layout(kind=EXT4),
-    Layout(kind=XFS),
-    Layout(kind=BTRFS),
+    EXT4_ROOT,
+    XFS_ROOT,
+    BTRFS_ROOT,
     Layout(kind=BTRFS, root="@", home="@home"),
     Layout(kind=EXT4, lvm=True),
 )
@@ -155,7 +162,7 @@ def write(top: Path, layout: Layout, files: dict[str, str]) -> None:
         (anna / "tool").write_bytes(b"\x7fELF")
         (anna / "tool").chmod(0o4750)
         os.setxattr(anna / "Letters/one.txt", "user.note", b"kept")
-        os.setxattr(anna / "Letters/one.txt", "system.posix_acl_access", _ACL)
+        os.setxattr(anna / "Letters/one.txt", "system.posix_acl_access", acl(1000, 1001))
     for name, id in OWNERS.items():
         home = there(top, layout, f"home/{name}")
         for path in [home, *home.rglob("*")] if home.exists() else []:
@@ -178,7 +185,9 @@ def listed(top: Path) -> dict[str, tuple[Any, ...]]:
     for path in sorted(top.rglob("*")):
         status = path.lstat()
         attributes = tuple(
-            (n, os.getxattr(path, n, follow_symlinks=False)) for n in os.listxattr(path, follow_symlinks=False)
+            (n, os.getxattr(path, n, follow_symlinks=False))
+            for n in os.listxattr(path, follow_symlinks=False)
+            if not n.startswith("trusted.SGI_ACL")  # XFS's own name for access lists
         )
         regular = stat.S_ISREG(status.st_mode)
         content = (
@@ -207,19 +216,34 @@ def listed(top: Path) -> dict[str, tuple[Any, ...]]:
 def make_used(tmp_path: Path) -> Iterator[Callable[[Layout], Used]]:
     require()
 
-    def make(layout: Layout, fstab: str = "", new: dict[str, str] = NEW) -> Used:
+    def make(
+        layout: Layout,
+        fstab: str = "",
+        new: dict[str, str] = NEW,
+        used_as: Layout | None = None,
+        use: Callable[[Path], object] | None = None,
+        prepare: Callable[[Path], object] | None = None,
+    ) -> Used:
+        """`used_as` is how the disk is laid out that was used; `use` and `prepare` change that and the image's."""
         factory, library = tmp_path / "factory.img", tmp_path / "library"
-        built(factory, layout, new)
+        changed_by(built(factory, layout, new), layout, prepare)
         captured = run_rescue("capture", factory, "--library", library, "--label", "factory", "--json")
         factory.unlink()
         disk = tmp_path / "used.img"
-        place = built(disk, layout, OLD, fstab)
-        return Used(
-            layout=layout, library=library, image=captured.events[-1]["result"]["image"], disk=disk, place=place
-        )
+        old = used_as or layout
+        place = built(disk, old, OLD, fstab)
+        changed_by(place, old, use)
+        image = captured.events[-1]["result"]["image"]
+        return Used(layout=layout, library=library, image=image, disk=disk, place=place)
 
     yield make
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def changed_by(place: Place, layout: Layout, change: Callable[[Path], object] | None) -> None:
+    if change is not None:
+        with attached(place) as loop, mounted(layout.kind.mount, loop) as top:
+            change(top)
 
 
 @pytest.fixture
@@ -249,8 +273,9 @@ def test_homes_are_as_they_were_and_the_rest_is_the_factory_s(
     assert after["bob"] == before["bob"]
     one, old = after["anna"]["Letters/one.txt"], before["anna"]["Letters/one.txt"]
     assert one[1:3] == (1002, 1002)
-    assert one[3:] == old[3:], "the list names bob, who keeps his id"
-    assert dict(one[6])["system.posix_acl_access"] == _ACL
+    assert one[3:6] == old[3:6]
+    assert one[7] == old[7]
+    assert dict(one[6]) == dict(old[6]) | {"system.posix_acl_access": acl(1002, 1001)}
     with used.root() as top:
         text = {name: there(top, layout, name).read_text() for name in ("etc/passwd", "etc/shadow", "etc/group")}
         assert text["etc/passwd"] == (
@@ -292,7 +317,10 @@ def test_a_home_of_the_image_gives_way_to_the_one_that_is_kept(make_used: Callab
     used = make_used(LAYOUTS[0], new=NEW | {"home/anna/Letters/one.txt": "factory\n", "home/anna/extra/deep": "x"})
     before = homes(used)["anna"]
     used.restore("--keep-files")
-    assert {name: one[3:] for name, one in homes(used)["anna"].items()} == {n: one[3:] for n, one in before.items()}
+    after = homes(used)["anna"]
+    assert {name: (one[3:6], one[7]) for name, one in after.items()} == {
+        n: (one[3:6], one[7]) for n, one in before.items()
+    }
 
 
 def test_a_journal_that_was_not_replayed_is(used: Used) -> None:
@@ -358,7 +386,7 @@ def test_homes_elsewhere_are_told(used: Used) -> None:
         passwd.write_text(passwd.read_text().replace("/home/bob", "/srv"))
 
     changed(used, move)
-    assert "NOT KEPT: home folders that are not in /home: /srv" in used.restore("--keep-files", "--plan")
+    assert "NOT KEPT, for it lies elsewhere: /srv" in used.restore("--keep-files", "--plan")
 
 
 def test_what_waits_in_another_library_is_found_where_that_is_named(used: Used, tmp_path: Path) -> None:
@@ -464,3 +492,113 @@ def test_a_plan_that_keeps_nothing_says_what_waits(used: Used) -> None:
     said_ = used.restore("--plan")
     assert f"NOT KEPT: files that an earlier restore of used.img was to keep; they are in image {saved}" in said_
     assert "--keep-files" in said_
+
+
+def test_the_same_without_keeping_anything_is_refused_unless_that_is_said(used: Used) -> None:
+    job = begin(plan_of(used))
+    wait_for_step(job, "Bringing back")
+    kill_after(job, 0)
+    before = digest(used.disk)
+    said_ = used.restore(status=ExitStatus.REFUSED)
+    assert "that an earlier restore of used.img was to keep are in image" in said_
+    assert digest(used.disk) == before
+    saved = inventory.look(str(used.disk), []).saved
+    assert (
+        "pinned"
+        in run_rescue("delete", saved, "--library", used.library, "--delete", saved, status=ExitStatus.REFUSED).err
+    )
+    used.restore("--no-keep-files")
+    with used.root() as top:
+        assert not (top / "home/bob").exists()
+
+
+def test_what_was_saved_can_be_deleted_once_the_files_are_there(used: Used) -> None:
+    used.restore("--keep-files")
+    images = run_rescue("images", "--library", used.library, "--json").json["images"]
+    (saved,) = (image["id"] for image in images if image["id"] != used.image)
+    run_rescue("delete", saved, "--library", used.library, "--delete", saved)
+
+
+def test_files_of_one_number_in_two_subvolumes_stay_two_and_snapshots_stay_away(make_used: Callable[..., Used]) -> None:
+    def use(top: Path) -> None:
+        home = top / "home/anna"
+        for name in ("one", "two"):
+            said("btrfs", "subvolume", "create", home / name)
+            (home / name / "file").write_text(f"I am {name}")
+            os.link(home / name / "file", home / name / "link")
+        said("btrfs", "subvolume", "snapshot", "-r", home / "one", home / "snapshot")
+
+    used = make_used(EXT4_ROOT, used_as=BTRFS_ROOT, use=use)
+    assert "snapshots that cannot be written to" in used.restore("--keep-files")
+    with used.root() as top:
+        home = top / "home/anna"
+        assert [(home / name / "link").read_text() for name in ("one", "two")] == ["I am one", "I am two"]
+        assert not (home / "snapshot").exists()
+
+
+def test_a_file_system_on_several_devices_is_refused_and_none_of_them_is_written_to(
+    make_used: Callable[..., Used], tmp_path: Path
+) -> None:
+    second = blank(tmp_path / "second.img", 200 * MIB)
+
+    def use(top: Path) -> None:
+        (loop,) = (
+            line.split()[0] for line in run("losetup", "--noheadings", "--output=NAME", "-j", second).splitlines()
+        )
+        said("btrfs", "device", "add", "-f", loop, top)
+
+    with attached(Place(path=second, start=0, size=0)):
+        used = make_used(BTRFS_ROOT, use=use)
+        before = digest(used.disk), digest(second)
+        assert "several devices" in used.restore("--keep-files", "--plan", status=ExitStatus.REFUSED)
+        assert (digest(used.disk), digest(second)) == before
+
+
+def test_what_the_image_has_fixed_gives_way(make_used: Callable[..., Used]) -> None:
+    used = make_used(EXT4_ROOT, prepare=lambda top: run("chattr", "+i", top / "etc/hostname"))
+    used.restore("--keep-files", "host-name")
+    with used.root() as top:
+        assert (top / "etc/hostname").read_text() == OLD["etc/hostname"]
+
+
+def test_an_attribute_that_is_too_large_is_told_and_the_file_is_kept(make_used: Callable[..., Used]) -> None:
+    def use(top: Path) -> None:
+        os.setxattr(top / "home/bob/x", "user.big", os.urandom(20_000))
+
+    used = make_used(EXT4_ROOT, used_as=XFS_ROOT, use=use)
+    assert "Not kept of them: extended attributes (1)" in used.restore("--keep-files")
+    with used.root() as top:
+        assert (top / "home/bob/x").read_text() == "bob\n"
+
+
+def test_homes_inherit_no_access_list(make_used: Callable[..., Used]) -> None:
+    used = make_used(EXT4_ROOT, prepare=lambda top: os.setxattr(top / "home", "system.posix_acl_default", acl(1000)))
+    before = homes(used)["bob"]
+    used.restore("--keep-files")
+    assert homes(used)["bob"] == before
+    with used.root() as top:
+        assert not os.listxattr(top / "home/bob")
+
+
+def test_a_disk_with_what_cannot_be_looked_into_is_refused(used: Used) -> None:
+    with used.disk.open("r+b") as file:
+        file.seek(START + 2048)
+        file.write(b"\xff" * 2048)  # the descriptors of its groups
+    before = digest(used.disk)
+    assert "cannot be looked into" in used.restore("--keep-files", status=ExitStatus.REFUSED)
+    assert digest(used.disk) == before
+
+
+def test_a_large_hole_takes_no_time(make_used: Callable[..., Used]) -> None:
+    used = make_used(EXT4_ROOT, use=lambda top: os.truncate(top / "home/bob/x", 1 << 40))
+    used.restore("--keep-files")
+    with used.root() as top:
+        assert (top / "home/bob/x").stat().st_size == 1 << 40
+
+
+@pytest.mark.parametrize("rule", ["/dev/sdb1 /root ext4 defaults 0 2\n", "LABEL=roots\t/root\txfs\tdefaults\n"])
+def test_what_lies_on_another_file_system_is_told(make_used: Callable[..., Used], rule: str) -> None:
+    used = make_used(EXT4_ROOT, fstab=rule, use=lambda top: (top / "root").mkdir())
+    said_ = used.restore("--keep-files", "root-home,host-name", "--plan")
+    assert "NOT KEPT, for it lies elsewhere: /root" in said_
+    assert "/etc/hostname" in said_

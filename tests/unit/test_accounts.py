@@ -31,7 +31,8 @@ def test_owners_are_found_by_their_names() -> None:
     assert owners.user(0) == 0
     assert owners.user(1001) == 1000, "bob has another id there"
     assert owners.user(1000) == 1002, "anna's is bob's there, and 1001 was bob's"
-    assert owners.user(33) == 60100, "www is nobody there, and its id is web's"
+    assert owners.user(33) == 60578, "www is nobody there, and its id is web's"
+    assert owners.user(100999) == 60579, "it is of bob's containers there"
     assert owners.user(65534) == 65534
     assert owners.group(29) == 30
     assert owners.group(100) == 100
@@ -47,8 +48,36 @@ def test_people_are_taken_over_with_their_passwords_and_groups() -> None:
         "root:x:0:\nweb:x:33:\nusers:x:100:\naudio:x:30:anna,bob\nbob:x:1000:\nanna:x:1001:\nclub:x:1005:bob\n"
     )
     assert files["gshadow"] == "root:*::\naudio:*::anna,bob\nbob:!::\nanna:!::\nclub:!::bob\n"
-    assert files["subuid"] == "bob:100000:65536\nanna:100000:65536\n"
+    assert files["subuid"] == "bob:100000:65536\n", "anna's are bob's there"
     assert "subgid" not in files
+
+
+def test_no_service_becomes_a_person() -> None:
+    old = parse({"passwd": "git:x:1003:1003::/home/git:/bin/sh\n", "shadow": "git:$y$G:1::::::\n", "group": ""})
+    new = parse({"passwd": "git:x:110:110::/srv:/bin/false\n", "shadow": "git:*:1::::::\n", "group": "adm:x:4:\n"})
+    owners = Owners(old, new)
+    assert owners.user(1003) == 1003
+    assert taken_over(old, new, owners) == {
+        "passwd": "git:x:110:110::/srv:/bin/false\n",
+        "shadow": "git:*:1::::::\n",
+        "group": "adm:x:4:\n",
+    }
+
+
+def test_what_is_no_entry_stays() -> None:
+    old = parse({"passwd": "anna:x:1000:1000::/home/anna:/bin/sh\nanna:x:0:0::/:/bin/sh\n", "group": "a:x:1000:anna\n"})
+    new = parse({"passwd": "# people\nroot:x:0:0::/root:/bin/sh\n\n+::::::\n", "shadow": "root:*:\n+::::::::\n"})
+    files = taken_over(old, new, Owners(old, new))
+    line = "anna:x:1000:1000::/home/anna:/bin/sh"
+    assert files["passwd"] == f"# people\nroot:x:0:0::/root:/bin/sh\n\n{line}\n+::::::\n"
+    assert files["shadow"] == "root:*:\n+::::::::\n"
+
+
+def test_ranges_for_containers_are_kept_where_they_are_nobody_s() -> None:
+    old = parse({"passwd": "anna:x:1000:1000::/:/bin/sh\n", "subuid": "anna:100000:65536\n"})
+    new = parse({"passwd": "", "subuid": "\n"})
+    assert taken_over(old, new, Owners(old, new))["subuid"] == "\nanna:100000:65536\n"
+    assert Owners(old, new).user(100999) == 100999
 
 
 def test_a_list_of_rights_names_the_same_people() -> None:
@@ -71,11 +100,12 @@ def test_files_of_any_kind_take_nobody_away(old: dict[str, str], new: dict[str, 
     before, there = parse(old), parse(new)
     files = taken_over(before, there, Owners(before, there))
     for name, text in files.items():
-        kept = [line[0] for line in there.lines[name]]
-        assert [line.split(":")[0] for line in text.splitlines()][: len(kept)] == kept
+        left = [line.split(":")[0] for line in text.split("\n")]
+        for line in there.lines[name]:
+            left.remove(line.split(":")[0])
 
 
-ids = st.integers(0, 40) | st.integers(998, 1010) | st.integers(60095, 60105) | st.integers(0, 2**32 - 2)
+ids = st.integers(0, 40) | st.integers(998, 1010) | st.integers(60570, 60585) | st.integers(0, 2**32 - 2)
 
 
 @given(ids, ids)

@@ -328,8 +328,7 @@ async def test_leaving_the_screen_stops_the_check_that_was_asked_for(sit_down: S
         await person.press("c", "down", "enter")
         await person.pilot.press("c")
         await person.pilot.press("escape")
-        await person.settle()
-        assert stopped.is_set()
+        await person.until(stopped.is_set)
 
 
 async def restore_plan_screen(person: Person) -> RestorePlanScreen:

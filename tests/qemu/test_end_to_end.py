@@ -57,7 +57,8 @@ def start_a_restore(machine: Machine, *, grow: bool = False) -> None:
     terminal.wait_for("[ Restore ]", timeout=STEP)
     if grow:
         terminal.wait_for("[ ] Enlarge partition 3", timeout=STEP)
-        terminal.press(*[TAB] * (2 if "Save what is there first" in terminal.text else 1), " ")
+        before = sum(box in terminal.text for box in ("Save what is there first", "Keep the home folders"))
+        terminal.press(*[TAB] * (before + 1), " ")
         terminal.wait_for("[x] Enlarge partition 3", timeout=STEP)
         # Past the box that wipes the disk.
         terminal.press(TAB, TAB)

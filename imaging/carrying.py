@@ -64,7 +64,7 @@ def carry(
                 os.close(root)
         report.finish_step()
         work.tell_rest()
-        if work.files < kept.files:
+        if work.files + work.left < kept.files:
             raise IoError(
                 f"{work.files:,} of the {kept.files:,} files that were to be kept are there", code=_CODE, hint=_HINT
             )
@@ -174,6 +174,8 @@ class _Carrying:
         """Where a file with several names was brought to, by its device (a subvolume has its own) and inode."""
         self._told = 0
         self.files = self.bytes = 0
+        self.left = 0
+        """What is no file that could be kept: sockets and devices."""
         self.not_kept: dict[str, int] = {}
 
     def bring(self, path: Sequence[bytes]) -> None:
@@ -264,6 +266,7 @@ class _Carrying:
         """A pipe is made anew; a socket belongs to a program that runs no more, and a device to no home folder."""
         status = os.stat(path[-1], dir_fd=source, follow_symlinks=False)
         if not stat.S_ISFIFO(status.st_mode):
+            self.left += 1
             self._not_kept("devices and sockets", path)
             return
         os.mkfifo(where[-1], 0o600, dir_fd=target)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import socket
 import stat
 import struct
 from collections.abc import Callable, Iterator
@@ -552,6 +553,17 @@ def test_a_file_system_on_several_devices_is_refused_and_none_of_them_is_written
         before = digest(used.disk), digest(second)
         assert "several devices" in used.restore("--keep-files", "--plan", status=ExitStatus.REFUSED)
         assert (digest(used.disk), digest(second)) == before
+
+
+def test_sockets_are_told_and_stay_away(make_used: Callable[..., Used]) -> None:
+    def use(top: Path) -> None:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(str(top / "home/bob/agent"))
+
+    used = make_used(EXT4_ROOT, use=use)
+    assert "Not kept of them: devices and sockets (1)" in used.restore("--keep-files")
+    with used.root() as top:
+        assert sorted(path.name for path in (top / "home/bob").iterdir()) == ["x"]
 
 
 def test_what_the_image_has_fixed_gives_way(make_used: Callable[..., Used]) -> None:

@@ -11,7 +11,7 @@ import stat
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from fcntl import ioctl
 from pathlib import Path
 
@@ -27,7 +27,6 @@ from imaging.pipeline import Reporter
 from imaging.systemroot import SystemRoot
 from imaging.tree import Entry, EntryKind
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ACLS = ("system.posix_acl_access", "system.posix_acl_default")
 _MOST_TOLD = 20
@@ -35,9 +34,8 @@ _ROOM = 1 << 20
 """Bytes with which a file system is not full: an attribute that it takes no more is too large for it."""
 _CODE = "not-carried"
 _HINT = "restore without keeping files, and copy them out of the safety image; or restore that, which undoes all"
-_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602
-_FIXED = 0x10 | 0x20
-"""FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IMMUTABLE_FL and FS_APPEND_FL. Source: linux/fs.h."""
+_SET_FLAGS, _FIXED = 0x40086602, 0x10 | 0x20
+"""FS_IOC_SETFLAGS, FS_IMMUTABLE_FL and FS_APPEND_FL. Source: linux/fs.h."""
 _SAVED_TWICE = ("trusted.SGI_ACL_FILE", "trusted.SGI_ACL_DEFAULT")
 """How XFS shows access lists to root beside their own names: with the old system's ids."""
 
@@ -120,11 +118,9 @@ def _open_at(mount: int, path: Sequence[bytes]) -> Iterator[int]:
             os.close(fd)
 
 
-@contextmanager
-def _source(kept: KeptFiles, image: str) -> Iterator[SystemRoot]:
+def _source(kept: KeptFiles, image: str) -> AbstractContextManager[SystemRoot]:
     library = Library.open(Path(kept.library))
-    with systemroot.at_place(library, library.image(image), kept.disk, kept.old) as old:
-        yield old
+    return systemroot.at_place(library, library.image(image), kept.disk, kept.old)
 
 
 @contextmanager
@@ -198,7 +194,7 @@ class _Carrying:
         self._make(path[:-1], where[:-1])
         with tree.folder(self._old.mount, path[:-1]) as source, tree.folder(self._new.mount, where[:-1]) as above:
             os.mkdir(where[-1], 0o755, dir_fd=above)
-            with _opened(path[-1], source) as old, _opened(where[-1], above) as new:
+            with tree.inside(path[-1], source) as old, tree.inside(where[-1], above) as new:
                 self._keep(old, new, tree.look(source, path[-1]), path)
 
     def _one(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> None:
@@ -221,12 +217,12 @@ class _Carrying:
     def _enter(self, source: int, target: int, entry: Entry, path: Sequence[bytes], where: Sequence[bytes]) -> None:
         if len(path) > tree.DEEPEST:
             raise IoError(f"{keptpaths.shown(self._old, path)} lies in too many folders", code=_CODE)
-        with _opened(path[-1], source) as old:
+        with tree.inside(path[-1], source) as old:
             if keptpaths.is_snapshot(old, source):
                 self._not_kept("snapshots that cannot be written to", path)
                 return
             os.mkdir(where[-1], 0o700, dir_fd=target)
-            with _opened(where[-1], target) as new:
+            with tree.inside(where[-1], target) as new:
                 self._fill(old, new, entry, path, where)
 
     def _fill(self, old: int, new: int, entry: Entry, path: Sequence[bytes], where: Sequence[bytes]) -> None:
@@ -353,26 +349,15 @@ def _attributes(fd: int) -> list[str]:
         raise
 
 
-@contextmanager
-def _opened(name: bytes, parent: int) -> Iterator[int]:
-    fd = os.open(name, _FOLDER, dir_fd=parent)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
 def _loosen(folder: int, name: bytes) -> None:
     """Take the flags from a file or a folder that keep everybody from changing it, where it has any."""
     fd = os.open(name, _READ, dir_fd=folder)
     try:
-        flags = bytearray(8)
-        ioctl(fd, _GET_FLAGS, flags)
-        (found,) = struct.unpack_from("=I", flags)
+        found = keptpaths.flags_of(fd)
         if found & _FIXED:
             ioctl(fd, _SET_FLAGS, bytearray(struct.pack("=II", found & ~_FIXED, 0)))
     except OSError:
-        return  # it has no such flags, or removing it will tell
+        return  # removing it will tell
     finally:
         os.close(fd)
 
@@ -384,7 +369,7 @@ def _remove(folder: int, name: bytes) -> None:
         if entry.kind in (EntryKind.FOLDER, EntryKind.FILE) and not entry.problem:
             _loosen(folder, name)
         if entry.kind is EntryKind.FOLDER and not entry.problem:
-            with _opened(name, folder) as inner:
+            with tree.inside(name, folder) as inner:
                 for one in tree.names_in(inner, (name,)):
                     _remove(inner, one)
             os.rmdir(name, dir_fd=folder)

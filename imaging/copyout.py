@@ -37,7 +37,6 @@ _FAT = ("vfat", "msdos")
 _MOST_NAMES = 1000
 _MOST_FOLDERS = 256
 """Folders that are kept open for files with several names."""
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def copy_files(plan: FilesPlan, report: Reporter, cancel: threading.Event) -> FilesResult:
@@ -212,7 +211,7 @@ class _Copy:
         if len(path) > tree.DEEPEST:
             raise BadImageError(f"{tree.shown(path)} lies in too many folders", code="too-deep")
         name = self._made_folder(entry.name, target, path)
-        with _opened(entry.name, source) as inner_source, _opened(name, target) as inner:
+        with tree.inside(entry.name, source) as inner_source, tree.inside(name, target) as inner:
             try:
                 names = tree.names_in(inner_source, path)
             except IoError as error:
@@ -437,15 +436,6 @@ class _Copy:
         """Tell how many warnings were not told."""
         if self._told > _MOST_TOLD:
             self._report.log(f"And {self._told - _MOST_TOLD:,} more like these", "warning")
-
-
-@contextmanager
-def _opened(name: bytes, parent: int) -> Iterator[int]:
-    fd = os.open(name, _FOLDER, dir_fd=parent)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _listed(folder: int) -> set[str]:

@@ -18,7 +18,6 @@ _GET_FLAGS, _ENCRYPTED = 0x80086601, 0x0800
 _SUBVOLUME_FLAGS, _READ_ONLY = 0x80089419, 2
 """BTRFS_IOC_SUBVOL_GETFLAGS and BTRFS_SUBVOL_RDONLY. Source: linux/btrfs.h."""
 _NOT_KEPT = (b"lost+found",)
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def found(root: SystemRoot, rules: Sequence[KeepRule], without: Collection[str]) -> Iterator[tuple[bytes, ...]]:
@@ -84,6 +83,17 @@ def is_snapshot(fd: int, parent: int) -> bool:
     return bool(struct.unpack("=Q", flags)[0] & _READ_ONLY)
 
 
+def flags_of(fd: int) -> int:
+    """The flags of an open file or folder, as lsattr(1) has them; 0 where its file system knows none."""
+    flags = bytearray(8)
+    try:
+        ioctl(fd, _GET_FLAGS, flags)
+    except OSError:
+        return 0
+    found: int = struct.unpack_from("=I", flags)[0]
+    return found
+
+
 def walk(root: SystemRoot, path: Sequence[bytes]) -> Iterator[Found]:
     """A path that is kept, and all that is in it that is kept with it; a folder comes before what is in it.
 
@@ -94,13 +104,9 @@ def walk(root: SystemRoot, path: Sequence[bytes]) -> Iterator[Found]:
         return
     yield Found(where=tuple(path[:-1]), entry=_good(root, path, entry))
     if entry.kind is EntryKind.FOLDER:
-        with tree.folder(root.mount, path[:-1]) as parent:
-            fd = os.open(path[-1], _FOLDER, dir_fd=parent)
-            try:
-                if not is_snapshot(fd, parent):
-                    yield from _inside(root, fd, tuple(path))
-            finally:
-                os.close(fd)
+        with tree.folder(root.mount, path[:-1]) as parent, tree.inside(path[-1], parent) as fd:
+            if not is_snapshot(fd, parent):
+                yield from _inside(root, fd, tuple(path))
 
 
 def _inside(root: SystemRoot, fd: int, path: tuple[bytes, ...]) -> Iterator[Found]:
@@ -113,13 +119,10 @@ def _inside(root: SystemRoot, fd: int, path: tuple[bytes, ...]) -> Iterator[Foun
         if entry.kind is not EntryKind.FOLDER:
             yield Found(where=path, entry=entry)
             continue
-        inner = os.open(name, _FOLDER, dir_fd=fd)
-        try:
+        with tree.inside(name, fd) as inner:
             if not is_snapshot(inner, fd):
                 yield Found(where=path, entry=entry)
                 yield from _inside(root, inner, where)
-        finally:
-            os.close(inner)
 
 
 def _good(root: SystemRoot, path: Sequence[bytes], entry: Entry) -> Entry:
@@ -134,12 +137,7 @@ def _good(root: SystemRoot, path: Sequence[bytes], entry: Entry) -> Entry:
 
 def _refuse_encrypted(root: SystemRoot, fd: int, path: Sequence[bytes]) -> None:
     """Folders that the file system itself encrypts can be read by nobody who has not logged in there."""
-    flags = bytearray(8)
-    try:
-        ioctl(fd, _GET_FLAGS, flags)
-    except OSError:
-        return
-    if struct.unpack_from("=I", flags)[0] & _ENCRYPTED:
+    if flags_of(fd) & _ENCRYPTED:
         raise RefusedError(
             f"{shown(root, path)} cannot be kept: its file system encrypts it",
             code=CODE,

@@ -86,6 +86,16 @@ def folder(root: int, path: Sequence[bytes]) -> Iterator[int]:
         os.close(fd)
 
 
+@contextmanager
+def inside(name: bytes, parent: int) -> Iterator[int]:
+    """A descriptor of a folder in an open one; raises OSError where there is none of that name (a link is none)."""
+    fd = os.open(name, _FOLDER, dir_fd=parent)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def _no_folder(parent: int, path: Sequence[bytes]) -> BadImageError:
     entry = look(parent, path[-1])
     if entry.kind is EntryKind.LINK:

@@ -225,8 +225,7 @@ def test_a_large_chunk_comes_back_as_it_was(bucket: Bucket) -> None:
     assert found.get("chunks/0000/large", len(data)) == data
 
 
-@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
-def test_a_folder_does_the_same_as_a_bucket(bucket: Bucket, tmp_path: Path) -> None:  # noqa: ARG001
+def test_a_folder_does_the_same_as_a_bucket(tmp_path: Path) -> None:
     does_what_a_store_does(LocalStore(tmp_path / "chunks"))
 
 

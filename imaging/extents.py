@@ -121,6 +121,11 @@ class Extents:
         i = bisect_right(self._ends, start)
         return start < end and i < len(self._starts) and self._starts[i] < end
 
+    def first_from(self, at: int, otherwise: int) -> int:
+        """The first byte of the set from `at` on; `otherwise` where there is none."""
+        i = bisect_right(self._ends, at)
+        return max(at, self._starts[i]) if i < len(self._starts) else otherwise
+
     def shifted(self, by: int) -> "Extents":
         """The set moved by so many bytes."""
         return Extents._of(array("Q", map(by.__add__, self._starts)), array("Q", map(by.__add__, self._ends)))

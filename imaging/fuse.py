@@ -4,6 +4,7 @@ Every number is in this machine's byte order. Source: linux/fuse.h, protocol 7.3
 """
 
 import errno
+import os
 import stat
 import struct
 import traceback
@@ -44,6 +45,8 @@ _ATTR = struct.Struct("=QQQQQQIIIIIIIIII")
 _VALIDITY = struct.Struct("=QII")
 _ENTRY = struct.Struct("=QQQQII")
 _OPEN_OUT = struct.Struct("=QII")
+_LSEEK_IN = struct.Struct("=QQII")
+_LSEEK_OUT = struct.Struct("=Q")
 _STATFS = struct.Struct("=QQQQQIIII24x")
 _DIRENT = struct.Struct("=QQII")
 
@@ -67,6 +70,7 @@ class Op(IntEnum):
     INTERRUPT = 36
     DESTROY = 38
     BATCH_FORGET = 42
+    LSEEK = 46
 
 
 _SILENT = (Op.FORGET, Op.INTERRUPT, Op.BATCH_FORGET)
@@ -82,6 +86,21 @@ class VirtualFile(Protocol):
 
     def read(self, offset: int, size: int) -> Reply:
         """Exactly the bytes from `offset`, never past the end, in parts; raises RescueError where there are none."""
+
+
+@runtime_checkable
+class SparseFile(VirtualFile, Protocol):
+    """One that can tell where nothing but zeros is."""
+
+    @property
+    def allocated(self) -> int:
+        """About how many of its bytes are not in a hole; never all where there is one."""
+
+    def next_data(self, offset: int) -> int:
+        """The first byte from `offset` on that is not in a hole; the size where there is none."""
+
+    def next_hole(self, offset: int) -> int:
+        """The first byte from `offset` on that is in a hole; the size where there is none."""
 
 
 @runtime_checkable
@@ -144,6 +163,8 @@ class Folder:
                 return (self._write(node, body),)
             case Op.READDIR:
                 return (self._entries(body),)
+            case Op.LSEEK:
+                return (self._seek(node, body),)
             case Op.STATFS:
                 blocks = sum(-(-file.size // _PAGE) for file in self._files)
                 return (_STATFS.pack(blocks, 0, 0, len(self._files), 0, _PAGE, 255, _PAGE, 0),)
@@ -167,15 +188,33 @@ class Folder:
 
     def _attributes(self, node: int) -> bytes:
         size = 0 if node == _ROOT else self._file(node).size
+        used = size if node == _ROOT else _allocated(self._file(node))
         rights = 0o600 if node != _ROOT and isinstance(self._file(node), WritableFile) else 0o400
         mode, links = (stat.S_IFDIR | 0o500, 2) if node == _ROOT else (stat.S_IFREG | rights, 1)
-        return _ATTR.pack(node, size, -(-size // 512), 0, 0, 0, 0, 0, 0, mode, links, *self._owner, 0, _PAGE, 0)
+        return _ATTR.pack(node, size, -(-used // 512), 0, 0, 0, 0, 0, 0, mode, links, *self._owner, 0, _PAGE, 0)
 
     def _read(self, node: int, body: bytes) -> Reply:
         _, offset, size, *_ = _READ_IN.unpack_from(body)
         file = self._file(node)
         end = min(file.size, offset + size)
         return file.read(offset, end - offset) if offset < end else ()
+
+    def _seek(self, node: int, body: bytes) -> bytes:
+        """Where data or a hole begins, as lseek(2) has it; behind each file's end is a hole."""
+        _, offset, whence, _ = _LSEEK_IN.unpack_from(body)
+        file = self._file(node)
+        found = file.size
+        if offset < file.size:
+            match whence:
+                case os.SEEK_DATA:
+                    found = file.next_data(offset) if isinstance(file, SparseFile) else offset
+                case os.SEEK_HOLE:
+                    found = file.next_hole(offset) if isinstance(file, SparseFile) else file.size
+                case _:
+                    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        if offset >= file.size or (whence == os.SEEK_DATA and found >= file.size):
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+        return _LSEEK_OUT.pack(found)
 
     def _write(self, node: int, body: bytes) -> bytes:
         _, offset, size, *_ = _WRITE_IN.unpack_from(body)
@@ -208,6 +247,10 @@ def _init(body: bytes) -> bytes:
     flags = offered & (_ASYNC_READ | _MAX_PAGES)
     ahead = max(ahead, _MOST_READ)
     return _INIT_OUT.pack(_MAJOR, _MINOR, ahead, flags, _BACKGROUND, _CONGESTED, _PAGE, 1, _MOST_READ // _PAGE, 0, 0, 0)
+
+
+def _allocated(file: VirtualFile) -> int:
+    return file.allocated if isinstance(file, SparseFile) else file.size
 
 
 def _failed(unique: int, code: int) -> Reply:

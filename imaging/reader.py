@@ -77,6 +77,29 @@ class DiskReader:
         return self._content.index.size
 
     @property
+    def allocated(self) -> int:
+        """Bytes of the disk that something uses."""
+        return self._used.total
+
+    def next_data(self, offset: int) -> int:
+        """The first byte from `offset` on in a chunk that is not all zero; the disk's size where there is none."""
+        index = self._content.index
+        while offset < self.size:
+            i = index.find(offset)
+            if self._proof(i) is not None:
+                return offset
+            offset = self._used.first_from(index.end(i), self.size)
+            offset = index.start(index.find(offset)) if offset < self.size else offset
+        return self.size
+
+    def next_hole(self, offset: int) -> int:
+        """The first byte from `offset` on in a chunk that is all zero; the disk's size where there is none."""
+        index = self._content.index
+        while offset < self.size and self._proof(i := index.find(offset)) is not None:
+            offset = index.end(i)
+        return min(offset, self.size)
+
+    @property
     def bad(self) -> tuple[BadRange, ...]:
         """What could not be read so far, in the disk's order."""
         index = self._content.index

@@ -3,7 +3,9 @@
 import os
 import random
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,31 @@ def test_the_virtual_disk_holds_what_casync_extracts(trip: RoundTrip) -> None:
         with ThreadPoolExecutor(4) as pool:
             wrong = list(pool.map(lambda seed: _read_anywhere(seed, files["disk"], expected.fileno()), range(4)))
     assert wrong == [[]] * 4
+
+
+def test_whoever_copies_the_virtual_disk_sparsely_misses_nothing(trip: RoundTrip) -> None:
+    library = Library.open(trip.captured.library)
+    image = library.image(trip.captured.image)
+    copy = trip.extracted.with_suffix(".copy")
+    with virtual.opened({"disk": DiskReader(Content.load(library, image, image.disks[0]))}) as files:
+        run("cp", f"/proc/{os.getpid()}/fd/{files['disk']}", copy)
+        assert os.fstat(files["disk"]).st_blocks * 512 < trip.source.size
+        passed_over = trip.source.size - sum(end - start for start, end in _data(files["disk"]))
+    try:
+        assert digest(copy) == digest(trip.extracted)
+        assert passed_over > trip.source.size // 4
+        assert copy.stat().st_blocks * 512 <= trip.source.size - passed_over
+    finally:
+        copy.unlink()
+
+
+def _data(fd: int) -> Iterator[tuple[int, int]]:
+    end, size = 0, os.fstat(fd).st_size
+    with suppress(OSError):  # ENXIO: there is no more
+        while end < size:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+            end = os.lseek(fd, start, os.SEEK_HOLE)
+            yield start, end
 
 
 def _read_anywhere(seed: int, disk: int, expected: int) -> list[int]:

@@ -47,6 +47,28 @@ class Crumbs:
         return [b"x"] * size
 
 
+class Sparse(Plain):
+    """A file whose middle is a hole."""
+
+    allocated = 512
+
+    def next_data(self, offset: int) -> int:
+        return max(offset, 8192) if offset >= 4096 else offset
+
+    def next_hole(self, offset: int) -> int:
+        return max(offset, 4096) if offset < 8192 else self.size
+
+
+class Trailing(Sparse):
+    """A file that ends with a hole."""
+
+    def next_data(self, offset: int) -> int:
+        return self.size if offset >= 4096 else offset
+
+    def next_hole(self, offset: int) -> int:
+        return max(offset, 4096)
+
+
 FOLDER = Folder({"a.img": Plain(), "b.img": Crumbs(), "bad": Failing(BadImageError("corrupt"))})
 
 
@@ -83,6 +105,38 @@ def test_reads_end_where_the_file_does() -> None:
     assert read(2, len(DATA) - 10, 4096) == (0, DATA[-10:])
     assert read(2, len(DATA), 4096) == (0, b"")
     assert read(2, 1 << 63, 4096) == (0, b"")
+
+
+def seek(folder: Folder, offset: int, whence: int) -> tuple[int, int]:
+    error, found = ask(Op.LSEEK, 2, struct.pack("=QQII", 0, offset, whence, 0), folder)
+    return error, struct.unpack("=Q", found)[0] if found else 0
+
+
+def test_a_file_tells_where_its_holes_are() -> None:
+    folder = Folder({"a": Sparse()})
+    assert seek(folder, 10, os.SEEK_DATA) == (0, 10)
+    assert seek(folder, 10, os.SEEK_HOLE) == (0, 4096)
+    assert seek(folder, 5000, os.SEEK_DATA) == (0, 8192)
+    assert seek(folder, 5000, os.SEEK_HOLE) == (0, 5000)
+    assert seek(folder, 9000, os.SEEK_HOLE) == (0, len(DATA))
+    blocks = struct.unpack_from("=Q", ask(Op.LOOKUP, 1, b"a\0", folder)[1], 40 + 16)[0]
+    assert blocks == 1
+
+
+def test_a_file_that_knows_of_no_holes_has_one_behind_its_end() -> None:
+    assert seek(FOLDER, 10, os.SEEK_DATA) == (0, 10)
+    assert seek(FOLDER, 10, os.SEEK_HOLE) == (0, len(DATA))
+
+
+def test_behind_the_end_nothing_is_found() -> None:
+    for folder, offset, whence in (
+        (FOLDER, len(DATA), os.SEEK_DATA),
+        (FOLDER, len(DATA), os.SEEK_HOLE),
+        (FOLDER, 1 << 63, os.SEEK_HOLE),
+        (Folder({"a": Trailing()}), 5000, os.SEEK_DATA),
+    ):
+        assert seek(folder, offset, whence) == (-errno.ENXIO, 0)
+    assert seek(FOLDER, 0, os.SEEK_SET) == (-errno.EINVAL, 0)
 
 
 def test_many_small_parts_are_one_answer() -> None:

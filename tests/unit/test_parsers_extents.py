@@ -34,6 +34,7 @@ def test_extents_behave_as_sets_of_bytes(
     assert _bytes_of(left.minus(right)) == mine - theirs
     assert _bytes_of(left.within(low, high)) == mine & window
     assert left.overlaps(low, high) == bool(mine & window)
+    assert left.first_from(low, SIZE + 1) == min((at for at in mine if at >= low), default=SIZE + 1)
     assert all(end < start for (_, end), (start, _) in zip(left, list(left)[1:], strict=False))
 
 

@@ -164,6 +164,19 @@ def test_unused_chunks_and_those_of_zeros_are_never_asked_for() -> None:
     assert len(world.store.asked) == len(set(world.store.asked)) == 3 + 1 + 6
 
 
+def test_whoever_passes_over_holes_reads_everything_that_is_not_zero() -> None:
+    world = World()
+    reader, source = world.reader(), random.Random(3)
+    holes = [(3 * CHUNK, 5 * CHUNK), (6 * CHUNK, 15 * CHUNK)]
+    for at in (0, 1, 3 * CHUNK, 5 * CHUNK, 15 * CHUNK, SIZE - 1, *(source.randrange(SIZE) for _ in range(200))):
+        hole = next((end for start, end in holes if start <= at < end), 0)
+        assert reader.next_data(at) == (hole or at)
+        assert reader.next_hole(at) == (at if hole else next((low for low, _ in holes if low > at), SIZE))
+    assert (reader.next_data(SIZE), reader.next_hole(SIZE)) == (SIZE, SIZE)
+    assert reader.allocated == USED.total < SIZE
+    assert world.store.asked == []
+
+
 def test_no_more_than_the_cache_is_kept() -> None:
     world = World()
     reader = world.reader(2 * CHUNK)

@@ -173,11 +173,20 @@ ROWS = (
     Row(
         number=13,
         name="mount-limit",
-        job="read the disk of a mounted image from end to end (`dd`)",
-        mine="mount",
+        job="copy the disk of a mounted image, which is sparse (`cp`)",
+        mine="mount copy",
         against="limit: the same chunks read and decompressed in a loop",
         theirs="limit mount",
         least=0.8,
+    ),
+    Row(
+        number=13,
+        name="mount-read-limit",
+        job="read it from end to end, what is empty, too (`dd`)",
+        mine="mount",
+        against="the same limit, which passes over what is empty",
+        theirs="limit mount",
+        basis=Basis.NONE,
     ),
     Row(
         number=13,

@@ -135,7 +135,9 @@ def lives(pid: int) -> bool:
 
 def make_folder(mark: Path) -> None:
     """The folder for a mark. Raises RefusedError where it is a link: marks of the dead are removed, and only marks."""
-    if mark.parent.is_symlink():
+    with reading(mark.parent):
+        link = mark.parent.is_symlink()
+    if link:
         raise RefusedError(f"{mark.parent} is a link, not a folder of this library", code="refused")
     with written(mark):
         mark.parent.mkdir(mode=0o700, exist_ok=True)
@@ -170,7 +172,8 @@ def writers(library: Library, clock: SharedClock) -> Iterator[Mark]:
 
 def is_ended(mark: Path) -> bool:
     """Whether somebody who could not remove a mark has said that it is of the past."""
-    return mark.with_name(f"{mark.name}{_ENDED}").exists()
+    with reading(mark):
+        return mark.with_name(f"{mark.name}{_ENDED}").exists()
 
 
 def another(mark: Path) -> Path:

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import shutil
 from collections.abc import Iterator
+from itertools import count as numbers
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,20 @@ def test_a_folder_of_marks_that_cannot_be_read_is_an_io_failure(place: World) ->
     done = carry_out(place, CAPTURE)
     assert (done.status, done.code) == (5, "read-failed"), done
     assert str(place.library / "writers") in done.message
+
+
+def test_marks_that_cannot_be_looked_at_are_an_io_failure(place: World) -> None:
+    """Whichever look fails, and all after it; what comes once everything is stored need not."""
+    ends = set()
+    for nth in numbers(1):
+        place.reset(library=True)
+        place.fs.plan(Fault(kind="getattr", nth=nth, times=0, path="/library/writers*"))
+        done = carry_out(place, CAPTURE)
+        if not place.fs.plan().hit:
+            break
+        ends.add((done.status, done.code))
+    assert (5, "read-failed") in ends
+    assert ends <= {(0, ""), (5, "read-failed"), (5, "write-failed")}, ends
 
 
 def test_a_manifest_that_cannot_be_looked_at_is_listed_as_damaged_and_hides_no_other(place: World) -> None:

@@ -15,7 +15,7 @@ from blake3 import blake3
 from imaging import extents, index, keyring, libraryinfo, manifest, media, mounts, notebook, remote
 from imaging.address import is_address
 from imaging.chunk import CHUNK_SIZE, is_whole
-from imaging.durable import sync_folder, write_file, written
+from imaging.durable import reading, sync_folder, write_file, written
 from imaging.errors import BadImageError, IoError, RefusedError, RescueError
 from imaging.extents import Extents
 from imaging.factory import factory_image
@@ -431,10 +431,13 @@ class Library:
     def discard(self, image_id: str) -> None:
         """Remove the folder of a capture that did not end; one with a manifest, or that had one, is never touched.
 
-        Nor is one that a link leads to: it may be anybody's, and what names it came with the library.
+        Nor is one that a link leads to: it may be anybody's, and what names it came with the library. Raises IoError
+        where nobody can tell.
         """
         folder = self.root / "images" / image_id
-        if folder.parent.is_symlink():
+        with reading(folder.parent):
+            link = folder.parent.is_symlink()
+        if link:
             return
         if _ID.fullmatch(image_id) and not any(_may_be_there(folder / f) for f in ("manifest.json", WITHDRAWN)):
             shutil.rmtree(folder, ignore_errors=True)

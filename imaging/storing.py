@@ -5,7 +5,7 @@ The image exists only once everything of it is on the medium.
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
@@ -147,8 +147,10 @@ def storing(library: Library, level: int, report: Reporter, cancel: threading.Ev
         _heal(job)
         yield job
     except BaseException:
-        library.discard(image_id)
-        _end_orderly(job)
+        # What failed first is what is told; where nothing can be removed now the mark stays, for whoever comes next.
+        with suppress(IoError):
+            library.discard(image_id)
+            _end_orderly(job)
         raise
     writer.end()
 

@@ -19,13 +19,13 @@ from tests.command import run_rescue
 from tests.faults.faulty import Fault
 from tests.faults.kills import kills
 from tests.faults.proof import prove
-from tests.faults.sweep import JOBS, Kind, World, carry_out, count, sweep, world
+from tests.faults.sweep import JOBS, SIZE, Kind, World, carry_out, count, sweep, world
 from tests.faults.world import capture_here, holds_used_bytes, images_of
 
 pytestmark = pytest.mark.root
-CAPTURE, AFTER_A_DEATH, RESTORE, VERIFY = (
+CAPTURE, AFTER_A_DEATH, RESTORE, VERIFY, COMPARE = (
     next(job for job in JOBS if job.name == name)
-    for name in ("second capture", "capture after a death", "restore", "verify")
+    for name in ("second capture", "capture after a death", "restore", "verify", "compare")
 )
 
 
@@ -99,6 +99,24 @@ def test_marks_that_cannot_be_looked_at_are_an_io_failure(place: World) -> None:
         ends.add((done.status, done.code))
     assert (5, "read-failed") in ends
     assert ends <= {(0, ""), (5, "read-failed"), (5, "write-failed")}, ends
+
+
+def test_images_that_cannot_be_looked_at_are_an_io_failure_wherever_that_begins(place: World) -> None:
+    for nth in numbers(1, 4):
+        place.reset(library=True)
+        place.fs.plan(Fault(kind="getattr", nth=nth, times=0, path="/library/images*"))
+        done = carry_out(place, CAPTURE)
+        if not place.fs.plan().hit:
+            break
+        assert (done.status, done.code) in ((0, ""), (5, "read-failed"), (5, "write-failed")), (nth, done)
+    assert nth > 20
+
+
+def test_a_table_that_cannot_be_read_is_not_called_different(place: World) -> None:
+    place.fs.plan(Fault(kind="read", times=0, path="/disks*", low=SIZE - 4096, high=SIZE))
+    done = carry_out(place, COMPARE)
+    assert place.fs.plan().hit
+    assert (done.status, done.code) == (5, "read-failed"), done
 
 
 def test_a_manifest_that_cannot_be_looked_at_is_listed_as_damaged_and_hides_no_other(place: World) -> None:

@@ -33,17 +33,20 @@ def memory_of_files() -> int:
     return sum(int(_field("/proc/meminfo", name).split()[0]) for name in ("Shmem", "Slab")) << 10
 
 
-def touch_memory(work: Path) -> None:
-    """Use all memory of the machine once, through a file that is removed at once.
+def touch_memory(work: Path, most: int | None = None) -> None:
+    """Use all memory of the machine once, or so many bytes of it, through a file that is removed at once.
 
     A virtual machine's host hands memory over page by page when it is first written to, which costs several times as
-    much as writing to it: without this the first to write, and whoever writes most, would pay for that.
+    much as writing to it: without this the first to write, and whoever writes most, would pay for that. What lies free
+    for long, the host may have taken back.
     """
     block = bytes(64 << 20)
     fd = os.open(work / "memory", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         with suppress(OSError):  # the tmpfs is full: it is smaller than the memory that is free
-            while int(_field("/proc/meminfo", "MemFree").split()[0]) << 10 > _LEFT_ALONE:
+            while most is None or most > os.fstat(fd).st_size:
+                if int(_field("/proc/meminfo", "MemFree").split()[0]) << 10 <= _LEFT_ALONE:
+                    break
                 os.write(fd, block)
     finally:
         os.close(fd)

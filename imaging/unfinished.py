@@ -59,7 +59,7 @@ def parse_keeps(sector: bytes) -> tuple[str, ...]:
 
 
 def _parsed(sector: bytes) -> tuple[str, str, str]:
-    if sector[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
+    if len(sector) < SIZE or sector[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
         return "", "", ""
     names = sector[_MAGIC_AT + len(_MAGIC) : _MAGIC_AT + len(_MAGIC) + _ID_ROOM].split(b"\0")
     image, saved, keeps = (name.decode(errors="replace") for name in (*names, b"", b"")[:3])

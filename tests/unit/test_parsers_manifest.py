@@ -250,6 +250,12 @@ def test_the_mark_of_an_unfinished_restore_comes_back(image_id: str) -> None:
     assert unfinished.parse(sector) == image_id
 
 
+@pytest.mark.parametrize("name", ["image", unfinished.MEDIUM])
+def test_a_mark_that_is_cut_off_is_none(name: str) -> None:
+    sector = unfinished.render(name, "saved")
+    assert {unfinished.parse(sector[:size]) for size in range(512)} == {""}
+
+
 @given(st.integers(0, 511), st.integers(0, 255))
 def test_a_damaged_mark_never_fails(at: int, value: int) -> None:
     sector = bytearray(unfinished.render("a"))

@@ -27,7 +27,10 @@ _KINDS: dict[int, type[RescueError]] = {
 
 @decodable
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """Which bytes: of the device or file at `path`, or of a disk of an image; `keys` and `access` open its library."""
+    """Which bytes: of the device or file at `path`, or of a disk of an image; `keys` and `access` open its library.
+
+    With `new_size` it is for a file system that is made so small in it.
+    """
 
     start: int
     size: int
@@ -37,6 +40,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     disk: str = ""
     keys: dict[str, bytes] = {}
     access: dict[str, Any] = {}
+    new_size: int = 0
 
 
 @decodable
@@ -54,7 +58,7 @@ def of_disk(path: str, start: int, size: int) -> View:
     return View(path=path, start=start, size=size)
 
 
-def of_image(library: Path, image: str, disk: str, start: int, size: int) -> View:
+def of_image(library: Path, image: str, disk: str, start: int, size: int, new_size: int = 0) -> View:
     """The view of a range of a disk of an image; raises BadImageError, IoError where the library cannot be opened."""
     address = remote.address_of(library)
     return View(
@@ -65,12 +69,30 @@ def of_image(library: Path, image: str, disk: str, start: int, size: int) -> Vie
         disk=disk,
         keys=keyring.keys_for(Library.open(library).info.id),
         access=credentials.needed([address]) if address else {},
+        new_size=new_size,
     )
 
 
 @contextmanager
 def opened(view: View) -> Iterator[int]:
     """A descriptor that is open for reading and writing; needs root. What is written ends with the context.
+
+    Raises BadImageError where the image cannot be used, RefusedError without root, IoError.
+    """
+    with _handed(view, 1) as (file,):
+        yield file
+
+
+@contextmanager
+def opened_to_shrink(view: View) -> Iterator[tuple[int, int]]:
+    """The same for one with a new size, and one of its changes, by the page: imaging.relocating. Raises as `opened`."""
+    with _handed(view, 2) as (file, changes):
+        yield file, changes
+
+
+@contextmanager
+def _handed(view: View, count: int) -> Iterator[list[int]]:
+    """So many descriptors.
 
     Raises BadImageError where the image cannot be used, RefusedError without root, IoError.
     """
@@ -82,15 +104,16 @@ def opened(view: View) -> Iterator[int]:
             try:
                 process.told.write(msgspec.json.encode(view) + b"\n")
                 process.told.flush()
-                said, fds, _, _ = socket.recv_fds(here, _MOST_SAID, 1)
+                said, fds, _, _ = socket.recv_fds(here, _MOST_SAID, count)
             except OSError as error:
                 raise _died() from error
             if not fds:
                 raise _error(said)
             try:
-                yield fds[0]
+                yield fds
             finally:
-                os.close(fds[0])
+                for fd in fds:
+                    os.close(fd)
         finally:
             with suppress(OSError):
                 process.told.close()

@@ -21,6 +21,7 @@ from imaging.library import Library
 from imaging.opened import Pieces
 from imaging.overlay import Overlay, Range
 from imaging.reader import DiskReader
+from imaging.relocating import Relocating
 from imaging.views import Refused, View
 
 _STDOUT = 1
@@ -36,14 +37,21 @@ def main() -> int:
         try:
             with ExitStack() as stack:
                 file = _file(asked, stack)
-                found = stack.enter_context(virtual.opened({"volume": Overlay(file)}))
-                socket.send_fds(hands, [msgspec.json.encode(Refused())], [found["volume"]])
+                found = stack.enter_context(virtual.opened(_served(file, asked.new_size)))
+                socket.send_fds(hands, [msgspec.json.encode(Refused())], list(found.values()))
                 sys.stdin.buffer.read()
         except RescueError as error:
             told = Refused(status=error.exit_status, message=error.message, code=error.code, hint=error.hint or "")
             hands.sendall(msgspec.json.encode(told))
             return error.exit_status
     return ExitStatus.DONE
+
+
+def _served(file: VirtualFile, new_size: int) -> dict[str, VirtualFile]:
+    if not new_size:
+        return {"volume": Overlay(file)}
+    view = Relocating(file, new_size)
+    return {"volume": view, "changes": view.changes}
 
 
 def _file(asked: View, stack: ExitStack) -> VirtualFile:

@@ -1,0 +1,84 @@
+"""A view in which what is only moved takes no memory, and that reads as if all had been written."""
+
+import errno
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imaging.overlay import PAGE
+from imaging.relocating import Relocating
+
+PAGES = 16
+SIZE = PAGES * PAGE + 100
+NEW = 8 * PAGE
+DATA = random.Random(5).randbytes(SIZE)
+
+
+class Base:
+    """A file in memory that can only be read."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.size = data, len(data)
+
+    def read(self, offset: int, size: int) -> Sequence[bytes]:
+        assert 0 <= offset <= offset + size <= self.size
+        return [self.data[offset : offset + size // 2], self.data[offset + size // 2 : offset + size]]
+
+
+def read(view: Relocating, offset: int, size: int) -> bytes:
+    return b"".join(bytes(part) for part in view.read(offset, size))
+
+
+_moves = st.tuples(st.just("move"), st.integers(0, PAGES - 1), st.integers(0, PAGES - 1), st.integers(1, 4))
+_writes = st.tuples(st.just("write"), st.integers(0, SIZE - 1), st.integers(1, 3 * PAGE), st.integers(0, 3))
+
+
+@given(st.lists(st.one_of(_moves, _writes), max_size=12), st.integers(0, SIZE - 1), st.integers(1, SIZE))
+def test_it_reads_as_if_it_had_been_written_to(steps: list[tuple[str, int, int, int]], at: int, size: int) -> None:
+    base, expected = Base(DATA), bytearray(DATA)
+    view = Relocating(base, NEW)
+    for what, one, other, count in steps:
+        if what == "move":
+            length = min(count, PAGES - max(one, other)) * PAGE
+            data = read(view, one * PAGE, length)
+            view.write(other * PAGE, data)
+            expected[other * PAGE : other * PAGE + length] = data
+        else:
+            length = min(other, SIZE - one)
+            view.write(one, bytes([count]) * length)
+            expected[one : one + length] = bytes([count]) * length
+    size = min(size, SIZE - at)
+    assert read(view, at, size) == expected[at : at + size]
+    assert read(view, 0, SIZE) == expected
+    assert base.data == DATA
+    flags = b"".join(bytes(part) for part in view.changes.read(0, view.changes.size))
+    assert len(flags) == NEW // PAGE
+    for page, flag in enumerate(flags):
+        if not flag:
+            assert expected[page * PAGE : (page + 1) * PAGE] == DATA[page * PAGE : (page + 1) * PAGE]
+
+
+def test_what_is_moved_from_behind_the_new_end_takes_no_memory_however_long_the_write_takes() -> None:
+    view = Relocating(Base(DATA), NEW, most=0)
+    there = read(view, NEW, 4 * PAGE)
+    read(view, 0, NEW)
+    view.write(PAGE, there)
+    view.write(6 * PAGE, bytes(PAGE))
+    assert read(view, PAGE, 4 * PAGE) == DATA[NEW : NEW + 4 * PAGE]
+    assert view.written == 0
+    assert b"".join(bytes(part) for part in view.changes.read(0, 8)) == bytes([0, 1, 1, 1, 1, 0, 1, 0])
+
+
+def test_what_is_no_copy_is_refused_once_it_is_too_much() -> None:
+    view = Relocating(Base(DATA), NEW, most=PAGE)
+    view.write(0, b"x" * PAGE)
+    view.write(7, b"yy")
+    with pytest.raises(OSError, match="space") as raised:
+        view.write(PAGE, b"z" * PAGE)
+    assert raised.value.errno == errno.ENOSPC
+    with pytest.raises(OSError, match="space"):
+        view.write(SIZE - 1, b"xy")
+    assert read(view, PAGE, PAGE) == DATA[PAGE : 2 * PAGE]

@@ -106,10 +106,14 @@ class Content(Tabled):
         view = buffer.prepare(size, ranges)
         for low, high in ranges:
             read(view[low:high], start + low)
-        if not self.table.overlaps(start, start + size):
+        if self.is_whole(start, start + size):
             return digest(view) == self.digests[i]
         data = memoryview(self.plain(i))
         return all(digest(view[low:high]) == digest(data[low:high]) for low, high in ranges)
+
+    def is_whole(self, start: int, end: int) -> bool:
+        """Whether all that the image has between these bytes of the disk is outside of the table."""
+        return not self.table.overlaps(start, end)
 
     def bytes_at(self, start: int, end: int) -> bytes:
         """As Tabled, from the chunks."""

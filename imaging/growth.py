@@ -112,7 +112,7 @@ def _moved(source: ImagedDisk, size: int, part: Partition) -> Moved | None:
     swap = _swap_behind(source, part)
     if swap is None:
         return None
-    to = (_table_ends(source, size) - swap.size) // GRAIN * GRAIN
+    to = (table_ends(source, size) - swap.size) // GRAIN * GRAIN
     return Moved(partition=swap.number, start=swap.start, size=swap.size, to=to) if to > swap.start else None
 
 
@@ -156,7 +156,7 @@ def _others(source: ImagedDisk, part: Partition) -> list[Partition]:
     return [p for p in source.table.partitions if p.number != part.number and p.size]
 
 
-def _table_ends(source: ImagedDisk, size: int) -> int:
+def table_ends(source: ImagedDisk, size: int) -> int:
     """Where partitions end at most on a target of `size` bytes.
 
     The disk's last MiB stays free, as on every disk that is partitioned: there lie marks of RAID, LVM and others.
@@ -172,7 +172,7 @@ def _room_ends(source: ImagedDisk, size: int, part: Partition) -> int:
     """Where the room behind a partition ends, a multiple of GRAIN: at the next one, or where partitions do."""
     moved = _moved(source, size, part)
     starts = [p.start for p in _others(source, part) if p.start >= part.end]
-    return min([_table_ends(source, size), *([moved.to] if moved else starts)]) // GRAIN * GRAIN
+    return min([table_ends(source, size), *([moved.to] if moved else starts)]) // GRAIN * GRAIN
 
 
 def _why_no_room(source: ImagedDisk, size: int, part: Partition) -> str:

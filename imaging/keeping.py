@@ -215,6 +215,8 @@ def _refuse_no_room(kept: KeptFiles, pair: RestoreTarget, new: SystemRoot) -> No
     growth = pair.growth
     if growth is not None and growth.filesystem and growth.partition == new.place.number:
         free += growth.size - growth.old_size
+    if pair.shrinkage is not None and pair.shrinkage.partition == new.place.number:
+        free -= pair.shrinkage.old_size - pair.shrinkage.size
     entries = kept.files + kept.folders
     needed = kept.size + entries * _BLOCK + kept.size // 100 + _SPARE
     if needed > free:

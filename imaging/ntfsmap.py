@@ -17,24 +17,25 @@ _DIRTY = 0x0001
 _BEING_CHECKED = 0x4000
 
 
-def used(read: Read, size: int) -> Extents:
-    """What is used of a volume of `size` bytes.
+def used(read: Read, size: int, *, to_be_checked: bool = False) -> Extents:
+    """What is used of a volume of `size` bytes; `to_be_checked` allows the mark of one that ntfsresize has changed.
 
     Raises IoError with code "bad-map" where anything does not add up, "dirty" where Windows marked it for a check.
     """
     try:
-        return _used(Bounded(read=read, size=size))
+        return _used(Bounded(read=read, size=size), to_be_checked=to_be_checked)
     except (struct.error, ValueError, IndexError, StopIteration) as error:
         raise bad_map(f"its master file table makes no sense: {error}") from error
 
 
-def _used(volume: Bounded) -> Extents:
+def _used(volume: Bounded, *, to_be_checked: bool) -> Extents:
     boot = volume(0, 512)
     shape = mft.geometry(boot)
     if boot[3:11] != b"NTFS    " or not 0 < shape.sectors * shape.sector <= volume.size:
         raise ValueError(f"its boot sector speaks of {shape.sectors} sectors of {shape.sector} bytes")
     table = mft.Table(volume, shape)
-    _check_state(table)
+    if not to_be_checked:
+        _check_state(table)
     (length, written), runs = table.data(_BITMAP_RECORD)
     if written * 8 < table.clusters or length < written or runs.clusters * shape.cluster < written:
         raise ValueError(f"$Bitmap has {written} bytes for {table.clusters} clusters")

@@ -124,6 +124,8 @@ class Restore(WhichImage, frozen=True, kw_only=True):
     """Partitions of the one target that stay as they are."""
     grow: bool | Annotated[int, Meta(ge=1, le=128)] = False
     """A partition that takes the room of a larger disk: true for the last one, or its number."""
+    shrink: bool | Annotated[int, Meta(ge=1, le=128)] = False
+    """A partition that becomes smaller on a disk that is too small: true for one that can, or its number."""
     wipe: Literal["", "discard", "overwrite"] = ""
     """How the disks are erased before."""
     boot_entry: bool = True
@@ -269,8 +271,8 @@ def _why_not_restore(work: Restore) -> tuple[str, str] | None:
         return "restore.image", "of factory images none is the newest one: give an id, or leave image out"
     if not work.disk and not work.factory:
         return "restore", "[restore] does not say which disk: give a [[restore.disk]]"
-    if work.keep and (work.grow or work.wipe):
-        return "restore.keep", "where partitions stay, none grows and no disk is wiped"
+    if work.keep and (work.grow or work.shrink or work.wipe):
+        return "restore.keep", "where partitions stay, none grows or becomes smaller and no disk is wiped"
     if work.keep and len(work.disk) > 1:
         return "restore.keep", "partitions stay on one disk: give one [[restore.disk]]"
     if work.keep_files and (work.keep or len(work.disk) > 1):

@@ -77,7 +77,7 @@ class PartitionTarget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
-    """A swap partition that makes room for the one before it, which grows; in bytes."""
+    """A partition that goes to another place than it had in the image, as it is; in bytes."""
 
     partition: Size
     start: Size
@@ -101,6 +101,41 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
     moved: Moved | None = None
 
 
+class Shrinkage(msgspec.Struct, frozen=True, kw_only=True):
+    """A partition of the image that is smaller on the target than it was: `size` bytes at `start`, not `old_size`.
+
+    `kind` is what stands in it, by blkid's name: its file system is made smaller. `moved` are the partitions behind it,
+    which come nearer by as much, in the disk's order.
+    """
+
+    partition: Size
+    start: Size
+    old_size: Size
+    size: Size
+    kind: str
+    moved: tuple[Moved, ...] = ()
+
+    @property
+    def old_end(self) -> int:
+        """Where the partition ends in the image."""
+        return self.start + self.old_size
+
+    @property
+    def end(self) -> int:
+        """Where it ends on the target."""
+        return self.start + self.size
+
+    def placed(self, start: int, size: int) -> tuple[int, int]:
+        """Where a partition that has this place in the image lies on the target."""
+        if (start, size) == (self.start, self.old_size):
+            return start, self.size
+        return next((one.to for one in self.moved if (one.start, one.size) == (start, size)), start), size
+
+
+Change = Growth | Shrinkage
+"""What is other on the target than in the image."""
+
+
 class RestoreTarget(msgspec.Struct, frozen=True, kw_only=True):
     """One disk of the image and the disk that it goes to, as it was shown.
 
@@ -114,6 +149,8 @@ class RestoreTarget(msgspec.Struct, frozen=True, kw_only=True):
     partitions: tuple[PartitionTarget, ...] = ()
     growth: Growth | None = None
     """The partition that takes room which the image's disk did not have; None where all keep their sizes."""
+    shrinkage: Shrinkage | None = None
+    """The partition that gives the room which the target does not have; None where all keep their sizes."""
 
     @property
     def named_partitions(self) -> tuple[tuple[str, PartitionTarget], ...]:

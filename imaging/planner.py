@@ -11,6 +11,7 @@ from imaging.chunk import DEFAULT_LEVEL
 from imaging.disk import Disk, PartitionRole, Role, TableKind, format_size
 from imaging.errors import RefusedError, UsageError
 from imaging.extents import Extents
+from imaging.growth import LAST
 from imaging.manifest import Image, ImagedDisk
 from imaging.packformat import lies_in
 from imaging.plan import (
@@ -29,10 +30,12 @@ from imaging.plan import (
     RemovePlan,
     RestorePlan,
     RestoreTarget,
+    Shrinkage,
     VerifyPlan,
     VerifySetPlan,
     Wipe,
 )
+from imaging.shrinking import plan_shrinkage
 
 _ROLE_REASONS = {
     Role.BOOT_MEDIUM: "this computer was started from it",
@@ -118,8 +121,8 @@ def why_protected(disk: Disk, *, beside_kept: bool = False) -> str:
     return "it is read-only" if disk.read_only else ""
 
 
-def why_not_target(disk: Disk, source: ImagedDisk) -> str:
-    """Why `source` cannot be restored onto `disk`, in words; empty where it can."""
+def why_not_target(disk: Disk, source: ImagedDisk, *, any_size: bool = False) -> str:
+    """Why `source` cannot be restored onto `disk`, in words, whatever its size if need be; empty where it can."""
     protected = why_protected(disk)
     if protected:
         return protected
@@ -129,7 +132,7 @@ def why_not_target(disk: Disk, source: ImagedDisk) -> str:
     if disk.logical_sector != source.logical_sector and not disk.regular_file:
         return f"its sectors have {disk.logical_sector} bytes, those of the image {source.logical_sector}"
     needed = needed_size(source)
-    if disk.size < needed:
+    if disk.size < needed and not any_size:
         return f"it is too small: {exact(needed)} are needed, it has {exact(disk.size)}"
     return ""
 
@@ -208,11 +211,19 @@ def _source_hint(disk: Disk) -> str | None:
 
 
 def plan_restore(
-    library: Path, image: Image, targets: Mapping[str, Disk], *, read_back: bool = True, create: bool = False
+    library: Path,
+    image: Image,
+    targets: Mapping[str, Disk],
+    *,
+    read_back: bool = True,
+    create: bool = False,
+    shrink: int | None = None,
 ) -> RestorePlan:
     """Plan to restore disks of an image, by their names in it, each onto a whole disk.
 
-    `create` says that the targets are files that do not exist yet. Raises RefusedError or UsageError.
+    `create` says that the targets are files that do not exist yet. With `shrink` a partition (that of the number, or
+    one that can) becomes smaller where a disk has less room than is needed; whether its file system can, its tool has
+    to say: imaging.smaller. Raises RefusedError or UsageError.
     """
     sources = {disk.name: disk for disk in image.disks}
     unknown = [name for name in targets if name not in sources]
@@ -224,17 +235,39 @@ def plan_restore(
     paths = [target.path for target in targets.values()]
     if len(set(paths)) != len(paths):
         raise UsageError("two disks cannot be restored onto one", code="same-disk-twice")
+    if shrink and len(targets) != 1:
+        raise UsageError("a partition is named that becomes smaller, and several disks are restored", code="usage")
     pairs = []
     for name, target in targets.items():
-        why = "" if create else why_not_target(target, sources[name])
+        why = "" if create else why_not_target(target, sources[name], any_size=shrink is not None)
         if not why and target.regular_file and lies_in(Path(target.path), library):
             why = "it lies in the image library"
         if why:
             refuse_target(target.name, target, why)
-        pairs.append(RestoreTarget(source=sources[name], target=target, create=create))
+        shrinkage = None if shrink is None else _shrinkage(sources[name], target, shrink)
+        pairs.append(RestoreTarget(source=sources[name], target=target, create=create, shrinkage=shrinkage))
     return RestorePlan(
         library=str(library), image=image.id, label=image.label, targets=tuple(pairs), read_back=read_back
     )
+
+
+def can_shrink(disk: Disk, source: ImagedDisk) -> bool:
+    """Whether `source` comes to fit on `disk` where a partition becomes smaller, as far as that is known by now."""
+    try:
+        return _shrinkage(source, disk, LAST) is not None
+    except RefusedError:
+        return False
+
+
+def _shrinkage(source: ImagedDisk, target: Disk, number: int) -> Shrinkage | None:
+    """How the disk comes to fit on the target; None where it does as it is. Raises RefusedError, UsageError."""
+    needed = needed_size(source)
+    if target.size >= needed:
+        return None
+    try:
+        return plan_shrinkage(source, target.size, needed, number)
+    except RefusedError as error:
+        raise RefusedError(f"{target.name}: {error.message}", code=error.code, hint=error.hint) from error
 
 
 def with_wipe(plan: RestorePlan, way: Wipe) -> RestorePlan:
@@ -258,7 +291,7 @@ def refuse_target(name: str, disk: Disk, why: str) -> NoReturn:
 
 def _target_hint(name: str, why: str) -> str:
     if "too small" in why:
-        return f"choose something larger than {name}"
+        return f"choose something larger than {name}, or have a file system become smaller: --shrink"
     if why == _OWN_REASONS[Role.LIBRARY]:
         return "restore single partitions of it, or from a library on another disk"
     if why == _OWN_REASONS[Role.BOOT_MEDIUM]:

@@ -24,12 +24,15 @@ from imaging.library import Library
 from imaging.manifest import Image
 from imaging.partitions import plan_again, volume_of
 from imaging.pipeline import ChunkBuffer, Counter, Reporter, run_all
-from imaging.plan import RestorePlan, RestoreTarget
+from imaging.plan import RestorePlan, RestoreTarget, Shrinkage
 from imaging.planner import plan_restore
 from imaging.restoring import Restoring, carried, carry_out, grown, told, wiped
+from imaging.shrunkcontent import ShrunkContent
+from imaging.smaller import shrunk
+from imaging.viewcopy import ViewCopy
 from imaging.volume import VolumeContent
 from imaging.vouching import image_to_use
-from imaging.window import Medium
+from imaging.window import Medium, Nearer
 
 
 def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> RestoreResult:
@@ -54,6 +57,7 @@ def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Res
                 mine = (disk for disk in disks if disk.pair is pair)
                 for disk, medium in zip(mine, held.enter_context(window.opened(pair)), strict=True):
                     disk.hold(medium)
+                    held.enter_context(disk.views)
             carry_out(disks, read_back=plan.read_back)
     except Exception as error:
         ended = told(error, disks)
@@ -115,7 +119,8 @@ def refuse_unless_as_shown(plan: RestorePlan, image: Image) -> None:
             mine = tuple(mount for mount in now.mounts if mount.source.removeprefix("/dev/") in pair.names)
             now = dataclasses.replace(now, mounts=mine)
         else:
-            plan_restore(library, image, {pair.source.name: now})
+            shrink = pair.shrinkage.partition if pair.shrinkage is not None else None
+            plan_restore(library, image, {pair.source.name: now}, shrink=shrink)
         media.detach(now)
 
 
@@ -135,23 +140,53 @@ class _FromLibrary(Restoring):
         super().__init__(plan, pair, name, content, report, cancel, counts)
         self.chunks = content
         self.written = array("Q")
+        self.views = ExitStack()
+        """What has to be kept until the restore has ended."""
+        self.shrunk: ViewCopy | None = None
+        self.onto: Medium | None = None
 
     def prepare(self) -> None:
-        """As Restoring; what the image has of a file system that is to grow is looked at, too."""
+        """As Restoring; what the image has of a file system that is to grow is looked at, or it is made smaller."""
         if self.growth is not None:
             refuse_doubtful(self.growth, self.chunks.bytes_at)
+        self.refuse_another()
+        if self.pair.shrinkage is not None:
+            self._make_smaller(self.pair.shrinkage)
         super().prepare()
+
+    def _make_smaller(self, shrinkage: Shrinkage) -> None:
+        """Make the file system smaller that has to be, in memory: where that cannot be, nothing was written."""
+        name = self.pair.target.partition_name(shrinkage.partition)
+        self.report.step(f"Making the file system of {name} smaller")
+        library = Path(self.plan.library)
+        view = shrunk(library, self.plan.image, self.pair.source, shrinkage, self.cancel)
+        found = self.views.enter_context(view)
+        self.content = self.chunks = content = ShrunkContent.of(self.chunks, shrinkage, found.used, found.changed)
+        self.onto = Nearer(self.target, shrinkage)
+        self.shrunk = ViewCopy(file=found.file, start=shrinkage.start, ranges=content.changed, passed=self._passed)
+
+    def _passed(self, size: int) -> None:
+        self.stop_if_asked()
+        self.report.advance(size)
+
+    @property
+    def place(self) -> Medium:
+        """What takes the bytes of the image at their offsets there."""
+        return self.onto or self.target
 
     def write_body(self) -> None:
         """Write what differs, outside the table."""
         self.written = array("Q")
-        self.report.step(f"Restoring {self.name}", self.chunks.body.total)
+        changed = self.shrunk.ranges.total if self.shrunk is not None else 0
+        self.report.step(f"Restoring {self.name}", self.chunks.body.total + changed)
         run_all(self.chunks.busy(), self._worker, self.cancel, self._announce, self.chunks.store.lead)
+        if self.shrunk is not None:
+            self.shrunk.write(self.place, self.begin, self.counts)
         self.target.sync()
         self.report.finish_step()
 
     def _worker(self) -> Callable[[int], None]:
-        buffer, content, target = ChunkBuffer(), self.chunks, self.target
+        buffer, content, target = ChunkBuffer(), self.chunks, self.place
 
         def work(i: int) -> None:
             ranges = content.ranges(i)
@@ -162,7 +197,7 @@ class _FromLibrary(Restoring):
                 return
             data = memoryview(content.plain(i))
             start = content.index.start(i)
-            self._begin()
+            self.begin()
             for low, high in ranges:
                 target.write(data[low - start : high - start], low)
             with self.lock:
@@ -179,7 +214,7 @@ class _FromLibrary(Restoring):
             self.chunks.announce(i)
         else:
             start, end = self.chunks.index.start(i), self.chunks.index.end(i)
-            self.target.announce(start, end - start)
+            self.place.announce(start, end - start)
 
     def _differs(self, target: Medium, i: int, ranges: Sequence[tuple[int, int]], buffer: ChunkBuffer) -> bool:
         if target.is_hole(ranges[0][0], ranges[-1][1]):
@@ -199,10 +234,11 @@ class _FromLibrary(Restoring):
 
     def read_back(self) -> None:
         """Read what was written from the medium, and compare it; raises IoError where it is not there."""
-        content, target = self.chunks, self.target
-        if not self.written:
+        content, target = self.chunks, self.place
+        if not self.written and not (self.shrunk is not None and self.shrunk.written):
             return
         total = sum(high - low for i in self.written for low, high in content.ranges(i))
+        total += self.shrunk.written if self.shrunk is not None else 0
         self.report.step(f"{READING_BACK} what was written to {self.name}", total)
         target.forget_cached()
 
@@ -218,4 +254,7 @@ class _FromLibrary(Restoring):
             return work
 
         run_all(sorted(self.written), make_worker, self.cancel)
+        at = self.shrunk.differing(target) if self.shrunk is not None else None
+        if at is not None:
+            raise self._distrust(at)
         self.report.finish_step()

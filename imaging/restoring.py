@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from imaging import marks, unfinished, wiping
+from imaging import marks, shrinking, unfinished, wiping
 from imaging.blockdev import size_of
 from imaging.carrying import carry, compare
 from imaging.chunk import digest
@@ -17,7 +17,8 @@ from imaging.events import Carried, Grown
 from imaging.extents import Extents
 from imaging.growth import refuse_unless_same
 from imaging.pipeline import Counter, Reporter
-from imaging.plan import Growth, Moved, RestorePlan, RestoreTarget, Wipe
+from imaging.plan import Change, Growth, Moved, RestorePlan, RestoreTarget, Wipe
+from imaging.planner import needed_size
 from imaging.probing import Probing
 from imaging.sfdisk import GUARD
 from imaging.tabled import Tabled
@@ -126,6 +127,11 @@ class Restoring(ABC):
         return self._target
 
     @property
+    def change(self) -> Change | None:
+        """What is other on the target than in the image."""
+        return self.growth or self.pair.shrinkage
+
+    @property
     def _mark(self) -> bytes:
         """What was saved before a restore that was cut off stays known when another takes its place."""
         there = self.pair.target
@@ -139,29 +145,34 @@ class Restoring(ABC):
 
     def prepare(self) -> None:
         """Refuse what is not the disk that was shown, and find out what its table has to be. Writes nothing."""
-        self._refuse_another_disk(self.target)
-        refuse_unless_same(self.pair)
+        self.refuse_another()
         if self.growth is not None and self.growth.filesystem and os.geteuid() != 0:
             raise RefusedError("a file system can be enlarged by root alone", code="needs-root", hint="run as root")
         self.render_table()
         self._refuse_too_small(self.target, self.pieces)
 
+    def refuse_another(self) -> None:
+        """Refuse what is not the disk that was shown, or would not be changed as it was shown."""
+        self._refuse_another_disk(self.target)
+        refuse_unless_same(self.pair)
+        shrinking.refuse_unless_same(self.pair, needed_size(self.pair.source))
+
     def render_table(self) -> None:
         """Find out what the table has to be; raises BadImageError, RefusedError."""
-        self.pieces = self.content.table_pieces(self.target.size, self.growth)
+        self.pieces = self.content.table_pieces(self.target.size, self.change)
 
     def wipe(self) -> None:
         """Erase all that is there, where the plan says so; the mark of an unfinished disk stays."""
         if self.plan.wipe is Wipe.NONE:
             return
-        self._begin()
-        away = self.content.taken_away(self.target.size, self._mark, self.growth)
+        self.begin()
+        away = self.content.taken_away(self.target.size, self._mark, self.change)
         kept = Extents((at, at + len(data)) for at, data in away)
         self.wiped = wiping.wipe(self.target, kept, self.plan.wipe, self.name, self.report, self.cancel)
 
     @abstractmethod
     def write_body(self) -> None:
-        """Write what differs, outside the table; `_begin` comes before the first write."""
+        """Write what differs, outside the table; `begin` comes before the first write."""
 
     @abstractmethod
     def read_back(self) -> None:
@@ -176,7 +187,7 @@ class Restoring(ABC):
 
     def _refuse_too_small(self, target: Medium, pieces: Sequence[tuple[int, bytes]]) -> None:
         """What will be written decides, not what the manifest says of it."""
-        body = self.content.body
+        body = self.content.placed
         needed = max([body.end, *(at + len(data) for at, data in pieces)])
         if needed > target.size:
             raise RefusedError(
@@ -193,7 +204,7 @@ class Restoring(ABC):
         if on_medium:
             self.report.advance(size, size)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Take the table away before the first write. Touches nothing but what `write_table` writes anew."""
         with self.lock:
             if self.failure is not None:
@@ -209,9 +220,14 @@ class Restoring(ABC):
             self.table_gone = True
 
     def _take_table_away(self, target: Medium) -> None:
-        for at, data in self.content.taken_away(target.size, self._mark, self.growth):
+        for at, data in self.content.taken_away(target.size, self._mark, self.change):
             target.write(data, at)
         target.sync()
+
+    def stop_if_asked(self) -> None:
+        """Raise CancelledError where somebody asked for that."""
+        if self.cancel.is_set():
+            raise CancelledError("stopped because somebody asked")
 
     def _distrust(self, at: int) -> IoError:
         return IoError(
@@ -236,7 +252,7 @@ class Restoring(ABC):
             return
         name = self.pair.target.partition_name(growth.partition)
         self.report.step(f"Enlarging the file system of {name}")
-        self._begin()
+        self.begin()
         self.target.sync()
         try:
             enlarge(self.target.fileno(), growth, self.pair.source.logical_sector, self.cancel)
@@ -260,7 +276,7 @@ class Restoring(ABC):
             for low, high in self.content.body.within(moved.start, moved.start + moved.size)
             for at in range(low, high, _COPIED)
         ]
-        self._begin()
+        self.begin()
         proofs = []
         for low, high in reversed(places):
             data = self._read(low, high)
@@ -282,7 +298,7 @@ class Restoring(ABC):
         old_end, end = growth.start + growth.old_size, growth.start + growth.size
         at = max(old_end, end - GUARD)
         if not _holds(self.target, at, bytes(end - at)):
-            self._begin()
+            self.begin()
             self.target.write(bytes(end - at), at)
             self.target.sync()
 
@@ -297,7 +313,10 @@ class Restoring(ABC):
         image, place, sector = kept.image or self.plan.saved, kept.new, self.pair.source.logical_sector
         if self.growth is not None and (self.growth.start, self.growth.old_size) == (place.start, place.size):
             place = replace(place, size=self.growth.size)
-        self._begin()
+        if self.pair.shrinkage is not None:
+            start, size = self.pair.shrinkage.placed(place.start, place.size)
+            place = replace(place, start=start, size=size)
+        self.begin()
         target.sync()
         self.carried = carry(kept, image, target.fileno(), place, sector, self.report, self.cancel)
         target.sync()
@@ -313,9 +332,8 @@ class Restoring(ABC):
             self.complete = True
             return
         self.report.step(f"Writing {'both ends' if self.pair.partitions else 'the partition table'} of {self.name}")
-        if self.cancel.is_set():
-            raise CancelledError("stopped because somebody asked")
-        self._begin()
+        self.stop_if_asked()
+        self.begin()
         target.sync()
         for at, data in self.pieces[:-1]:
             target.write(data, at)

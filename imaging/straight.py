@@ -22,7 +22,7 @@ from imaging import inventory, marks, media, window
 from imaging.chunk import CHUNK_SIZE, Buffer
 from imaging.cutting import HEAD, Cut, Cutter, Outline
 from imaging.disk import TableKind
-from imaging.errors import BadImageError, CancelledError, IoError, RefusedError
+from imaging.errors import BadImageError, IoError, RefusedError
 from imaging.events import READING_BACK, RestoreResult
 from imaging.extents import Extents
 from imaging.foreign import PIECE, ForeignDisk, closed
@@ -213,7 +213,7 @@ class _Straight(Restoring):
             self.disk.pieces(first) if isinstance(self.disk, RawDisk | MachineDisk) else self.disk.pieces()
         ) as pieces:
             for at, data in pieces:
-                self._stop_if_asked()
+                self.stop_if_asked()
                 for low, high in self.layout.lost.within(at, at + len(data)):
                     if data[low - at : high - at] != bytes(high - low):
                         raise self._too_small()
@@ -236,7 +236,7 @@ class _Straight(Restoring):
         with ThreadPoolExecutor(count) as pool, closing(self._cuts()) as cuts:
             waiting: deque[Future[None]] = deque()
             for cut in cuts:
-                self._stop_if_asked()
+                self.stop_if_asked()
                 ranges = self.layout.body.within(cut.start, cut.end)
                 if ranges:
                     waiting.append(pool.submit(self._bring, cut, ranges))
@@ -248,10 +248,6 @@ class _Straight(Restoring):
         self.target.sync()
         self.report.finish_step()
         self.render_table()
-
-    def _stop_if_asked(self) -> None:
-        if self.cancel.is_set():
-            raise CancelledError("stopped because somebody asked")
 
     def _refuse_if_changed(self) -> None:
         if mark_of(Path(self.source.path)) != self.source.mark:
@@ -283,7 +279,7 @@ class _Straight(Restoring):
             self.counts.add("skipped")
             self.report.advance(size)
             return
-        self._begin()
+        self.begin()
         for (low, _), part in zip(ranges, parts, strict=True):
             self.target.write(part, low)
         with self.lock:

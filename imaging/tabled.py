@@ -11,7 +11,7 @@ from imaging.disk import TableKind
 from imaging.errors import RefusedError
 from imaging.extents import Extents
 from imaging.manifest import ImagedDisk
-from imaging.plan import Growth
+from imaging.plan import Change, Growth
 from imaging.sfdisk import GUARD
 
 
@@ -27,14 +27,19 @@ class Tabled(ABC):
     def bytes_at(self, start: int, end: int) -> bytes:
         """Plain bytes of the disk; for short ranges."""
 
-    def table_pieces(self, size: int, growth: Growth | None = None) -> list[tuple[int, bytes]]:
+    @property
+    def placed(self) -> Extents:
+        """Where the body lies on the target."""
+        return self.body
+
+    def table_pieces(self, size: int, change: Change | None = None) -> list[tuple[int, bytes]]:
         """What the partition table must be on a disk of `size` bytes: `(offset, bytes)`, the first sector last.
 
         On a disk of another size a GPT is made anew, and the end of the disk is zero where nothing else lies. With
-        `growth` one of its partitions is larger. Raises BadImageError where that cannot be done, RefusedError where the
-        table is not one in which that partition can grow.
+        `change` one of its partitions has another size. Raises BadImageError where that cannot be done, RefusedError
+        where the table is not one in which that partition can have it.
         """
-        if size == self.disk.size and growth is None:
+        if size == self.disk.size and change is None:
             return self._pieces(self.table)
         sector = self.disk.logical_sector
         match self.disk.table.kind:
@@ -44,30 +49,30 @@ class Tabled(ABC):
                 at = found.entries_at * sector
                 entries = self.bytes_at(at, at + found.entries_bytes)
                 mbr = self.bytes_at(0, sector)
-                if growth is not None:
-                    _refuse_hybrid(mbr, self.disk.name)
-                    for number, place in _places(growth):
+                if change is not None:
+                    _refuse_hybrid(mbr, self.disk.name, change)
+                    for number, place in _places(change):
                         header, entries = tableedit.changed_gpt(header, entries, number, place, sector)
                 pieces = gpt.relocate(mbr, header, entries, size=size, sector=sector)
             case TableKind.MBR:
                 end = max((p.end for p in self.disk.table.partitions), default=0)
                 pieces = self._pieces(self.table.clipped(0, max(end, 2 * sector)))
-                if growth is not None:
+                if change is not None:
                     at, mbr = pieces[-1]
-                    for number, place in _places(growth):
+                    for number, place in _places(change):
                         mbr = tableedit.changed_mbr(mbr, number, place, sector)
                     pieces[-1] = at, mbr
             case TableKind.NONE:
                 pieces = self._pieces(self.table)
         written = Extents((at, at + len(data)) for at, data in pieces)
         kept = Extents((part.start, part.end) for part in self.disk.left_out)
-        rest = Extents([(max(0, size - GUARD), size)]).minus(written).minus(self.body).minus(kept)
+        rest = Extents([(max(0, size - GUARD), size)]).minus(written).minus(self.placed).minus(kept)
         return [*((start, bytes(end - start)) for start, end in rest), *pieces]
 
-    def taken_away(self, size: int, mark: bytes, growth: Growth | None = None) -> list[tuple[int, bytes]]:
+    def taken_away(self, size: int, mark: bytes, change: Change | None = None) -> list[tuple[int, bytes]]:
         """What stands in place of the table until all else is there, `(offset, bytes)`: the mark, and zeros.
 
-        Touches nothing but what `table_pieces` has anew for a disk of `size` bytes, and that growth.
+        Touches nothing but what `table_pieces` has anew for a disk of `size` bytes, and that change.
         """
         sector = self.disk.logical_sector
         head = max((end for start, end in self.table if start == 0), default=unfinished.SIZE)
@@ -75,7 +80,7 @@ class Tabled(ABC):
         last = size - size % sector - sector
         if last >= head:
             away.append((last, bytes(size - last)))
-        anew = Extents((at, at + len(data)) for at, data in self.table_pieces(size, growth))
+        anew = Extents((at, at + len(data)) for at, data in self.table_pieces(size, change))
         return [(low, data[low - at : high - at]) for at, data in away for low, high in anew.within(at, at + len(data))]
 
     def _pieces(self, table: Extents) -> list[tuple[int, bytes]]:
@@ -91,20 +96,30 @@ class Tabled(ABC):
         return pieces
 
 
-def _places(growth: Growth) -> list[tuple[int, tableedit.Place]]:
+def _places(change: Change) -> list[tuple[int, tableedit.Place]]:
     """The partitions of which the table is to say something else, by their numbers."""
-    start, moved = growth.start, growth.moved
-    grows = tableedit.Place(old_start=start, old_size=growth.old_size, start=start, size=growth.size)
-    if moved is None:
-        return [(growth.partition, grows)]
-    goes = tableedit.Place(old_start=moved.start, old_size=moved.size, start=moved.to, size=moved.size)
-    return [(growth.partition, grows), (moved.partition, goes)]
+    start = change.start
+    other = tableedit.Place(old_start=start, old_size=change.old_size, start=start, size=change.size)
+    moved = (change.moved,) if isinstance(change, Growth) else change.moved
+    places = [(change.partition, other)]
+    for one in moved:
+        if one is not None:
+            goes = tableedit.Place(old_start=one.start, old_size=one.size, start=one.to, size=one.size)
+            places.append((one.partition, goes))
+    return places
 
 
-def _refuse_hybrid(mbr: bytes, name: str) -> None:
-    if tableedit.is_hybrid(mbr):
+def _refuse_hybrid(mbr: bytes, name: str, change: Change) -> None:
+    if not tableedit.is_hybrid(mbr):
+        return
+    if isinstance(change, Growth):
         raise RefusedError(
             f"no partition of {name} can grow: its GPT has a master boot record with partitions of its own",
             code="cannot-grow",
             hint="restore it without --grow",
         )
+    raise RefusedError(
+        f"no partition of {name} can be made smaller: its GPT has a master boot record with partitions of its own",
+        code="cannot-shrink",
+        hint="restore it to a disk that all of it fits on",
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from imaging.content import Content
 from imaging.extents import Extents
 from imaging.manifest import Volume
-from imaging.plan import Growth
+from imaging.plan import Change
 from imaging.sfdisk import GUARD
 from imaging.usedmap import HEAD, TAIL
 
@@ -38,7 +38,7 @@ class VolumeContent(Content):
             volume=volume,
         )
 
-    def table_pieces(self, size: int, growth: Growth | None = None) -> list[tuple[int, bytes]]:  # noqa: ARG002
+    def table_pieces(self, size: int, change: Change | None = None) -> list[tuple[int, bytes]]:  # noqa: ARG002
         """What both ends must be, `(offset, bytes)`, the first sector last; `size` is where the partition ends.
 
         A partition that is larger than the volume ends in zeros: old marks there would be found after a restore.
@@ -66,7 +66,7 @@ class VolumeContent(Content):
         self,
         size: int,
         mark: bytes,
-        growth: Growth | None = None,  # noqa: ARG002
+        change: Change | None = None,  # noqa: ARG002
     ) -> list[tuple[int, bytes]]:
         """What stands in place of the ends until the body is there: zeros, and the mark in the first sector.
 

@@ -1,4 +1,4 @@
-"""The one partition of a disk that a restore may write to: nothing outside of it can be reached."""
+"""Where on a disk a restore may write: in one partition, or on a disk on which one partition is smaller."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ from imaging import sfdisk, writer
 from imaging.blockdev import opened as opened_for_reading
 from imaging.disk import Disk
 from imaging.errors import IoError, RefusedError
-from imaging.plan import PartitionTarget, RestoreTarget
+from imaging.plan import PartitionTarget, RestoreTarget, Shrinkage
 from imaging.writer import Target
 
 _SECTOR = 512
@@ -144,6 +144,84 @@ class Window:
     def fileno(self) -> int:
         """The whole disk, for looking at it."""
         return self._disk
+
+
+class Nearer:
+    """A disk on which one partition is smaller, read and written at the offsets that the bytes have in the image.
+
+    What lies behind that partition is nearer to the start. What is no place on this disk cannot be reached.
+    """
+
+    def __init__(self, target: Medium, shrinkage: Shrinkage) -> None:
+        """Take the disk, and which partition is smaller."""
+        self._target, self._end = target, shrinkage.end
+        self._spots = [(one.start, one.start + one.size, one.to - one.start) for one in shrinkage.moved]
+        self.path = target.path
+        self.size = max([shrinkage.end, *(end for _, end, _ in self._spots)])
+
+    def _place(self, start: int, length: int) -> int:
+        """Where bytes of the image lie on the target; raises IoError where they lie nowhere."""
+        end = start + length
+        if 0 <= start <= end <= self._end:
+            return start
+        for low, high, by in self._spots:
+            if low <= start <= end <= high:
+                return start + by
+        raise IoError(f"{length} bytes at byte {start} of the image are not on {self.path}", code="outside-partition")
+
+    def _inside(self, start: int, size: int) -> tuple[int, int]:
+        """The part of a range that is on the target, as it counts there; none of one that lies nowhere."""
+        for low, high, by in [(0, self._end, 0), *self._spots]:
+            first, last = max(start, low), min(start + size, high)
+            if first < last:
+                return first + by, last - first
+        return 0, 0
+
+    def read(self, buffer: memoryview, offset: int) -> None:
+        """Fill `buffer` from `offset`; raises IoError."""
+        self._target.read(buffer, self._place(offset, len(buffer)))
+
+    def write(self, data: memoryview | bytes, offset: int) -> None:
+        """Write all of `data` at `offset`; raises IoError, before anything is written where it is not all there."""
+        self._target.write(data, self._place(offset, memoryview(data).nbytes))
+
+    def is_hole(self, start: int, end: int) -> bool:
+        """Whether it is known that nothing was ever written there: it reads as zeros."""
+        low = self._place(start, end - start)
+        return self._target.is_hole(low, low + end - start)
+
+    def bring_down(self, start: int, size: int, then: Callable[[bool], object]) -> None:
+        """Let a written range leave memory; `then` is called once it is on the medium. Raises IoError for any range."""
+        self._target.bring_down(self._place(start, size), size, then)
+
+    def discard(self, start: int, end: int) -> bool:
+        """Tell it that a range is not needed any more; False where it knows no such call. Raises IoError."""
+        low = self._place(start, end - start)
+        return self._target.discard(low, low + end - start)
+
+    def sync(self) -> None:
+        """Return once everything written is on the medium; raises IoError."""
+        self._target.sync()
+
+    def announce(self, start: int, size: int) -> None:
+        """Have a range read meanwhile that will be asked for soon; what is not on the disk is left alone."""
+        self._target.announce(*self._inside(start, size))
+
+    def forget(self, start: int, size: int) -> None:
+        """Let memory go that holds a range that was read; what is not on the disk is left alone."""
+        self._target.forget(*self._inside(start, size))
+
+    def forget_cached(self) -> None:
+        """Let the next reads come from the medium."""
+        self._target.forget_cached()
+
+    def reread_table(self) -> None:
+        """Let the kernel see what has become of the disk."""
+        self._target.reread_table()
+
+    def fileno(self) -> int:
+        """The open descriptor of the whole disk."""
+        return self._target.fileno()
 
 
 @contextmanager

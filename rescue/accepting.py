@@ -45,6 +45,21 @@ def add_grow(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_shrink(command: argparse.ArgumentParser) -> None:
+    """The option that makes a partition smaller on a smaller disk."""
+    command.add_argument(
+        "--shrink",
+        nargs="?",
+        type=int,
+        const=growth.LAST,
+        metavar="N",
+        help=_(
+            "on a disk that is too small, make partition N (default: the last one that has the room) smaller, with its "
+            "file system: ext2 to ext4, NTFS; what lies behind it comes nearer"
+        ),
+    )
+
+
 def add_wipe(command: argparse.ArgumentParser) -> None:
     """The option that erases all that is there."""
     command.add_argument(

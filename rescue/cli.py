@@ -42,6 +42,7 @@ from rescue.accepting import (
     add_keep_files,
     add_no_boot_entry,
     add_save_first,
+    add_shrink,
     add_wipe,
 )
 from rescue.language import N_, _
@@ -315,6 +316,7 @@ def _add_restore(restore: argparse.ArgumentParser) -> None:
     add_keep(restore)
     add_keep_files(restore)
     add_grow(restore)
+    add_shrink(restore)
     restore.add_argument("--plan", action="store_true", help=_("show what would be done, and end"))
     add_erase(restore)
     restore.add_argument(

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from imaging import growth, inventory, keeping, keyring, levels, planner, vouching
+from imaging import growth, inventory, keeping, keyring, levels, planner, smaller, vouching
 from imaging import jobs as jobs_
 from imaging.bootentry import with_boot_entry
 from imaging.errors import CancelledError, ExitStatus, RefusedError, RescueError, UsageError
@@ -210,16 +210,27 @@ def _plan_restore(options: Namespace) -> RestorePlan:
                 code="usage",
                 hint="import it into a library first",
             )
+        if options.shrink is not None:
+            raise UsageError(
+                "what is restored straight keeps its sizes: --shrink is for images of a library",
+                code="usage",
+                hint="import it into a library first",
+            )
         return _grown(straight.plan(options, found), options)
     if options.keep and options.partition:
         raise UsageError("give the partitions to restore, or those to keep, not both", code="usage")
+    if options.shrink is not None and (options.partition or options.keep):
+        raise UsageError("a partition becomes smaller where whole disks are restored, and no others", code="usage")
     plan = _plan_partitions(options, found) if options.partition or options.keep else _plan_disks(options, found)
     plan = vouching.of_restore(_grown(plan, options), accept_unsigned=options.accept_unsigned)
     return vouching.refuse_doubtful(plan)
 
 
 def _grown(plan: RestorePlan, options: Namespace) -> RestorePlan:
-    return plan if options.grow is None else growth.with_growth(plan, options.grow)
+    """With a partition that grows, where that is wanted and none had to become smaller."""
+    if options.grow is None or any(pair.shrinkage is not None for pair in plan.targets):
+        return plan
+    return growth.with_growth(plan, options.grow)
 
 
 def _saving_first(plan: RestorePlan, options: Namespace) -> RestorePlan:
@@ -264,13 +275,16 @@ def _plan_disks(options: Namespace, found: Found) -> RestorePlan:
     create = [name for name, (_, new) in pairs.items() if new]
     if create and len(create) != len(pairs):
         raise UsageError("give either disks that exist or new files, not both", code="usage")
-    return planner.plan_restore(
+    plan = planner.plan_restore(
         found.library.path,
         found.image,
         {name: target for name, (target, _) in pairs.items()},
         read_back=not options.no_read_back,
         create=bool(create),
+        shrink=options.shrink,
     )
+    smaller.refuse_unless_fits(plan)
+    return plan
 
 
 def _plan_partitions(options: Namespace, found: Found) -> RestorePlan:

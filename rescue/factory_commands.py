@@ -22,6 +22,7 @@ from rescue.accepting import (
     add_keep_files,
     add_no_boot_entry,
     add_save_first,
+    add_shrink,
     add_wipe,
 )
 from rescue.factories import Offer, offers, only_one, target_by_rule
@@ -96,6 +97,7 @@ def add_confirmation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-read-back", action="store_true", help=_("do not read back and compare what was written"))
     add_accept(parser)
     add_grow(parser)
+    add_shrink(parser)
     add_save_first(parser)
     add_wipe(parser)
     add_no_boot_entry(parser)

@@ -1,4 +1,4 @@
-"""A partition that takes the room of a larger disk, in words: in a restore's plan, and at its end."""
+"""A partition that takes the room of a larger disk, or gives that which a smaller one lacks, in words."""
 
 from collections.abc import Sequence
 
@@ -31,6 +31,28 @@ def growth_lines(pair: RestoreTarget) -> list[str]:
         goes = _("MOVED: partition {number} (swap), to the end of the disk").format(number=growth.moved.partition)
         return [words, *(INDENT + line for line in _follows(growth)), goes]
     return [words, *(INDENT + line for line in _follows(growth))]
+
+
+def shrinkage_lines(pair: RestoreTarget) -> list[str]:
+    """Which partition becomes smaller, from what size to which, and what moves; nothing where none does."""
+    shrinkage = pair.shrinkage
+    if shrinkage is None:
+        return []
+    what = next(content_words(v.content) for v in pair.source.volumes if v.number == shrinkage.partition)
+    words = _("MADE SMALLER: partition {number} ({what}) with its file system, from {before} to {after}").format(
+        number=shrinkage.partition,
+        what=what,
+        before=format_size(shrinkage.old_size),
+        after=format_size(shrinkage.size),
+    )
+    after = [_("That is done before anything is written to the disk; the image stays as it is.")]
+    if shrinkage.kind == "ntfs":
+        after.append(_(_AFTER["ntfs"]))
+    lines = [words, *(INDENT + line for line in after)]
+    if shrinkage.moved:
+        numbers = ", ".join(str(one.partition) for one in shrinkage.moved)
+        lines.append(_("MOVED: what lies behind it comes nearer, as it is: {numbers}").format(numbers=numbers))
+    return lines
 
 
 def _follows(growth: Growth) -> list[str]:

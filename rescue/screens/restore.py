@@ -68,11 +68,16 @@ def lost_line(pair: RestoreTarget, systems: Mapping[int, str]) -> list[str]:
 
 
 def grown_disk(pair: RestoreTarget) -> ImagedDisk:
-    """The image's disk, with the partition that grows as large as it will be."""
-    growth, table = pair.growth, pair.source.table
+    """The image's disk, with the partition that grows or becomes smaller as large as it will be."""
+    growth, shrinkage, table = pair.growth, pair.shrinkage, pair.source.table
+    parts = {part.number: part for part in table.partitions}
+    if shrinkage is not None:
+        for part in table.partitions:
+            start, size = shrinkage.placed(part.start, part.size)
+            parts[part.number] = replace_part(part, start=start, size=size)
+        return replace_part(pair.source, table=replace_part(table, partitions=tuple(parts.values())))
     if growth is None:
         return pair.source
-    parts = {part.number: part for part in table.partitions}
     parts[growth.partition] = replace_part(parts[growth.partition], size=growth.size)
     if growth.moved:
         parts[growth.moved.partition] = replace_part(parts[growth.moved.partition], start=growth.moved.to)

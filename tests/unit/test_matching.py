@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from imaging import matching, orders
-from imaging.disk import Disk, DiskId, Mount, PartitionTable, Role, TableKind
-from imaging.errors import RefusedError, RescueError
+from imaging.disk import Content, Disk, DiskId, Mount, PartitionTable, Role, TableKind
+from imaging.errors import RefusedError, RescueError, UsageError
 from imaging.manifest import Image, ImagedDisk, Machine, Volume
 from imaging.matching import Found, Named
 from imaging.notes import NOTHING, FactoryState, Notes, Verification
@@ -296,6 +296,30 @@ def test_an_order_can_wipe_let_grow_and_save_first() -> None:
     with pytest.raises(RefusedError) as error:
         plan_of(FACTORY + "grow = true\n" + ON_A, here)
     assert error.value.code == "cannot-grow"
+
+
+def test_an_order_can_have_a_partition_become_smaller_where_that_is_needed_and_grow_where_it_is_not() -> None:
+    small = replace(marked(a=FactoryState()), disks=(disk("sda", "A", size=80 << 20),))
+    with pytest.raises(RefusedError) as error:
+        plan_of(FACTORY + ON_A, small)
+    assert error.value.code == "target-too-small"
+    volume = Volume(
+        number=1, start=1 << 20, size=100 << 20, used=1 << 20, map_origin="rescue", content=Content(kind="ext4")
+    )
+    images = tuple(replace(image, disks=(an_imaged_disk(volumes=(volume,)),)) for image in small.images)
+    small = replace(small, images=images)
+    for words, number in (("true", 1), ("1", 1)):
+        plan = plan_of(FACTORY + f"grow = true\nshrink = {words}\n" + ON_A, small)
+        assert isinstance(plan, RestorePlan)
+        (pair,) = plan.targets
+        assert pair.shrinkage is not None
+        assert (pair.shrinkage.partition, pair.shrinkage.size, pair.growth) == (number, 78 << 20, None)
+    with pytest.raises(UsageError, match="no partition 2"):
+        plan_of(FACTORY + "shrink = 2\n" + ON_A, small)
+    plan = plan_of(FACTORY + "grow = true\nshrink = true\n" + ON_A, replace(small, disks=(disk("sda", "A"),)))
+    assert isinstance(plan, RestorePlan)
+    assert plan.targets[0].shrinkage is None
+    assert plan.targets[0].growth is not None
 
 
 def test_an_order_can_leave_partitions_as_they_are() -> None:

@@ -1,0 +1,174 @@
+"""A restored partition that gives the room which a smaller disk does not have: which one can, and what moves with it.
+
+One partition becomes smaller, with its file system; those behind it come nearer, as they are and in their order. What
+cannot be done is refused here, by the table and the manifest alone; how small a file system can be its own tool has to
+say: imaging.smaller. Pure but for the look whether the tools are installed.
+"""
+
+from collections.abc import Sequence
+
+from imaging.disk import Partition, PartitionRole, TableKind, format_size
+from imaging.errors import RefusedError, UsageError
+from imaging.growth import LAST, table_ends
+from imaging.manifest import ImagedDisk, Volume
+from imaging.placement import GRAIN
+from imaging.plan import Moved, RestoreTarget, Shrinkage
+from imaging.run import find_tool
+
+_TOOLS: dict[str, tuple[str, ...]] = {
+    "ext2": ("e2fsck", "resize2fs"),
+    "ext3": ("e2fsck", "resize2fs"),
+    "ext4": ("e2fsck", "resize2fs"),
+    "ntfs": ("ntfsresize",),
+}
+"""The file systems that can be made smaller, each with the tools that it takes."""
+_MAPPED = ("rescue", "partclone")
+"""Where the map of what is used says how much that is."""
+_TABLES = 16
+"""Of a file system at most this part is tables that go away with the room: ext4 has 256 bytes for 4 KiB at most."""
+_BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
+"""The boot record names its sectors. Source: GRUB's manual, BIOS installation."""
+
+
+def plan_shrinkage(source: ImagedDisk, size: int, needed: int, number: int = LAST) -> Shrinkage:
+    """How a disk that needs `needed` bytes comes to fit on a target of `size`, by partition `number` becoming smaller.
+
+    By default that is the last one that has the room by what is used of it. Raises RefusedError (code
+    "target-too-small") with what is needed, UsageError where there is no such partition.
+    """
+    parts = sorted((p for p in source.table.partitions if p.size), key=lambda p: (p.start, p.end))
+    able = [part for part in parts if not _why_not(source, part)]
+    if source.table.kind is TableKind.NONE or not parts:
+        raise _too_small(size, needed, "there is no partition on it that could be made smaller")
+    if number == LAST:
+        if not able:
+            kinds = ", ".join(dict.fromkeys(_kind(source, part) or "unknown" for part in parts))
+            why = f"nothing that is on its partitions ({kinds}) can be made smaller"
+            raise _too_small(size, needed, why)
+        found = [_shrinkage(source, parts, part, size) for part in able]
+        fitting = [one for one in found if one.size >= least_known(source, one)]
+        chosen = (fitting or sorted(found, key=lambda one: one.size - least_known(source, one)))[-1]
+    else:
+        part = next((p for p in parts if p.number == number), None)
+        if part is None:
+            numbers = ", ".join(str(p.number) for p in parts)
+            raise UsageError(f"{source.name} has no partition {number}; it has {numbers}", code="no-such-partition")
+        if why := _why_not(source, part):
+            raise _too_small(size, needed, f"partition {number} cannot be made smaller: {why}")
+        chosen = _shrinkage(source, parts, part, size)
+    if (least := least_known(source, chosen)) > chosen.size:
+        raise too_small(size, size + least - chosen.size, chosen.partition)
+    return chosen
+
+
+def too_small(size: int, needed: int, number: int) -> RefusedError:
+    """A target of `size` bytes, where `needed` are, with the partition as small as it can be."""
+    needed = -(-needed // GRAIN) * GRAIN
+    why = f"with partition {number} as small as it can be, at least {_exact(needed)} are needed"
+    return RefusedError(
+        f"the disk is too small: {why}, it has {_exact(size)}",
+        code="target-too-small",
+        hint="choose a larger disk",
+    )
+
+
+def _too_small(size: int, needed: int, why: str) -> RefusedError:
+    return RefusedError(
+        f"the disk is too small: {_exact(needed)} are needed, it has {_exact(size)}, and {why}",
+        code="target-too-small",
+        hint="choose a disk that all of it fits on",
+    )
+
+
+def _exact(size: int) -> str:
+    return f"{format_size(size)} ({size:,} bytes)"
+
+
+def least_known(source: ImagedDisk, shrinkage: Shrinkage) -> int:
+    """Bytes that the file system needs in any case, by what is known without asking its tool."""
+    volume = next(v for v in source.volumes if v.number == shrinkage.partition)
+    if volume.map_origin not in _MAPPED:
+        return GRAIN
+    tables = 0 if shrinkage.kind == "ntfs" else shrinkage.old_size // _TABLES
+    return max(GRAIN, volume.used - tables)
+
+
+def refuse_unless_same(pair: RestoreTarget, needed: int) -> None:
+    """Raise RefusedError where what was shown is not what the image and the target's size give, or no tool is here."""
+    if pair.shrinkage is None:
+        return
+    if plan_shrinkage(pair.source, pair.target.size, needed, pair.shrinkage.partition) != pair.shrinkage:
+        raise RefusedError("the partition would not become smaller as it was shown", code="disk-changed")
+    refuse_unless_able(pair.shrinkage)
+
+
+def refuse_unless_able(shrinkage: Shrinkage) -> None:
+    """Raise RefusedError where a tool that it takes is not installed here."""
+    for tool in _TOOLS[shrinkage.kind]:
+        if find_tool(tool) is None:
+            raise RefusedError(
+                f"partition {shrinkage.partition} cannot be made smaller: {tool} is not installed",
+                code="cannot-shrink",
+                hint="start the computer from the recovery stick, which has it",
+            )
+
+
+def _kind(source: ImagedDisk, part: Partition) -> str:
+    volume = _volume(source, part)
+    return volume.content.kind if volume is not None else ""
+
+
+def _volume(source: ImagedDisk, part: Partition) -> Volume | None:
+    """What is stored of a partition, at its very place."""
+    place = part.number, part.start, part.size
+    return next((v for v in source.volumes if (v.number, v.start, v.size) == place), None)
+
+
+def _why_not(source: ImagedDisk, part: Partition) -> str:
+    """Why a partition cannot become smaller, in words; empty where it may."""
+    volume = _volume(source, part)
+    if part.role is not PartitionRole.PRIMARY:
+        return "it lies in an extended partition, or is one"
+    if volume is None:
+        return "nothing of it is in the image"
+    kind = volume.content.kind
+    if kind not in _TOOLS:
+        return f"what is on it ({kind}) does not allow that" if kind else "it is not known what is on it"
+    if source.left_out:
+        return "the image leaves out other partitions, which stay where they are"
+    if source.unreadable_in([part.number]):
+        return "parts of it could not be read when it was captured"
+    if kind == "ntfs" and volume.map_origin == "whole" and volume.note:
+        return f"its file system has to be in order for that: {volume.note}"
+    others = [p for p in source.table.partitions if p.number != part.number and p.size]
+    if any(p.start < part.end and part.start < p.end for p in others):
+        return "another partition overlaps it"
+    return next(filter(None, (_why_not_moved(source, p) for p in others if p.start >= part.end)), "")
+
+
+def _why_not_moved(source: ImagedDisk, part: Partition) -> str:
+    """Why a partition behind the one that becomes smaller cannot come nearer; empty where it can."""
+    if part.role is not PartitionRole.PRIMARY:
+        return f"partition {part.number} behind it is an extended one, or lies in one, and is not moved"
+    if part.type == _BIOS_BOOT or (part.bootable and source.table.kind is TableKind.MBR):
+        return f"the computer starts from partition {part.number} behind it, which cannot be moved"
+    if _volume(source, part) is None:
+        return f"nothing of partition {part.number} behind it is in the image"
+    return ""
+
+
+def _shrinkage(source: ImagedDisk, parts: Sequence[Partition], part: Partition, size: int) -> Shrinkage:
+    """What has to become of a partition for the last one to end where partitions do; its size can be less than 0."""
+    behind = [p for p in parts if p.start >= part.end]
+    end = table_ends(source, size) // GRAIN * GRAIN
+    last = max([part.end, *(p.end for p in behind)])
+    by = -(-(last - end) // GRAIN) * GRAIN if behind else last - end
+    moved = [Moved(partition=p.number, start=p.start, size=p.size, to=p.start - by) for p in behind]
+    return Shrinkage(
+        partition=part.number,
+        start=part.start,
+        old_size=part.size,
+        size=part.size - by,
+        kind=_kind(source, part),
+        moved=tuple(moved),
+    )

@@ -1,0 +1,204 @@
+"""A file system that is made smaller on a copy-on-write view of its image: neither the image nor a disk is written to.
+
+Its own tool does that, in memory, before anything is written to the target; what it has not touched is restored from
+the image's chunks as always, and what it has changed or moved is read from the view. How small a file system can be
+its tool is asked in the same way, for plans.
+Sources: e2fsck(8), resize2fs(8), ntfsresize(8).
+"""
+
+import os
+import re
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from imaging import allocation, ntfsmap, views
+from imaging.bitmap import marked
+from imaging.blockdev import loop_over, read
+from imaging.errors import IoError, RefusedError
+from imaging.extents import Extents
+from imaging.manifest import ImagedDisk
+from imaging.overlay import PAGE
+from imaging.plan import RestorePlan, Shrinkage
+from imaging.run import Completed, run_cancellable
+from imaging.shrinking import refuse_unless_able, too_small
+from imaging.usedmap import HEAD, TAIL
+
+_SUPER, _BLOCK_SHIFT = 1024, 24
+"""Where the super block of ext2 to ext4 lies, and in it the logarithm of the block's KiB."""
+_EXT = ("ext2", "ext3", "ext4")
+_EXT_LEAST = re.compile(r"minimum size of the filesystem: (\d+)")
+_NTFS_LEAST = re.compile(r"You might resize at (\d+) bytes")
+_NTFS_FULL = "Volume is full"
+_AT_ONCE = 1 << 20
+"""Bytes of the file of changes that are read at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shrunk:
+    """A file system that was made smaller: `file` reads as it is now, offsets count from the volume's start.
+
+    `used` is what it uses, the ends of the volume included, and `changed` what of that is not as in the image.
+    """
+
+    file: int
+    used: Extents
+    changed: Extents
+
+
+def refuse_unless_fits(plan: RestorePlan) -> None:
+    """Raise RefusedError where a file system cannot be made as small as the plan has it, by its own tool.
+
+    Takes seconds, or minutes for a large one, which is checked; needs root. Raises BadImageError, IoError.
+    """
+    for pair in plan.targets:
+        if pair.shrinkage is None:
+            continue
+        refuse_unless_able(pair.shrinkage)
+        least = least_size(Path(plan.library), plan.image, pair.source, pair.shrinkage)
+        if least > pair.shrinkage.size:
+            needed = pair.target.size + least - pair.shrinkage.size
+            raise too_small(pair.target.size, needed, pair.shrinkage.partition)
+
+
+def least_size(library: Path, image: str, source: ImagedDisk, shrinkage: Shrinkage) -> int:
+    """Bytes that its tool says are the least for the file system; raises as `refuse_unless_fits`."""
+    _refuse_unless_root()
+    never = threading.Event()
+    view = views.of_image(library, image, source.name, shrinkage.start, shrinkage.old_size)
+    with (
+        views.opened(view) as file,
+        _device(file, shrinkage.old_size, source.logical_sector) as loop,
+    ):
+        if shrinkage.kind == "ntfs":
+            done = _tool(["ntfsresize", "--info", "--no-progress-bar", loop], shrinkage, never, full=_NTFS_FULL)
+            found = _NTFS_LEAST.search(done.stdout)
+            return int(found[1]) if found else shrinkage.old_size
+        _tool(["e2fsck", "-f", "-p", loop], shrinkage, never, accept=(0, 1))
+        found = _EXT_LEAST.search(_tool(["resize2fs", "-P", loop], shrinkage, never).stdout)
+        if found is None:
+            raise _refused(shrinkage, "resize2fs does not say how small it can be")
+        (shift,) = struct.unpack("<I", read(file, 4, _SUPER + _BLOCK_SHIFT))
+        # What it says can be more than there is: of clusters of several blocks it counts too many.
+        return min(int(found[1]) << (10 + min(int(shift), 6)), shrinkage.old_size)
+
+
+@contextmanager
+def shrunk(
+    library: Path, image: str, source: ImagedDisk, shrinkage: Shrinkage, cancel: threading.Event
+) -> Iterator[Shrunk]:
+    """Make it smaller, which takes up to minutes; it can be read until the end of the context.
+
+    Raises RefusedError where that cannot be done, BadImageError where the image cannot be used, IoError,
+    CancelledError; nothing was written anywhere then.
+    """
+    _refuse_unless_root()
+    start, size, sector = shrinkage.start, shrinkage.size, source.logical_sector
+    view = views.of_image(library, image, source.name, start, shrinkage.old_size, size)
+    with views.opened_to_shrink(view) as (file, changes):
+        with _device(file, shrinkage.old_size, sector) as loop:
+            _make_smaller(loop, shrinkage, sector, cancel)
+        if shrinkage.kind == "ntfs":
+            # Where a boot sector is damaged, this copy is looked for at the end of the partition.
+            os.pwrite(file, read(file, sector, 0), size - sector)
+        used = _mapped(file, shrinkage)
+        with _device(file, size, sector, writable=False) as loop:
+            _check(loop, shrinkage, cancel)
+        changed = Extents.rising((low * PAGE, high * PAGE) for low, high in _marked(changes, size))
+        yield Shrunk(file=file, used=used, changed=Extents(r for low, high in changed for r in used.within(low, high)))
+
+
+def _refuse_unless_root() -> None:
+    if os.geteuid() != 0:
+        raise RefusedError("a file system can be made smaller by root alone", code="needs-root", hint="run as root")
+
+
+@contextmanager
+def _device(file: int, size: int, sector: int, *, writable: bool = True) -> Iterator[str]:
+    """A device over the view's first bytes; what was written to it is in the view afterwards."""
+    with loop_over(file, offset=0, size=size, sector=sector, writable=writable) as loop:
+        yield loop
+        if writable:
+            fd = os.open(loop, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            except OSError as error:
+                raise IoError(f"the view of the file system is not whole: {error.strerror}", code="no-space") from error
+            finally:
+                os.close(fd)
+
+
+def _make_smaller(loop: str, shrinkage: Shrinkage, sector: int, cancel: threading.Event) -> None:
+    if shrinkage.kind in _EXT:
+        _tool(["e2fsck", "-f", "-p", loop], shrinkage, cancel, accept=(0, 1))
+        _tool(["resize2fs", loop, f"{shrinkage.size // 512}s"], shrinkage, cancel)
+        return
+    # Its question is answered by the end of its input; with --force it would take a volume that is not in order.
+    size = shrinkage.size // sector * sector
+    _tool(["ntfsresize", "--no-progress-bar", "--size", str(size), loop], shrinkage, cancel)
+
+
+def _check(loop: str, shrinkage: Shrinkage, cancel: threading.Event) -> None:
+    """Have its own tool say that the small file system is whole."""
+    if shrinkage.kind in _EXT:
+        _tool(["e2fsck", "-f", "-n", loop], shrinkage, cancel)
+        return
+    argv = ["ntfsresize", "--info", "--force", "--no-progress-bar", loop]
+    _tool(argv, shrinkage, cancel, full=_NTFS_FULL)
+
+
+def _mapped(file: int, shrinkage: Shrinkage) -> Extents:
+    """What the small file system uses, and the ends of its partition; nothing old can be found at the last of them."""
+    size = shrinkage.size
+
+    def bytes_of(at: int, count: int) -> bytes:
+        return read(file, count, at)
+
+    try:
+        # ntfsresize has Windows check the volume when it next starts: it is marked for that, and whole all the same.
+        ntfs = shrinkage.kind == "ntfs"
+        used = (
+            ntfsmap.used(bytes_of, size, to_be_checked=True)
+            if ntfs
+            else allocation.read_map(shrinkage.kind, bytes_of, size)
+        )
+    except IoError as error:
+        raise _refused(shrinkage, f"afterwards {error.message}") from error
+    if used is None:
+        raise _refused(shrinkage, f"{shrinkage.kind} is of no kind that can be read")
+    tail = Extents([(max(0, size - TAIL), size)])
+    if not ntfs:
+        for low, high in tail.minus(used):
+            os.pwrite(file, bytes(high - low), low)
+    return used.union(tail, Extents([(0, min(HEAD, size))]))
+
+
+def _marked(changes: int, size: int) -> Iterator[tuple[int, int]]:
+    """The runs of pages that were written to."""
+    pages = -(-size // PAGE)
+    for at in range(0, pages, _AT_ONCE):
+        flags = read(changes, min(_AT_ONCE, pages - at), at)
+        yield from ((at + low, at + high) for low, high in marked(flags))
+
+
+def _tool(
+    argv: list[str], shrinkage: Shrinkage, cancel: threading.Event, *, accept: tuple[int, ...] = (0,), full: str = ""
+) -> Completed:
+    """What the tool ends with; `full` is what it says where its status is no matter."""
+    done, name = run_cancellable(argv, cancel), argv[0]
+    if done.status in accept or (full and full in done.stdout):
+        return done
+    said = [line.strip().replace(argv[-1], "it") for line in done.stdout.splitlines() if line.strip()]
+    words = f": {said[-1]}" if said else ""
+    raise _refused(shrinkage, f"{name} ended with status {done.status}{words}")
+
+
+def _refused(shrinkage: Shrinkage, why: str) -> RefusedError:
+    return RefusedError(
+        f"the file system of partition {shrinkage.partition} cannot be made smaller: {why}",
+        code="cannot-shrink",
+        hint="restore it to a disk that all of it fits on",
+    )

@@ -1,0 +1,346 @@
+"""Images on smaller disks: one file system is made smaller, in memory, and what lies behind it comes nearer."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imaging import inventory
+from imaging.jobs import JobState
+from imaging.library import Library
+from imaging.plan import RestorePlan
+from imaging.planner import plan_restore
+from tests.command import run_rescue
+from tests.disks import MIB, blank, digest, partition, run
+from tests.faults.killing import finish, kill_after, moments, seconds_of, wait_for_first_write
+from tests.faults.killing import start as begin
+from tests.matrix import images, layouts, tools, volumes
+from tests.matrix.images import Captured
+from tests.matrix.layouts import Layout
+from tests.matrix.tools import Place, attached, mounted, said
+from tests.matrix.volumes import EXT4, FAT32, NTFS, SWAP_SIZE, XFS, FileSystem
+
+pytestmark = pytest.mark.root
+_SIZE = 600 * MIB
+_LESS = 350 * MIB
+_FILLER = 300 * MIB
+_KILLS = 5
+GPT, GPT_4K, MBR = (Layout(table=table, sector=sector) for table, sector in (("gpt", 512), ("gpt", 4096), ("dos", 512)))
+_SWAP = ("0657FD6D-A4AB-43C4-84E5-0933C84B4F4F", "82")
+_BLOCKS = dataclasses.replace(
+    EXT4, size=_SIZE, make=lambda loop, _: ["mkfs.ext4", "-q", "-F", "-b", "4096", "-L", volumes.LABEL, loop]
+)
+_SMALL_BLOCKS = dataclasses.replace(
+    EXT4, size=_SIZE, make=lambda loop, _: ["mkfs.ext4", "-q", "-F", "-b", "1024", "-L", volumes.LABEL, loop]
+)
+_CLUSTERS = dataclasses.replace(NTFS, size=_SIZE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imaged:
+    """A disk with FAT, the file system that becomes smaller, and swap behind it, captured."""
+
+    kind: FileSystem
+    layout: Layout
+    fat: Place
+    place: Place
+    swap: Place
+    entries: dict[str, str]
+    captured: Captured
+
+    @property
+    def size(self) -> int:
+        """Bytes of the disk."""
+        return self.place.path.stat().st_size
+
+    @property
+    def needed(self) -> int:
+        """Bytes that the disk's partitions take."""
+        return self.swap.start + self.swap.size + MIB
+
+    def smaller(self, target: Path) -> tuple[Place, Place]:
+        """Where the file system and swap lie on a target."""
+        by = self.swap.start + self.swap.size - (target.stat().st_size - MIB) // MIB * MIB
+        place = dataclasses.replace(self.place, path=target, size=self.place.size - by)
+        return place, dataclasses.replace(self.swap, path=target, start=self.swap.start - by)
+
+    def plan(self, target: Path) -> RestorePlan:
+        """Restore onto the target."""
+        library = self.captured.library
+        image = Library.open(library).image(self.captured.image)
+        shown = inventory.look(str(target), [library])
+        return plan_restore(library, image, {self.place.path.name: shown}, shrink=0)
+
+
+def _disk(folder: Path, kind: FileSystem, layout: Layout, files: Path) -> Imaged:
+    sector, path = layout.sector, folder / "source.img"
+    fat = Place(path=path, start=MIB, size=FAT32.size_at(sector), sector=sector)
+    place = Place(path=path, start=fat.start + fat.size, size=kind.size, sector=sector)
+    swap = Place(path=path, start=place.start + place.size, size=SWAP_SIZE, sector=sector)
+    column = 0 if layout.table == "gpt" else 1
+    lines = [f"label: {layout.table}", "unit: sectors"]
+    for one, code in (
+        (fat, (FAT32.gpt_type, FAT32.mbr_type)),
+        (place, (kind.gpt_type, kind.mbr_type)),
+        (swap, _SWAP),
+    ):
+        lines.append(f"start={one.start // sector}, size={one.size // sector}, type={code[column]}")
+    blank(path, swap.start + swap.size + 2 * MIB)
+    partition(path, "\n".join(lines) + "\n", sector)
+    volumes.make(FAT32, fat)
+    volumes.fill(FAT32, fat, files)
+    volumes.make(kind, place)
+    _fill_high(kind, place, files)
+    with attached(swap) as loop:
+        said("mkswap", loop)
+    entries = volumes.entries(kind, place)
+    captured = images.capture(path, folder / "library")
+    return Imaged(kind=kind, layout=layout, fat=fat, place=place, swap=swap, entries=entries, captured=captured)
+
+
+def _fill_high(kind: FileSystem, place: Place, files: Path) -> None:
+    """The sample's files, and more of them high up: what was there before them was deleted."""
+    with attached(place) as loop, mounted(kind.mount, loop) as folder:
+        run("dd", "if=/dev/zero", f"of={folder}/filler", "bs=1M", f"count={_FILLER // MIB}")
+        run("sync", "-f", folder)
+        for i in range(4):
+            run("cp", "-r", files / "keep", folder / f"keep {i}")
+        run("sync", "-f", folder)
+        run("rm", folder / "filler")
+        run("cp", "-r", files / "links", folder)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(_BLOCKS, GPT), (_BLOCKS, GPT_4K), (_SMALL_BLOCKS, MBR), (_CLUSTERS, GPT), (_CLUSTERS, MBR)],
+    ids=lambda case: f"{case[0].name}-{case[1]}",
+)
+def imaged(request: pytest.FixtureRequest, files: Path, shared_room: Path) -> Iterator[Imaged]:
+    """One kind of file system in one kind of table."""
+    kind, layout = request.param
+    folder = shared_room / f"shrinking-{kind.name}-{layout}"
+    folder.mkdir()
+    yield _disk(folder, kind, layout, files)
+    run("rm", "-r", folder)
+
+
+@pytest.fixture(scope="module")
+def ext4(files: Path, shared_room: Path) -> Iterator[Imaged]:
+    """ext4 on a GPT disk."""
+    folder = shared_room / "shrinking-ext4"
+    folder.mkdir()
+    yield _disk(folder, _BLOCKS, GPT, files)
+    run("rm", "-r", folder)
+
+
+def _words(imaged: Imaged, target: Path) -> tuple[object, ...]:
+    return imaged.captured.image, target, "--library", imaged.captured.library, "--erase", target.name, "--json"
+
+
+def _expect_smaller(imaged: Imaged, target: Path) -> None:
+    """A sound table, every file system whole by its own check, and every file in it."""
+    (place, swap), sector = imaged.smaller(target), imaged.layout.sector
+    assert "No errors detected" in layouts.verified_table(target, sector)
+    table, before = layouts.table_of(target, sector), layouts.table_of(imaged.place.path, sector)
+    assert {k: v for k, v in table.items() if k in ("id", "label")} == {
+        k: v for k, v in before.items() if k in ("id", "label")
+    }
+    first, second, third = before["partitions"]
+    assert table["partitions"] == [
+        first,
+        {**second, "size": place.size // sector},
+        {**third, "start": swap.start // sector},
+    ]
+    volumes.check(FAT32, imaged.fat.on(target))
+    assert volumes.entries(FAT32, imaged.fat.on(target)) == volumes.entries(FAT32, imaged.fat)
+    volumes.check(imaged.kind, place)
+    if imaged.kind.name == "ntfs":
+        with attached(place, read_only=True) as loop:
+            said("ntfsresize", "--info", "--force", "--no-progress-bar", loop)
+            with Path(loop).open("rb") as device:
+                head = device.read(sector)
+                device.seek(place.size - sector)
+                assert device.read(sector) == head
+    assert volumes.entries(imaged.kind, place) == imaged.entries
+    assert volumes.swap_identity(swap) == volumes.swap_identity(imaged.swap)
+
+
+def test_a_file_system_is_made_smaller_for_a_smaller_disk_and_what_follows_comes_nearer(
+    imaged: Imaged, room: Path
+) -> None:
+    target = blank(room / "target.img", imaged.needed - _LESS + 5 * imaged.layout.sector, fill=0xAA)
+    place, swap = imaged.smaller(target)
+    new_end = place.start + place.size
+    assert imaged.captured.used.clipped(new_end, imaged.swap.start).total > 8 * MIB
+    library = {path: path.stat().st_mtime_ns for path in imaged.captured.library.rglob("*") if path.is_file()}
+    before = digest(target)
+    plan = run_rescue("restore", *_words(imaged, target), "--shrink", "--plan").json["targets"][0]["shrinkage"]
+    assert digest(target) == before
+    assert (plan["partition"], plan["old_size"], plan["size"]) == (2, imaged.place.size, place.size)
+    assert [(one["partition"], one["to"]) for one in plan["moved"]] == [(3, swap.start)]
+    done = run_rescue("restore", *_words(imaged, target), "--shrink").events[-1]
+    assert done["status"] == 0
+    assert done["result"]["tables"] == 1
+    _expect_smaller(imaged, target)
+    again = run_rescue("restore", *_words(imaged, target), "--shrink").events[-1]["result"]
+    assert again["written_bytes"] < done["result"]["written_bytes"] // 4
+    _expect_smaller(imaged, target)
+    assert {path: path.stat().st_mtime_ns for path in library} == library
+
+
+def test_a_disk_that_all_fits_on_keeps_its_sizes_with_the_option_too(ext4: Imaged, room: Path) -> None:
+    target = blank(room / "target.img", ext4.size, fill=0xAA)
+    assert run_rescue("restore", *_words(ext4, target), "--shrink").events[-1]["status"] == 0
+    table, before = (layouts.table_of(path, 512) for path in (target, ext4.place.path))
+    assert table["partitions"] == before["partitions"]
+    larger = blank(room / "larger.img", ext4.size + 100 * MIB)
+    plan = run_rescue("restore", *_words(ext4, larger), "--shrink", "--grow", "--plan").json["targets"][0]
+    assert plan["shrinkage"] is None
+    assert plan["growth"]["partition"] == 2
+    small = blank(room / "small.img", ext4.needed - _LESS)
+    plan = run_rescue("restore", *_words(ext4, small), "--shrink", "--grow", "--plan").json["targets"][0]
+    assert plan["growth"] is None
+    assert plan["shrinkage"]["partition"] == 2
+
+
+def _refused(imaged: Imaged, target: Path, *words: object, status: int = 3) -> dict[str, Any]:
+    """The error of a restore that is refused, and leaves the target as it was."""
+    before = digest(target)
+    done = run_rescue("restore", *_words(imaged, target), *words, status=status)
+    assert digest(target) == before
+    last = done.events[-1]
+    found: dict[str, Any] = last.get("error") or last
+    return found
+
+
+def test_a_disk_that_is_too_small_for_the_smallest_file_system_is_refused_with_what_is_needed(
+    ext4: Imaged, room: Path
+) -> None:
+    target = blank(room / "target.img", ext4.place.start + SWAP_SIZE + 40 * MIB, fill=0xAA)
+    error = _refused(ext4, target, "--shrink")
+    assert error["code"] == "target-too-small"
+    needed = int(error["message"].partition(" bytes) are needed")[0].rpartition("(")[2].replace(",", ""))
+    assert f"it has {target.stat().st_size / 1e6:.1f} MB ({target.stat().st_size:,} bytes)" in error["message"]
+    assert target.stat().st_size < needed < ext4.size
+    enough = blank(room / "enough.img", needed, fill=0xAA)
+    assert run_rescue("restore", *_words(ext4, enough), "--shrink").events[-1]["status"] == 0
+    _expect_smaller(ext4, enough)
+    short = blank(room / "short.img", needed - MIB, fill=0xAA)
+    assert f"{needed:,} bytes) are needed" in _refused(ext4, short, "--shrink")["message"]
+
+
+def test_without_the_option_a_smaller_disk_is_refused_and_the_option_is_named(ext4: Imaged, room: Path) -> None:
+    target = blank(room / "target.img", ext4.needed - _LESS, fill=0xAA)
+    error = _refused(ext4, target)
+    assert error["code"] == "target-too-small"
+    assert "--shrink" in error["hint"]
+
+
+def test_what_cannot_be_made_smaller_is_refused_with_what_is_needed(files: Path, room: Path) -> None:
+    (room / "xfs").mkdir()
+    xfs = _disk(room / "xfs", dataclasses.replace(XFS, size=_SIZE), GPT, files)
+    target = blank(room / "target.img", xfs.needed - _LESS, fill=0xAA)
+    error = _refused(xfs, target, "--shrink")
+    assert error["code"] == "target-too-small"
+    least = xfs.swap.start + xfs.swap.size + 33 * 512
+    assert f"({least:,} bytes) are needed" in error["message"]
+    assert "nothing that is on its partitions (vfat, xfs, swap) can be made smaller" in error["message"]
+    assert "partition 2 cannot be made smaller: what is on it (xfs)" in _refused(xfs, target, "--shrink", 2)["message"]
+    assert _refused(xfs, target, "--shrink", 9, status=2)["code"] == "no-such-partition"
+
+
+def _with(folder: Path, files: Path, *words: str) -> Imaged:
+    """ext4 made with more words."""
+    folder.mkdir()
+    kind = dataclasses.replace(
+        _BLOCKS, make=lambda loop, _: ["mkfs.ext4", "-q", "-F", "-b", "4096", "-L", volumes.LABEL, *words, loop]
+    )
+    return _disk(folder, kind, GPT, files)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-O", "^resize_inode"),
+        ("-O", "^64bit,^metadata_csum"),
+        ("-O", "bigalloc", "-C", "65536"),
+        ("-O", "^flex_bg"),
+        ("-O", "meta_bg,^resize_inode"),
+    ],
+    ids=lambda words: words[1],
+)
+def test_ext4_of_any_kind_is_made_smaller_whole_or_refused_before_anything_is_written(
+    words: tuple[str, ...], files: Path, room: Path
+) -> None:
+    imaged = _with(room / "made", files, *words)
+    target = blank(room / "target.img", imaged.needed - _LESS, fill=0xAA)
+    before = digest(target)
+    done = run_rescue("restore", *_words(imaged, target), "--shrink", status=None)
+    if done.status == 0:
+        _expect_smaller(imaged, target)
+        return
+    assert done.status == 3, done.out
+    assert digest(target) == before
+    assert any(words in done.out for words in ("cannot be made smaller", "as small as it can be"))
+
+
+def test_a_journal_that_waits_is_replayed_before_the_file_system_is_made_smaller(files: Path, room: Path) -> None:
+    (room / "made").mkdir()
+    imaged = _disk(room / "made", _BLOCKS, GPT, files)
+    with attached(imaged.place) as loop, mounted(_BLOCKS.mount, loop) as folder:
+        (folder / "late").write_bytes(b"late" * 100_000)
+        run("sync", "-f", folder)
+        copy = room / "dirty.img"
+        tools.copied(imaged.place.path, copy)
+    dirty = images.capture(copy, room / "library")
+    image = dataclasses.replace(imaged, captured=dirty)
+    target = blank(room / "target.img", imaged.needed - _LESS, fill=0xAA)
+    assert run_rescue("restore", *_words(image, target), "--shrink").events[-1]["status"] == 0
+    place, _ = imaged.smaller(target)
+    volumes.check(_BLOCKS, place)
+    with volumes.opened(_BLOCKS, place) as folder:
+        assert (folder / "late").read_bytes() == b"late" * 100_000
+
+
+@pytest.mark.parametrize("tool", ["e2fsck", "resize2fs"])
+def test_a_tool_that_fails_refuses_the_restore_and_the_target_stays_as_it_was(
+    ext4: Imaged, tool: str, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only where the plan is made: the worker asks it once more, to do it."""
+    target = blank(room / "target.img", ext4.needed - _LESS, fill=0xAA)
+    plan = ext4.plan(target)
+    before = digest(target)
+    fake = room / "bin" / tool
+    fake.parent.mkdir()
+    fake.write_text('#!/bin/sh\ndd if=/dev/zero of="$2" bs=1M count=9 conv=notrunc\necho no luck\nexit 8\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    job = finish(begin(plan))
+    assert job.state is JobState.REFUSED
+    ended = job.finished
+    assert ended is not None
+    assert f"{tool} ended with status 8: no luck" in ended.message
+    assert "Nothing was written" in ended.state
+    assert digest(target) == before
+
+
+def test_a_restore_that_is_killed_leaves_an_unfinished_disk_that_the_next_completes(ext4: Imaged, room: Path) -> None:
+    size = ext4.needed - _LESS
+    target = blank(room / "target.img", size)
+    job = finish(begin(ext4.plan(target)))
+    assert job.state is JobState.DONE
+    whole = seconds_of(job)
+    for moment in moments(_KILLS, whole, seed=7):
+        blank(target, size, fill=0xAA)
+        job = begin(ext4.plan(target))
+        if moment > whole / 2:
+            wait_for_first_write(job, target)
+        kill_after(job, moment)
+        seen = inventory.look(str(target))
+        assert seen.unfinished in (ext4.captured.image, "")
+        assert finish(begin(ext4.plan(target))).state is JobState.DONE
+        _expect_smaller(ext4, target)

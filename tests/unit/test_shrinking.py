@@ -1,0 +1,175 @@
+"""Which partition of an image becomes smaller on a smaller disk, what moves with it, and why others cannot."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imaging import planner, shrinking
+from imaging.disk import Content, DiskId, Partition, PartitionRole, TableKind
+from imaging.errors import IoError, RefusedError, UsageError
+from imaging.manifest import ImagedDisk, Volume
+from imaging.plan import RestoreTarget, Shrinkage, decode, encode
+from imaging.shrinking import plan_shrinkage
+from imaging.window import Nearer
+from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_image, an_imaged_disk
+
+
+def _volume(part: Partition, kind: str, **changes: Any) -> Volume:
+    made = Volume(
+        number=part.number, start=part.start, size=part.size, used=MIB, map_origin="rescue", content=Content(kind=kind)
+    )
+    return replace(made, **changes)
+
+
+def _source(*parts: tuple[Partition, str], kind: TableKind = TableKind.GPT, **changes: Any) -> ImagedDisk:
+    return an_imaged_disk(
+        table=a_table(*(part for part, _ in parts), kind=kind),
+        volumes=tuple(_volume(part, what) for part, what in parts if what != "extended"),
+        **changes,
+    )
+
+
+_FIRST = a_partition(1, MIB, 100 * MIB)
+_SECOND = a_partition(2, 101 * MIB, 500 * MIB)
+_THIRD = a_partition(3, 601 * MIB + 512, 99 * MIB)
+
+
+def _plan(source: ImagedDisk, size: int, number: int = 0) -> Shrinkage:
+    return plan_shrinkage(source, size, planner.needed_size(source), number)
+
+
+@pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4", "ntfs"])
+def test_the_last_partition_ends_at_the_last_whole_mib_before_the_end(kind: str) -> None:
+    found = _plan(_source((_FIRST, "vfat"), (_SECOND, kind)), 400 * MIB + 777 * 512)
+    assert (found.partition, found.start, found.old_size, found.kind) == (2, 101 * MIB, 500 * MIB, kind)
+    assert (found.end, found.moved) == (399 * MIB, ())
+
+
+def test_what_lies_behind_comes_nearer_by_whole_mib_and_keeps_its_size() -> None:
+    found = _plan(_source((_FIRST, "vfat"), (_SECOND, "ext4"), (_THIRD, "swap")), 400 * MIB)
+    (moved,) = found.moved
+    assert (moved.start - moved.to) % MIB == 0
+    assert moved.start - moved.to == found.old_size - found.size
+    assert 398 * MIB < moved.to + moved.size <= 399 * MIB
+    assert found.placed(_THIRD.start, _THIRD.size) == (moved.to, _THIRD.size)
+    assert found.placed(_FIRST.start, _FIRST.size) == (_FIRST.start, _FIRST.size)
+    assert found.placed(_SECOND.start, _SECOND.size) == (_SECOND.start, found.size)
+
+
+def test_of_several_the_last_that_has_the_room_becomes_smaller() -> None:
+    source = _source((_FIRST, "ext4"), (_SECOND, "ext4"), (_THIRD, "ext4"))
+    assert _plan(source, 650 * MIB).partition == 3
+    assert _plan(source, 400 * MIB).partition == 2
+    full = replace(source.volumes[2], used=98 * MIB)
+    assert _plan(replace(source, volumes=(*source.volumes[:2], full)), 650 * MIB).partition == 2
+    assert _plan(source, 650 * MIB, 1).partition == 1
+
+
+def test_a_disk_that_is_too_small_in_any_case_is_refused_with_what_is_needed() -> None:
+    source = _source((_FIRST, "vfat"), (_SECOND, "ntfs"))
+    full = replace(source, volumes=(source.volumes[0], replace(source.volumes[1], used=300 * MIB)))
+    with pytest.raises(RefusedError, match=r"at least 421.5 MB \(421,527,552 bytes\) are needed") as error:
+        _plan(full, 400 * MIB)
+    assert error.value.code == "target-too-small"
+    assert _plan(full, 402 * MIB).size == 300 * MIB
+    with pytest.raises(RefusedError):
+        _plan(full, 402 * MIB - 1)
+
+
+@pytest.mark.parametrize("kind", ["xfs", "btrfs", "f2fs", "exfat", "vfat", "swap", "crypto_LUKS", "LVM2_member", ""])
+def test_other_kinds_are_refused_with_what_is_needed(kind: str) -> None:
+    source = _source((_SECOND, kind))
+    with pytest.raises(RefusedError, match="can be made smaller") as error:
+        _plan(source, 400 * MIB)
+    assert f"({planner.needed_size(source):,} bytes) are needed" in error.value.message
+    with pytest.raises(RefusedError, match="partition 2 cannot be made smaller"):
+        _plan(source, 400 * MIB, 2)
+
+
+_BIOS = replace(_THIRD, type="21686148-6449-6e6f-744e-656564454649")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (_source((_SECOND, "ext4"), (_BIOS, "")), "the computer starts from partition 3 behind it"),
+        (
+            _source((_SECOND, "ext4"), (replace(_THIRD, bootable=True), "ntfs"), kind=TableKind.MBR),
+            "the computer starts from partition 3 behind it",
+        ),
+        (
+            _source((_SECOND, "ext4"), (replace(_THIRD, role=PartitionRole.EXTENDED), "extended"), kind=TableKind.MBR),
+            "an extended one",
+        ),
+        (_source((replace(_SECOND, role=PartitionRole.LOGICAL), "ext4"), kind=TableKind.MBR), "extended partition"),
+        (_source((_SECOND, "ext4"), (replace(_THIRD, start=500 * MIB), "ext4")), "another partition overlaps it"),
+        (_source((_SECOND, "ext4"), unreadable=((150 * MIB, 151 * MIB),)), "could not be read"),
+        (replace(_source((_SECOND, "ext4"), (_THIRD, "ext4")), volumes=()), "nothing of it is in the image"),
+    ],
+)
+def test_what_keeps_a_partition_from_becoming_smaller_is_said(source: ImagedDisk, words: str) -> None:
+    with pytest.raises(RefusedError, match=words) as error:
+        _plan(source, 300 * MIB, 2)
+    assert error.value.code == "target-too-small"
+
+
+def test_a_partition_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UsageError, match="has no partition 9; it has 2"):
+        _plan(_source((_SECOND, "ext4")), 400 * MIB, 9)
+
+
+def test_a_plan_makes_nothing_smaller_unless_that_is_asked_for_and_needed() -> None:
+    source = _source((_FIRST, "vfat"), (_SECOND, "ext4"))
+    image = an_image(disks=(source,))
+    small, large = (a_disk(id=DiskId(size=size)) for size in (400 * MIB, GIB))
+    with pytest.raises(RefusedError, match="too small"):
+        planner.plan_restore(Path("/library"), image, {"sda": small})
+    (pair,) = planner.plan_restore(Path("/library"), image, {"sda": large}, shrink=0).targets
+    assert pair.shrinkage is None
+    plan = planner.plan_restore(Path("/library"), image, {"sda": small}, shrink=0)
+    assert plan.targets[0].shrinkage == _plan(source, 400 * MIB)
+    assert decode(encode(plan)) == plan
+    assert planner.can_shrink(small, source)
+    assert not planner.can_shrink(a_disk(id=DiskId(size=50 * MIB)), source)
+
+
+def test_a_plan_for_a_disk_of_another_size_is_refused() -> None:
+    source = _source((_FIRST, "vfat"), (_SECOND, "ext4"))
+    shown = _plan(source, 400 * MIB)
+    pair = RestoreTarget(source=source, target=a_disk(id=DiskId(size=410 * MIB)), shrinkage=shown)
+    with pytest.raises(RefusedError, match="as it was shown"):
+        shrinking.refuse_unless_same(pair, planner.needed_size(source))
+
+
+class _Disk:
+    """What was asked of a disk."""
+
+    path, size = "/dev/sda", 400 * MIB
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int]] = []
+
+    def write(self, data: bytes, offset: int) -> None:
+        self.asked.append((offset, len(data)))
+
+    def forget(self, start: int, size: int) -> None:
+        self.asked.append((start, size))
+
+
+def test_nothing_is_written_between_the_new_end_and_what_comes_nearer() -> None:
+    found = _plan(_source((_FIRST, "vfat"), (_SECOND, "ext4"), (_THIRD, "swap")), 400 * MIB)
+    disk: Any = _Disk()
+    nearer, (moved,) = Nearer(disk, found), found.moved
+    nearer.write(b"x", found.end - 1)
+    nearer.write(b"xy", moved.start)
+    nearer.write(b"z", moved.start + moved.size - 1)
+    assert disk.asked == [(found.end - 1, 1), (moved.to, 2), (moved.to + moved.size - 1, 1)]
+    for at, size in ((found.end, 1), (found.end - 1, 2), (moved.start - 1, 2), (moved.start + moved.size - 1, 2)):
+        with pytest.raises(IoError):
+            nearer.write(bytes(size), at)
+    disk.asked.clear()
+    nearer.forget(found.end - 5, 4 * MIB)
+    nearer.forget(moved.start - 5, 10)
+    assert disk.asked == [(found.end - 5, 5), (moved.to, 5)]

@@ -317,7 +317,8 @@ class Backend(Protocol):
         """What the capture would store and take, at each level that has a name; takes seconds, or until `cancel`."""
 
     def plan_restore(self, library: Path, image: Image, targets: Mapping[str, Disk]) -> RestorePlan:
-        """Raises RefusedError; `targets` by the names of the image's disks."""
+        """`targets` by the names of the image's disks; on one that is too small a partition becomes smaller, which its
+        tool is asked for: up to minutes then. Raises RefusedError."""
 
     def plan_safety(self, plan: RestorePlan) -> Sequence[CapturePlan]:
         """In which libraries what a restore's targets hold can be saved first, its own one before others."""

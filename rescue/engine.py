@@ -44,6 +44,7 @@ from imaging import (
     remote,
     run,
     safetyplan,
+    smaller,
     smart,
     ssh,
     sshshares,
@@ -363,8 +364,10 @@ class Engine:
         return forecast.forecast(plan, sorted(LEVELS.values()), cancel)
 
     def plan_restore(self, library: Path, image: Image, targets: Mapping[str, Disk]) -> RestorePlan:
-        """Raises RefusedError."""
-        return vouching.of_restore(with_boot_entry(planner.plan_restore(library, image, targets)))
+        """A partition becomes smaller on a disk that is too small; takes up to minutes then. Raises RefusedError."""
+        plan = planner.plan_restore(library, image, targets, shrink=growth.LAST)
+        smaller.refuse_unless_fits(plan)
+        return vouching.of_restore(with_boot_entry(plan))
 
     def plan_safety(self, plan: RestorePlan) -> Sequence[CapturePlan]:
         """Nothing of one on a target, or that cannot be written to."""
@@ -434,7 +437,7 @@ class Engine:
 
     def why_not_target(self, disk: Disk, source: ImagedDisk) -> str:
         """Empty where the disk can be chosen."""
-        return planner.why_not_target(disk, source)
+        return planner.why_not_target(disk, source, any_size=planner.can_shrink(disk, source))
 
     def why_not_source(self, disk: Disk, library: Path | None = None) -> str:
         """Empty where the disk can be chosen."""

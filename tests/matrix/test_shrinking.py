@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from imaging import inventory
+from imaging.errors import RefusedError
 from imaging.jobs import JobState
 from imaging.library import Library
 from imaging.plan import RestorePlan
 from imaging.planner import plan_restore
+from rescue.engine import engine
+from rescue.screens.restore import grown_disk
 from tests.command import run_rescue
 from tests.disks import MIB, blank, digest, partition, run
 from tests.faults.killing import finish, kill_after, moments, seconds_of, wait_for_first_write
@@ -344,3 +347,33 @@ def test_a_restore_that_is_killed_leaves_an_unfinished_disk_that_the_next_comple
         assert seen.unfinished in (ext4.captured.image, "")
         assert finish(begin(ext4.plan(target))).state is JobState.DONE
         _expect_smaller(ext4, target)
+
+
+def test_the_screens_offer_a_disk_that_is_too_small_where_a_file_system_can_become_smaller(
+    ext4: Imaged, room: Path
+) -> None:
+    library, backend = ext4.captured.library, engine()
+    image = Library.open(library).image(ext4.captured.image)
+    (source,) = image.disks
+    small, tiny, short = (
+        inventory.look(str(blank(room / f"{name}.img", size)), [library])
+        for name, size in (
+            ("small", ext4.needed - _LESS),
+            ("tiny", 60 * MIB),
+            ("short", ext4.place.start + SWAP_SIZE + 40 * MIB),
+        )
+    )
+    assert backend.why_not_target(small, source) == ""
+    assert "it is too small" in backend.why_not_target(tiny, source)
+    (pair,) = backend.plan_restore(library, image, {source.name: small}).targets
+    assert pair.shrinkage is not None
+    place, swap = ext4.smaller(room / "small.img")
+    drawn = {part.number: (part.start, part.size) for part in grown_disk(pair).table.partitions}
+    assert drawn == {
+        1: (ext4.fat.start, ext4.fat.size),
+        2: (place.start, place.size),
+        3: (swap.start, swap.size),
+    }
+    with pytest.raises(RefusedError) as error:
+        backend.plan_restore(library, image, {source.name: short})
+    assert error.value.code == "target-too-small"

@@ -124,6 +124,14 @@ class Grown(msgspec.Struct, frozen=True, kw_only=True):
     why_not: str = ""
 
 
+class Smaller(msgspec.Struct, frozen=True, kw_only=True):
+    """A partition that gave the room which a smaller disk lacks, with its file system: `before` bytes became `size`."""
+
+    partition: str
+    before: int
+    size: int
+
+
 class Carried(msgspec.Struct, frozen=True, kw_only=True):
     """What of the system that was there before was carried over: files, and bytes of their data that were written.
 
@@ -159,6 +167,7 @@ class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     partitions: int = 0
     unreadable: int = 0
     grown: tuple[Grown, ...] = ()
+    smaller: tuple[Smaller, ...] = ()
     safety: str = ""
     """The image of what was there before; empty where it was not saved."""
     starts: tuple[Starts, ...] = ()

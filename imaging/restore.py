@@ -26,7 +26,7 @@ from imaging.partitions import plan_again, volume_of
 from imaging.pipeline import ChunkBuffer, Counter, Reporter, run_all
 from imaging.plan import RestorePlan, RestoreTarget, Shrinkage
 from imaging.planner import plan_restore
-from imaging.restoring import Restoring, carried, carry_out, grown, told, wiped
+from imaging.restoring import Restoring, carried, carry_out, grown, made_smaller, told, wiped
 from imaging.shrunkcontent import ShrunkContent
 from imaging.smaller import shrunk
 from imaging.viewcopy import ViewCopy
@@ -73,6 +73,7 @@ def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Res
         tables=counts["tables"],
         partitions=counts["partitions"],
         grown=grown(disks),
+        smaller=made_smaller(disks),
         wiped=wiped(disks),
         carried=carried(disks),
         unreadable=sum(t.source.unreadable_in(p.volume for p in t.partitions).total for t in plan.targets),

@@ -13,7 +13,7 @@ from imaging.carrying import carry, compare
 from imaging.chunk import digest
 from imaging.enlarging import enlarge
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError, of_system
-from imaging.events import Carried, Grown
+from imaging.events import Carried, Grown, Smaller
 from imaging.extents import Extents
 from imaging.growth import refuse_unless_same
 from imaging.pipeline import Counter, Reporter
@@ -79,6 +79,19 @@ def grown(disks: Sequence["Restoring"]) -> tuple[Grown, ...]:
         )
         for disk in disks
         if (growth := disk.pair.growth) is not None
+    )
+
+
+def made_smaller(disks: Sequence["Restoring"]) -> tuple[Smaller, ...]:
+    """The partitions that have become smaller."""
+    return tuple(
+        Smaller(
+            partition=disk.pair.target.partition_name(shrinkage.partition),
+            before=shrinkage.old_size,
+            size=shrinkage.size,
+        )
+        for disk in disks
+        if (shrinkage := disk.pair.shrinkage) is not None
     )
 
 

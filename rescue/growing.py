@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from imaging.events import Grown
+from imaging.events import Grown, Smaller
 from imaging.plan import Growth, RestoreTarget
 from rescue.contents import content_words
 from rescue.formats import clean, format_size
@@ -58,6 +58,15 @@ def shrinkage_lines(pair: RestoreTarget) -> list[str]:
 def _follows(growth: Growth) -> list[str]:
     first = _("Its file system grows with it.") if growth.filesystem else _("The partition alone grows.")
     return [first, *([_(_AFTER[growth.kind])] if growth.kind in _AFTER else [])]
+
+
+def smaller_figures(smaller: Sequence[Smaller]) -> list[str]:
+    """Each partition that has become smaller."""
+    words = _("Made smaller with its file system: {partition}, from {before} to {after}")
+    return [
+        words.format(partition=clean(one.partition), before=format_size(one.before), after=format_size(one.size))
+        for one in smaller
+    ]
 
 
 def grown_figures(grown: Sequence[Grown]) -> list[str]:

@@ -40,7 +40,7 @@ from rescue.care import (
 )
 from rescue.checked import checked_lines
 from rescue.formats import clean, format_count, format_duration, format_rate, format_size, joined
-from rescue.growing import grown_figures
+from rescue.growing import grown_figures, smaller_figures
 from rescue.keeping_words import carried_figures
 from rescue.language import N_, _, ngettext
 from rescue.medium import grow_figures, iso_figures, media_figures
@@ -154,7 +154,8 @@ def restore_figures(result: RestoreResult) -> list[str]:
         lines.append(_("Checked: everything written was read back and is right"))
     elif result.written:
         lines.append(_("Not checked: what was written was not read back"))
-    lines += [*lost_figure(result), *grown_figures(result.grown), *start_figures(result.starts)]
+    lines += [*lost_figure(result), *grown_figures(result.grown)]
+    lines += [*smaller_figures(result.smaller), *start_figures(result.starts)]
     lines += carried_figures(result.carried)
     if result.boot_entries:
         words = _("New in the firmware, and tried first: the boot entry {labels}")

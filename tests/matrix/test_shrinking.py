@@ -119,7 +119,14 @@ def _fill_high(kind: FileSystem, place: Place, files: Path) -> None:
 
 @pytest.fixture(
     scope="module",
-    params=[(_BLOCKS, GPT), (_BLOCKS, GPT_4K), (_SMALL_BLOCKS, MBR), (_CLUSTERS, GPT), (_CLUSTERS, MBR)],
+    params=[
+        (_BLOCKS, GPT),
+        (_BLOCKS, GPT_4K),
+        (_SMALL_BLOCKS, MBR),
+        (_CLUSTERS, GPT),
+        (_CLUSTERS, GPT_4K),
+        (_CLUSTERS, MBR),
+    ],
     ids=lambda case: f"{case[0].name}-{case[1]}",
 )
 def imaged(request: pytest.FixtureRequest, files: Path, shared_room: Path) -> Iterator[Imaged]:
@@ -188,6 +195,7 @@ def test_a_file_system_is_made_smaller_for_a_smaller_disk_and_what_follows_comes
     done = run_rescue("restore", *_words(imaged, target), "--shrink").events[-1]
     assert done["status"] == 0
     assert done["result"]["tables"] == 1
+    assert done["result"]["smaller"] == [{"partition": "target.img:2", "before": imaged.place.size, "size": place.size}]
     _expect_smaller(imaged, target)
     again = run_rescue("restore", *_words(imaged, target), "--shrink").events[-1]["result"]
     assert again["written_bytes"] < done["result"]["written_bytes"] // 4
@@ -377,3 +385,47 @@ def test_the_screens_offer_a_disk_that_is_too_small_where_a_file_system_can_beco
     with pytest.raises(RefusedError) as error:
         backend.plan_restore(library, image, {source.name: short})
     assert error.value.code == "target-too-small"
+
+
+def test_what_was_there_is_saved_first_and_brought_back(ext4: Imaged, room: Path) -> None:
+    target = partition(blank(room / "target.img", ext4.needed - _LESS), "label: gpt\nstart=1MiB, size=60MiB\n")
+    old = Place(path=target, start=MIB, size=60 * MIB)
+    volumes.make(EXT4, old)
+    with attached(old) as loop, mounted(EXT4.mount, loop) as folder:
+        (folder / "old").write_text("it was here before")
+    saved = room / "saved"
+    assert run_rescue("restore", *_words(ext4, target), "--shrink", "--save-first", saved).events[-1]["status"] == 0
+    _expect_smaller(ext4, target)
+    said_ = run_rescue("undo", "--library", saved, "--to", target, "--erase", target.name)
+    assert "Image" in said_.out
+    assert layouts.table_of(target, 512)["partitions"][0]["size"] == 60 * 2048
+    with volumes.opened(EXT4, old) as folder:
+        assert (folder / "old").read_text() == "it was here before"
+
+
+def test_a_partition_that_begins_at_an_odd_sector_becomes_smaller_on_a_device(files: Path, room: Path) -> None:
+    """As partitions of long ago do: at sector 63, with nothing behind it."""
+    path, start = room / "source.img", 63 * 512
+    place = Place(path=path, start=start, size=_SIZE - 7 * 512)
+    blank(path, start + place.size + 3 * 512)
+    partition(path, f"label: dos\nunit: sectors\nstart=63, size={place.size // 512}, type=83\n")
+    volumes.make(_BLOCKS, place)
+    _fill_high(_BLOCKS, place, files)
+    entries, captured = volumes.entries(_BLOCKS, place), images.capture(path, room / "library")
+    target = blank(room / "target.img", 300 * MIB + 512, fill=0xAA)
+    with attached(Place(path=target, start=0, size=0)) as disk:
+        words = ("--library", captured.library, "--erase", Path(disk).name, "--shrink", "--json")
+        assert run_rescue("restore", captured.image, disk, *words).events[-1]["status"] == 0
+    small = Place(path=target, start=start, size=299 * MIB - start)
+    (entry,) = layouts.table_of(target, 512)["partitions"]
+    assert (entry["start"], entry["size"]) == (63, small.size // 512)
+    volumes.check(_BLOCKS, small)
+    assert volumes.entries(_BLOCKS, small) == entries
+
+
+def test_the_option_is_for_whole_disks_out_of_a_library(ext4: Imaged, room: Path) -> None:
+    target = blank(room / "target.img", ext4.needed - _LESS, fill=0xAA)
+    assert "whole disks" in _refused(ext4, target, "--shrink", "--partition", "2", status=2)["message"]
+    assert "whole disks" in _refused(ext4, target, "--shrink", "--keep", "1", status=2)["message"]
+    words = (ext4.place.path, target, "--erase", target.name, "--shrink", "--json")
+    assert "import it" in run_rescue("restore", *words, status=2).events[-1]["error"]["hint"]

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from imaging import inventory
+from imaging import circumstances, inventory, orders, planner
 from imaging.errors import RefusedError
 from imaging.jobs import JobState
 from imaging.library import Library
+from imaging.manifest import Machine
 from imaging.plan import RestorePlan
 from imaging.planner import plan_restore
 from rescue.engine import engine
@@ -429,3 +430,28 @@ def test_the_option_is_for_whole_disks_out_of_a_library(ext4: Imaged, room: Path
     assert "whole disks" in _refused(ext4, target, "--shrink", "--keep", "1", status=2)["message"]
     words = (ext4.place.path, target, "--erase", target.name, "--shrink", "--json")
     assert "import it" in run_rescue("restore", *words, status=2).events[-1]["error"]["hint"]
+
+
+def test_an_order_has_the_tool_asked_before_it_counts_down(ext4: Imaged, room: Path) -> None:
+    """By what is used of it the file system may fit; how small it can be its tool alone knows."""
+    library, image = ext4.captured.library, ext4.captured.image
+    (source,) = Library.open(library).image(image).disks
+    volume = next(one for one in source.volumes if one.number == 2)
+    rest = ext4.needed - ext4.place.size
+    short = blank(room / "short.img", rest + volume.used - volume.size // 16 + 2 * MIB, fill=0xAA)
+    enough = blank(room / "enough.img", ext4.needed - _LESS, fill=0xAA)
+
+    def planned(path: Path) -> object:
+        words = f'version = 1\n[restore]\nimage = "{image}"\nshrink = true\n[[restore.disk]]\nfile = "{path}"\n'
+        order = orders.parse(words.encode(), "x")
+        return circumstances.plan_order(order, circumstances.look(order, Machine(), library))
+
+    plan = planned(enough)
+    assert isinstance(plan, RestorePlan)
+    assert plan.targets[0].shrinkage is not None
+    assert planner.can_shrink(inventory.look(str(short)), source)
+    before = digest(short)
+    with pytest.raises(RefusedError, match="as small as it can be, at least") as error:
+        planned(short)
+    assert error.value.code == "target-too-small"
+    assert digest(short) == before

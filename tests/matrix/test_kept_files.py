@@ -6,9 +6,10 @@ import shutil
 import socket
 import stat
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -613,3 +614,27 @@ def test_what_lies_on_another_file_system_is_told(make_used: Callable[..., Used]
     said_ = used.restore("--keep-files", "root-home,host-name", "--plan")
     assert "NOT KEPT, for it lies elsewhere: /root" in said_
     assert "/etc/hostname" in said_
+
+
+def test_home_folders_are_kept_on_a_disk_that_the_image_has_to_become_smaller_for(
+    used: Used, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    less, here = 150 * MIB, sys.modules[__name__]
+    table = f"label: gpt\nstart=1MiB, size=4MiB\nstart={START >> 20}MiB, size={ROOT_SIZE - less >> 20}MiB\n"
+    with monkeypatch.context() as patch:
+        for name, value in (("SIZE", SIZE - less), ("ROOT_SIZE", ROOT_SIZE - less), ("TABLE", table)):
+            patch.setattr(here, name, value)
+        small = replace(used, disk=tmp_path / "small.img", place=built(tmp_path / "small.img", EXT4_ROOT, OLD))
+
+    def contents() -> list[tuple[Any, ...]]:
+        """Whom they belong to is for the other tests."""
+        return [(name, path, *one[3:6], one[7]) for name, home in homes(small).items() for path, one in home.items()]
+
+    before = contents()
+    small.restore("--shrink", "--keep-files", "accounts")
+    end = (SIZE - less - MIB) // MIB * MIB
+    small = replace(small, place=replace(small.place, size=end - START))
+    assert contents() == before
+    said("e2fsck", "-fn", f"{small.disk}?offset={START}")
+    with small.root() as top:
+        assert (top / "etc/hostname").read_text() == "factory\n"

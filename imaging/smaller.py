@@ -170,9 +170,8 @@ def _mapped(file: int, shrinkage: Shrinkage) -> Extents:
     if used is None:
         raise _refused(shrinkage, f"{shrinkage.kind} is of no kind that can be read")
     tail = Extents([(max(0, size - TAIL), size)])
-    if not ntfs:
-        for low, high in tail.minus(used):
-            os.pwrite(file, bytes(high - low), low)
+    for low, high in tail.minus(used):
+        os.pwrite(file, bytes(high - low), low)
     return used.union(tail, Extents([(0, min(HEAD, size))]))
 
 

@@ -46,6 +46,9 @@ def with_growth(plan: RestorePlan, number: int = LAST) -> RestorePlan:
     if len(plan.targets) != 1 or plan.targets[0].partitions:
         raise UsageError("a partition grows where one whole disk is restored, and no other", code="usage")
     (pair,) = plan.targets
+    if pair.shrinkage is not None:
+        why = f"nothing on {pair.source.name} can grow: partition {pair.shrinkage.partition} becomes smaller"
+        raise RefusedError(why, code="cannot-grow", hint="restore it without --grow")
     growth = plan_growth(pair.source, pair.target.size, number)
     refuse_unless_able(growth)
     return structs.replace(plan, targets=(structs.replace(pair, growth=growth),))

@@ -216,7 +216,9 @@ def _refuse_no_room(kept: KeptFiles, pair: RestoreTarget, new: SystemRoot) -> No
     if growth is not None and growth.filesystem and growth.partition == new.place.number:
         free += growth.size - growth.old_size
     if pair.shrinkage is not None and pair.shrinkage.partition == new.place.number:
-        free -= pair.shrinkage.old_size - pair.shrinkage.size
+        lost = pair.shrinkage.old_size - pair.shrinkage.size
+        free -= lost
+        inodes -= -(-state.f_files * lost // pair.shrinkage.old_size)
     entries = kept.files + kept.folders
     needed = kept.size + entries * _BLOCK + kept.size // 100 + _SPARE
     if needed > free:
@@ -227,5 +229,6 @@ def _refuse_no_room(kept: KeptFiles, pair: RestoreTarget, new: SystemRoot) -> No
         )
     if state.f_files and entries > inodes:
         raise RefusedError(
-            f"{entries:,} files are to be kept, and the restored file system can hold {inodes:,} more", code=CODE
+            f"{entries:,} files are to be kept, and the restored file system can hold {max(inodes, 0):,} more",
+            code=CODE,
         )

@@ -125,6 +125,18 @@ def refuse_unless_as_shown(plan: RestorePlan, image: Image) -> None:
         media.detach(now)
 
 
+def _refuse_across(content: ShrunkContent, onto: Nearer) -> None:
+    """A chunk is looked at, written and read back as one: what of it is used has to stay together."""
+    for i in content.busy():
+        ranges = content.ranges(i)
+        if not onto.holds(ranges[0][0], ranges[-1][1]):
+            raise RefusedError(
+                f"no partition of {content.disk.name} can be made smaller: the image has bytes of several in one chunk",
+                code="cannot-shrink",
+                hint="restore it to a disk that all of it fits on",
+            )
+
+
 class _FromLibrary(Restoring):
     """What comes from the chunks of a library."""
 
@@ -164,6 +176,7 @@ class _FromLibrary(Restoring):
         found = self.views.enter_context(view)
         self.content = self.chunks = content = ShrunkContent.of(self.chunks, shrinkage, found.used, found.changed)
         self.onto = Nearer(self.target, shrinkage)
+        _refuse_across(content, self.onto)
         self.shrunk = ViewCopy(file=found.file, start=shrinkage.start, ranges=content.changed, passed=self._passed)
 
     def _passed(self, size: int) -> None:

@@ -167,6 +167,8 @@ class Restoring(ABC):
     def refuse_another(self) -> None:
         """Refuse what is not the disk that was shown, or would not be changed as it was shown."""
         self._refuse_another_disk(self.target)
+        if self.pair.growth is not None and self.pair.shrinkage is not None:
+            raise RefusedError(f"{self.name} would both grow and become smaller: make a new plan", code="bad-plan")
         refuse_unless_same(self.pair)
         shrinking.refuse_unless_same(self.pair, needed_size(self.pair.source))
 

@@ -26,6 +26,8 @@ _MAPPED = ("rescue", "partclone")
 """Where the map of what is used says how much that is."""
 _TABLES = 16
 """Of a file system at most this part is tables that go away with the room: ext4 has 256 bytes for 4 KiB at most."""
+_PLACED = ("ntfs", "vfat", "exfat")
+"""Their boot sectors name the sectors before them, and Windows' boot data the place on an MBR disk."""
 _BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
 """The boot record names its sectors. Source: GRUB's manual, BIOS installation."""
 
@@ -33,7 +35,7 @@ _BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
 def plan_shrinkage(source: ImagedDisk, size: int, needed: int, number: int = LAST) -> Shrinkage:
     """How a disk that needs `needed` bytes comes to fit on a target of `size`, by partition `number` becoming smaller.
 
-    By default that is the last one that has the room by what is used of it. Raises RefusedError (code
+    By default that is the one that keeps the most room to spare, by what is used of it. Raises RefusedError (code
     "target-too-small") with what is needed, UsageError where there is no such partition.
     """
     parts = sorted((p for p in source.table.partitions if p.size), key=lambda p: (p.start, p.end))
@@ -42,12 +44,10 @@ def plan_shrinkage(source: ImagedDisk, size: int, needed: int, number: int = LAS
         raise _too_small(size, needed, "there is no partition on it that could be made smaller")
     if number == LAST:
         if not able:
-            kinds = ", ".join(dict.fromkeys(_kind(source, part) or "unknown" for part in parts))
-            why = f"nothing that is on its partitions ({kinds}) can be made smaller"
-            raise _too_small(size, needed, why)
+            raise _too_small(size, needed, _why_none(source, parts))
         found = [_shrinkage(source, parts, part, size) for part in able]
-        fitting = [one for one in found if one.size >= least_known(source, one)]
-        chosen = (fitting or sorted(found, key=lambda one: one.size - least_known(source, one)))[-1]
+        # Of those with as much to spare the last one: less moves with it.
+        chosen = max(reversed(found), key=lambda one: one.size - least_known(source, one))
     else:
         part = next((p for p in parts if p.number == number), None)
         if part is None:
@@ -57,14 +57,25 @@ def plan_shrinkage(source: ImagedDisk, size: int, needed: int, number: int = LAS
             raise _too_small(size, needed, f"partition {number} cannot be made smaller: {why}")
         chosen = _shrinkage(source, parts, part, size)
     if (least := least_known(source, chosen)) > chosen.size:
-        raise too_small(size, size + least - chosen.size, chosen.partition)
+        raise _far_too_small(size, size + least - chosen.size, chosen.partition)
     return chosen
 
 
 def too_small(size: int, needed: int, number: int) -> RefusedError:
-    """A target of `size` bytes, where `needed` are, with the partition as small as it can be."""
+    """A target of `size` bytes, where its tool says that `needed` are, with the partition as small as it can be."""
     needed = -(-needed // GRAIN) * GRAIN
     why = f"with partition {number} as small as it can be, at least {_exact(needed)} are needed"
+    return _refused(size, why)
+
+
+def _far_too_small(size: int, needed: int, number: int) -> RefusedError:
+    """The same by what is known without the tool, which will want more."""
+    needed = needed // GRAIN * GRAIN
+    why = f"with partition {number} as small as it can be, more than {_exact(needed)} are needed"
+    return _refused(size, why)
+
+
+def _refused(size: int, why: str) -> RefusedError:
     return RefusedError(
         f"the disk is too small: {why}, it has {_exact(size)}",
         code="target-too-small",
@@ -97,6 +108,8 @@ def refuse_unless_same(pair: RestoreTarget, needed: int) -> None:
     """Raise RefusedError where what was shown is not what the image and the target's size give, or no tool is here."""
     if pair.shrinkage is None:
         return
+    if pair.target.size >= needed:
+        raise RefusedError("a partition would become smaller, and all of it fits as it is", code="disk-changed")
     if plan_shrinkage(pair.source, pair.target.size, needed, pair.shrinkage.partition) != pair.shrinkage:
         raise RefusedError("the partition would not become smaller as it was shown", code="disk-changed")
     refuse_unless_able(pair.shrinkage)
@@ -124,6 +137,14 @@ def _volume(source: ImagedDisk, part: Partition) -> Volume | None:
     return next((v for v in source.volumes if (v.number, v.start, v.size) == place), None)
 
 
+def _why_none(source: ImagedDisk, parts: Sequence[Partition]) -> str:
+    """Why no partition can become smaller: what keeps each of those whose kind could, or that there is none."""
+    reasons = {part.number: _why_not(source, part) for part in parts if _kind(source, part) in _TOOLS}
+    whys = [f"partition {number} cannot be made smaller: {why}" for number, why in reasons.items()]
+    kinds = ", ".join(dict.fromkeys(_kind(source, part) or "unknown" for part in parts))
+    return "; ".join(whys) or f"nothing that is on its partitions ({kinds}) can be made smaller"
+
+
 def _why_not(source: ImagedDisk, part: Partition) -> str:
     """Why a partition cannot become smaller, in words; empty where it may."""
     volume = _volume(source, part)
@@ -136,6 +157,8 @@ def _why_not(source: ImagedDisk, part: Partition) -> str:
         return f"what is on it ({kind}) does not allow that" if kind else "it is not known what is on it"
     if source.left_out:
         return "the image leaves out other partitions, which stay where they are"
+    if part.recovery:
+        return "it is the recovery partition of the computer that was captured"
     if source.unreadable_in([part.number]):
         return "parts of it could not be read when it was captured"
     if kind == "ntfs" and volume.map_origin == "whole" and volume.note:
@@ -154,6 +177,8 @@ def _why_not_moved(source: ImagedDisk, part: Partition) -> str:
         return f"the computer starts from partition {part.number} behind it, which cannot be moved"
     if _volume(source, part) is None:
         return f"nothing of partition {part.number} behind it is in the image"
+    if source.table.kind is TableKind.MBR and (kind := _kind(source, part)) in _PLACED:
+        return f"what is on partition {part.number} behind it ({kind}) notes where it begins, and cannot be moved"
     return ""
 
 

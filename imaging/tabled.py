@@ -4,6 +4,7 @@ The table is written last: `table_pieces`. Before the first byte of anything els
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imaging import gpt, tableedit, unfinished
@@ -53,6 +54,7 @@ class Tabled(ABC):
                     _refuse_hybrid(mbr, self.disk.name, change)
                     for number, place in _places(change):
                         header, entries = tableedit.changed_gpt(header, entries, number, place, sector)
+                    _refuse_beyond(tableedit.ends_gpt(header, entries, sector), size)
                 pieces = gpt.relocate(mbr, header, entries, size=size, sector=sector)
             case TableKind.MBR:
                 end = max((p.end for p in self.disk.table.partitions), default=0)
@@ -62,6 +64,7 @@ class Tabled(ABC):
                     for number, place in _places(change):
                         mbr = tableedit.changed_mbr(mbr, number, place, sector)
                     pieces[-1] = at, mbr
+                    _refuse_beyond(tableedit.ends_mbr(mbr, sector), size)
             case TableKind.NONE:
                 pieces = self._pieces(self.table)
         written = Extents((at, at + len(data)) for at, data in pieces)
@@ -107,6 +110,15 @@ def _places(change: Change) -> list[tuple[int, tableedit.Place]]:
             goes = tableedit.Place(old_start=one.start, old_size=one.size, start=one.to, size=one.size)
             places.append((one.partition, goes))
     return places
+
+
+def _refuse_beyond(ends: Sequence[int], size: int) -> None:
+    if (end := max(ends, default=0)) > size:
+        raise RefusedError(
+            f"the new partition table would name a partition that ends at byte {end}, and the disk has {size}",
+            code="target-too-small",
+            hint="choose a disk that all of it fits on",
+        )
 
 
 def _refuse_hybrid(mbr: bytes, name: str, change: Change) -> None:

@@ -142,6 +142,17 @@ def changed_mbr(mbr: bytes, number: int, place: Place, sector: int) -> bytes:
     return mbr[:at] + entry + mbr[at + 16 :]
 
 
+def ends_gpt(header: bytes, entries: bytes, sector: int) -> list[int]:
+    """Where each partition of a GPT ends, in bytes; raises BadImageError where the table is damaged."""
+    return [(entry.last + 1) * sector for entry in gpt.parse_entries(gpt.parse_header(header), entries)]
+
+
+def ends_mbr(mbr: bytes, sector: int) -> list[int]:
+    """Where each entry of a master boot record ends, in bytes."""
+    found = (struct.unpack_from("<4xB3xII", mbr, 446 + 16 * i) for i in range(_SLOTS))
+    return [(first + count) * sector for kind, first, count in found if kind and count]
+
+
 def is_hybrid(mbr: bytes) -> bool:
     """Whether the master boot record before a GPT names partitions of its own, too, which would have to follow."""
     return sorted(mbr[446:510][4::16]) != [0, 0, 0, 0xEE]

@@ -169,6 +169,11 @@ class Nearer:
                 return start + by
         raise IoError(f"{length} bytes at byte {start} of the image are not on {self.path}", code="outside-partition")
 
+    def holds(self, start: int, end: int) -> bool:
+        """Whether all of a range of the image lies on the target, in one piece."""
+        spots = [(0, self._end, 0), *self._spots]
+        return any(low <= start <= end <= high for low, high, _ in spots)
+
     def _inside(self, start: int, size: int) -> tuple[int, int]:
         """The part of a range that is on the target, as it counts there; none of one that lies nowhere."""
         for low, high, by in [(0, self._end, 0), *self._spots]:

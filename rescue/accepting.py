@@ -54,8 +54,8 @@ def add_shrink(command: argparse.ArgumentParser) -> None:
         const=growth.LAST,
         metavar="N",
         help=_(
-            "on a disk that is too small, make partition N (default: the last one that has the room) smaller, with its "
-            "file system: ext2 to ext4, NTFS; what lies behind it comes nearer"
+            "on a disk that is too small, make partition N (default: the one that has the most room to spare) smaller, "
+            "with its file system: ext2 to ext4, NTFS; what lies behind it comes nearer"
         ),
     )
 

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 
 from imaging.events import Grown, Smaller
-from imaging.plan import Growth, RestoreTarget
+from imaging.manifest import ImagedDisk
+from imaging.plan import Growth, RestoreTarget, Shrinkage
 from rescue.contents import content_words
 from rescue.formats import clean, format_size
 from rescue.language import N_, _
 from rescue.telling import told
 
 INDENT = "    "
+_WINDOWS_RECOVERY = "de94bba4-06d1-4d40-a16a-bfd50179d6ac"
+"""The type of a GPT partition. Source: Microsoft, PARTITION_INFORMATION_GPT."""
 _AFTER = {
     "ntfs": N_("Windows checks it when it starts for the first time."),
     "crypto_LUKS": N_("What is encrypted in it is as large as the partition when it is next unlocked; the file system "
@@ -52,7 +55,18 @@ def shrinkage_lines(pair: RestoreTarget) -> list[str]:
     if shrinkage.moved:
         numbers = ", ".join(str(one.partition) for one in shrinkage.moved)
         lines.append(_("MOVED: what lies behind it comes nearer, as it is: {numbers}").format(numbers=numbers))
+        lines += [INDENT + line for line in _to_be_named(pair.source, shrinkage)]
     return lines
+
+
+def _to_be_named(source: ImagedDisk, shrinkage: Shrinkage) -> list[str]:
+    """What Windows knows by where it begins."""
+    moved = {one.partition for one in shrinkage.moved}
+    kinds = {volume.number: volume.content.kind for volume in source.volumes}
+    parts = [part for part in source.table.partitions if part.number in moved]
+    found = [p.number for p in parts if p.type.lower() == _WINDOWS_RECOVERY or kinds.get(p.number) == "ntfs"]
+    words = _("Windows may have to be told where it is now (reagentc): {numbers}")
+    return [words.format(numbers=", ".join(map(str, found)))] if found else []
 
 
 def _follows(growth: Growth) -> list[str]:

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from imaging import planner, shrinking
+from imaging import growth, planner, shrinking
 from imaging.disk import Content, DiskId, Partition, PartitionRole, TableKind
 from imaging.errors import IoError, RefusedError, UsageError
 from imaging.manifest import ImagedDisk, Volume
 from imaging.plan import RestoreTarget, Shrinkage, decode, encode
 from imaging.shrinking import plan_shrinkage
 from imaging.window import Nearer
+from rescue.growing import shrinkage_lines
 from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_image, an_imaged_disk
 
 
@@ -58,19 +59,72 @@ def test_what_lies_behind_comes_nearer_by_whole_mib_and_keeps_its_size() -> None
     assert found.placed(_SECOND.start, _SECOND.size) == (_SECOND.start, found.size)
 
 
-def test_of_several_the_last_that_has_the_room_becomes_smaller() -> None:
+def test_of_several_the_one_with_the_most_room_to_spare_becomes_smaller() -> None:
     source = _source((_FIRST, "ext4"), (_SECOND, "ext4"), (_THIRD, "ext4"))
-    assert _plan(source, 650 * MIB).partition == 3
+    assert _plan(source, 650 * MIB).partition == 2
     assert _plan(source, 400 * MIB).partition == 2
-    full = replace(source.volumes[2], used=98 * MIB)
-    assert _plan(replace(source, volumes=(*source.volumes[:2], full)), 650 * MIB).partition == 2
+    full = [replace(volume, used=volume.size - 10 * MIB) for volume in source.volumes[:2]]
+    assert _plan(replace(source, volumes=(*full, source.volumes[2])), 650 * MIB).partition == 3
     assert _plan(source, 650 * MIB, 1).partition == 1
+
+
+def test_nothing_grows_on_a_disk_on_which_a_partition_becomes_smaller() -> None:
+    source = _source((_FIRST, "ext4"), (_THIRD, "swap"))
+    target = a_disk(id=DiskId(size=697 * MIB))
+    plan = planner.plan_restore(Path("/library"), an_image(disks=(source,)), {"sda": target}, shrink=0)
+    assert plan.targets[0].shrinkage is not None
+    assert growth.plan_growth(source, target.size)
+    with pytest.raises(RefusedError, match="partition 1 becomes smaller"):
+        growth.with_growth(plan)
+
+
+def test_a_plan_that_makes_smaller_what_fits_is_refused() -> None:
+    source = _source((_FIRST, "ext4"), (_THIRD, "swap"))
+    needed = planner.needed_size(source)
+    shown = plan_shrinkage(source, needed, needed)
+    pair = RestoreTarget(source=source, target=a_disk(id=DiskId(size=needed)), shrinkage=shown)
+    with pytest.raises(RefusedError, match="all of it fits as it is"):
+        shrinking.refuse_unless_same(pair, needed)
+
+
+def test_the_recovery_partition_of_the_computer_does_not_become_smaller() -> None:
+    source = _source((_FIRST, "ext4"), (replace(_SECOND, recovery="a-mark"), "ext4"))
+    assert _plan(source, 550 * MIB).partition == 1
+    with pytest.raises(RefusedError, match="it is the recovery partition"):
+        _plan(source, 550 * MIB, 2)
+
+
+def test_where_none_can_it_is_said_what_keeps_each_that_might() -> None:
+    logical = replace(_SECOND, role=PartitionRole.LOGICAL)
+    source = _source((_FIRST, "vfat"), (logical, "ext4"), kind=TableKind.MBR)
+    with pytest.raises(RefusedError, match="partition 2 cannot be made smaller: it lies in an extended partition"):
+        _plan(source, 400 * MIB)
+
+
+@pytest.mark.parametrize("kind", ["ntfs", "vfat", "exfat"])
+def test_what_notes_where_it_begins_is_not_moved_on_an_mbr_disk(kind: str) -> None:
+    source = _source((_SECOND, "ext4"), (_THIRD, kind), kind=TableKind.MBR)
+    with pytest.raises(RefusedError, match=rf"partition 3 behind it \({kind}\) notes where it begins"):
+        _plan(source, 400 * MIB, 2)
+    assert _plan(_source((_SECOND, "ext4"), (_THIRD, kind)), 400 * MIB).moved
+
+
+def test_the_plan_says_that_windows_may_have_to_be_told_of_what_moves() -> None:
+    def lines(third: Partition, kind: str) -> list[str]:
+        source = _source((_SECOND, "ext4"), (third, kind))
+        shown = _plan(source, 400 * MIB)
+        return shrinkage_lines(RestoreTarget(source=source, target=a_disk(), shrinkage=shown))
+
+    recovery = replace(_THIRD, type="DE94BBA4-06D1-4D40-A16A-BFD50179D6AC")
+    for third, kind in ((_THIRD, "ntfs"), (recovery, "vfat")):
+        assert any(line.endswith("told where it is now (reagentc): 3") for line in lines(third, kind))
+    assert not any("Windows" in line for line in lines(_THIRD, "swap"))
 
 
 def test_a_disk_that_is_too_small_in_any_case_is_refused_with_what_is_needed() -> None:
     source = _source((_FIRST, "vfat"), (_SECOND, "ntfs"))
     full = replace(source, volumes=(source.volumes[0], replace(source.volumes[1], used=300 * MIB)))
-    with pytest.raises(RefusedError, match=r"at least 421.5 MB \(421,527,552 bytes\) are needed") as error:
+    with pytest.raises(RefusedError, match=r"more than 421.5 MB \(421,527,552 bytes\) are needed") as error:
         _plan(full, 400 * MIB)
     assert error.value.code == "target-too-small"
     assert _plan(full, 402 * MIB).size == 300 * MIB
@@ -169,6 +223,9 @@ def test_nothing_is_written_between_the_new_end_and_what_comes_nearer() -> None:
     for at, size in ((found.end, 1), (found.end - 1, 2), (moved.start - 1, 2), (moved.start + moved.size - 1, 2)):
         with pytest.raises(IoError):
             nearer.write(bytes(size), at)
+    assert nearer.holds(0, found.end)
+    assert nearer.holds(moved.start, moved.start + moved.size)
+    assert not nearer.holds(found.end - 1, moved.start + 1)
     disk.asked.clear()
     nearer.forget(found.end - 5, 4 * MIB)
     nearer.forget(moved.start - 5, 10)

@@ -6,9 +6,9 @@ with one of those is kept as the number of the page that it is a copy of. What e
 """
 
 import errno
-import mmap
 import os
 import threading
+from array import array
 
 from imaging.chunk import Buffer, digest
 from imaging.fuse import Reply, VirtualFile
@@ -21,6 +21,8 @@ _AS_IT_WAS, _ZEROS, _KEPT = 0, 1, 2
 _COPIES = 3
 """What is told of a page: nothing was written there, zeros, what is in memory, or from here on the page it is like."""
 _NOTHING = bytes(PAGE)
+GROUP = 1 << 16
+"""Pages that are told of together, once one of them is written to."""
 
 
 class Relocating:
@@ -32,8 +34,10 @@ class Relocating:
         self.size = base.size
         self.changes = Changes(self, new_size)
         self._from = new_size // PAGE
-        # Pages of zeros that nobody writes to take no memory.
-        self._told = memoryview(mmap.mmap(-1, max(1, -(-self.size // PAGE)) * _WORD)).cast("Q")
+        self._told: dict[int, array[int]] = {}
+        """Of each group of pages that was written to; reading makes none."""
+        self.was_full = False
+        """Whether something was not kept because it was too much."""
         self._lock = threading.Lock()
         self._pages: dict[int, bytearray] = {}
         self._known: dict[bytes, int] = {}
@@ -50,7 +54,7 @@ class Relocating:
             return ()
         first, end = offset // PAGE, offset + size
         with self._lock:
-            told = self._told[first : -(-end // PAGE)].tolist()
+            told = self._told_of(first, -(-end // PAGE))
             kept = {first + i: bytes(self._pages[first + i]) for i, what in enumerate(told) if what == _KEPT}
         parts: list[Buffer] = []
         i = 0
@@ -68,6 +72,23 @@ class Relocating:
                 parts += self._base.read((what - _COPIES) * PAGE + low - at, high - low)
             i += count
         return parts
+
+    def _told_of(self, first: int, end: int) -> list[int]:
+        """What is told of the pages from `first` to `end`."""
+        found: list[int] = []
+        while first < end:
+            group, at = divmod(first, GROUP)
+            count = min(GROUP - at, end - first)
+            known = self._told.get(group)
+            found += [_AS_IT_WAS] * count if known is None else known[at : at + count]
+            first += count
+        return found
+
+    def _tell(self, number: int, what: int) -> None:
+        group, at = divmod(number, GROUP)
+        if group not in self._told:
+            self._told[group] = array("Q", bytes(GROUP * _WORD))
+        self._told[group][at] = what
 
     def _alike(self, told: list[int], i: int) -> int:
         """How many pages from here on can be had at once."""
@@ -115,7 +136,7 @@ class Relocating:
         with self._lock:
             if data == _NOTHING or copied is not None:
                 self._pages.pop(number, None)
-                self._told[number] = _ZEROS if copied is None else copied + _COPIES
+                self._tell(number, _ZEROS if copied is None else copied + _COPIES)
             else:
                 self._keep(number, bytearray(data))
 
@@ -133,25 +154,40 @@ class Relocating:
 
     def _keep(self, number: int, page: bytearray) -> None:
         if number not in self._pages and self.written >= self._most:
+            self.was_full = True
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._pages[number] = page
-        self._told[number] = _KEPT
+        self._tell(number, _KEPT)
 
     def changed(self, first: int, end: int) -> bytes:
         """For each of these pages a byte that is not zero where it was written to."""
-        told = self._told[first:end]
-        if not any(told.tobytes()):
-            return bytes(end - first)
-        return bytes(what != _AS_IT_WAS for what in told)
+        with self._lock:
+            return bytes(what != _AS_IT_WAS for what in self._told_of(first, end))
+
+    def in_groups(self, groups: int) -> bytes:
+        """The same for each of the first groups of pages."""
+        with self._lock:
+            return bytes(group in self._told for group in range(groups))
 
 
 class Changes:
-    """Which pages up to the new end were written to, as a file: a byte for each, zero where nothing was."""
+    """Which pages up to the new end were written to, as a file: a byte for each, zero where nothing was.
+
+    Behind these is a byte for each GROUP of pages, so that not all have to be read, and at last one that is not zero
+    where something was not kept because it was too much.
+    """
 
     def __init__(self, view: Relocating, new_size: int) -> None:
         """Take the view, and where the file system is to end."""
-        self._view, self.size = view, -(-new_size // PAGE)
+        self._view, self.pages = view, -(-new_size // PAGE)
+        self.groups = -(-self.pages // GROUP)
+        self.size = self.pages + self.groups + 1
 
     def read(self, offset: int, size: int) -> Reply:
         """As they are now: whoever has read them once may be given the same again."""
-        return (self._view.changed(offset, offset + size),)
+        end = min(offset + size, self.pages)
+        parts = [self._view.changed(offset, end)] if offset < end else []
+        if offset + size > self.pages:
+            rest = self._view.in_groups(self.groups) + bytes([self._view.was_full])
+            parts.append(rest[max(0, offset - self.pages) : offset + size - self.pages])
+        return parts

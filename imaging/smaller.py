@@ -18,23 +18,28 @@ from pathlib import Path
 from imaging import allocation, ntfsmap, views
 from imaging.bitmap import marked
 from imaging.blockdev import loop_over, read
-from imaging.errors import IoError, RefusedError
+from imaging.content import Content
+from imaging.errors import IoError, RefusedError, RescueError
 from imaging.extents import Extents
+from imaging.library import Library
 from imaging.manifest import ImagedDisk
-from imaging.overlay import PAGE
-from imaging.plan import RestorePlan, Shrinkage
+from imaging.overlay import PAGE, most_written
+from imaging.plan import RestorePlan, RestoreTarget, Shrinkage
+from imaging.relocating import GROUP
 from imaging.run import Completed, run_cancellable
 from imaging.shrinking import refuse_unless_able, too_small
 from imaging.usedmap import HEAD, TAIL
 
 _SUPER, _BLOCK_SHIFT = 1024, 24
 """Where the super block of ext2 to ext4 lies, and in it the logarithm of the block's KiB."""
+_HEAD = 4096
+"""Bytes at the start of a file system that say how large it is."""
+_WIDE, _CLUSTERED = 0x80, 0x200
+"""What says that ext4 counts blocks with 64 bits, and has clusters of several. Source: ext4's super block."""
 _EXT = ("ext2", "ext3", "ext4")
 _EXT_LEAST = re.compile(r"minimum size of the filesystem: (\d+)")
 _NTFS_LEAST = re.compile(r"You might resize at (\d+) bytes")
 _NTFS_FULL = "Volume is full"
-_AT_ONCE = 1 << 20
-"""Bytes of the file of changes that are read at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +63,65 @@ def refuse_unless_fits(plan: RestorePlan) -> None:
         if pair.shrinkage is None:
             continue
         refuse_unless_able(pair.shrinkage)
+        _refuse_by_image(plan, pair, pair.shrinkage)
         least = least_size(Path(plan.library), plan.image, pair.source, pair.shrinkage)
         if least > pair.shrinkage.size:
             needed = pair.target.size + least - pair.shrinkage.size
             raise too_small(pair.target.size, needed, pair.shrinkage.partition)
+
+
+def _refuse_by_image(plan: RestorePlan, pair: RestoreTarget, shrinkage: Shrinkage) -> None:
+    """Refuse what the image's own bytes forbid: its partition table, how large the file system is, what has to move."""
+    library = Library.open(Path(plan.library))
+    content = Content.load(library, library.image(plan.image), pair.source)
+    content.table_pieces(pair.target.size, shrinkage)
+    head = content.bytes_at(shrinkage.start, shrinkage.start + min(_HEAD, shrinkage.old_size))
+    _refuse_unless_fills(head, shrinkage)
+    above = content.used.clipped(shrinkage.end, shrinkage.old_end).total
+    # What is moved by less than a page cannot be told from what is new, and stays in memory.
+    if _shape(head, shrinkage.kind).block < PAGE and above > most_written():
+        raise _no_memory(shrinkage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shape:
+    """What a file system says of itself, in bytes; `grain` is by how much less than its partition it can have."""
+
+    size: int
+    block: int
+    grain: int
+
+
+def _shape(head: bytes, kind: str) -> _Shape:
+    if kind == "ntfs":
+        sector, each = struct.unpack_from("<HB", head, 0x0B)
+        cluster = sector * each if each <= 0x80 else sector << min(0x100 - each, 32)
+        (sectors,) = struct.unpack_from("<Q", head, 0x28)
+        # Behind it lies the copy of the boot sector; ntfsresize keeps a cluster for that.
+        return _Shape(size=sectors * sector, block=cluster, grain=2 * cluster)
+    raw = head[_SUPER:]
+    (low,), (shift, more) = struct.unpack_from("<I", raw, 4), struct.unpack_from("<II", raw, _BLOCK_SHIFT)
+    wide, clustered = struct.unpack_from("<II", raw, 0x60)
+    (high,) = struct.unpack_from("<I", raw, 0x150) if wide & _WIDE else (0,)
+    block = 1024 << min(shift, 6)
+    grain = 1024 << min(more, 32) if clustered & _CLUSTERED else block
+    return _Shape(size=(high << 32 | low) * block, block=block, grain=max(block, grain))
+
+
+def _refuse_unless_fills(head: bytes, shrinkage: Shrinkage) -> None:
+    """What lies behind the file system, in its partition, would be lost: a mark, or what another program keeps."""
+    shape = _shape(head, shrinkage.kind)
+    behind = shrinkage.old_size - shape.size
+    if behind >= max(1, shape.grain):
+        raise _refused(shrinkage, f"{behind} bytes of its partition lie behind it, and may hold something else")
+
+
+def _no_memory(shrinkage: Shrinkage) -> RefusedError:
+    return RefusedError(
+        f"the file system of partition {shrinkage.partition} cannot be made smaller: it takes more memory than is free",
+        code="no-space",
+        hint="restore it to a larger disk, or on a computer with more memory",
+    )
 
 
 def least_size(library: Path, image: str, source: ImagedDisk, shrinkage: Shrinkage) -> int:
@@ -96,19 +156,48 @@ def shrunk(
     CancelledError; nothing was written anywhere then.
     """
     _refuse_unless_root()
-    start, size, sector = shrinkage.start, shrinkage.size, source.logical_sector
-    view = views.of_image(library, image, source.name, start, shrinkage.old_size, size)
+    sector = source.logical_sector
+    view = views.of_image(library, image, source.name, shrinkage.start, shrinkage.old_size, shrinkage.size)
     with views.opened_to_shrink(view) as (file, changes):
-        with _device(file, shrinkage.old_size, sector) as loop:
-            _make_smaller(loop, shrinkage, sector, cancel)
-        if shrinkage.kind == "ntfs":
-            # Where a boot sector is damaged, this copy is looked for at the end of the partition.
-            os.pwrite(file, read(file, sector, 0), size - sector)
-        used = _mapped(file, shrinkage)
-        with _device(file, size, sector, writable=False) as loop:
-            _check(loop, shrinkage, cancel)
-        changed = Extents.rising((low * PAGE, high * PAGE) for low, high in _marked(changes, size))
-        yield Shrunk(file=file, used=used, changed=Extents(r for low, high in changed for r in used.within(low, high)))
+        with _memory_told(changes, shrinkage, cancel):
+            used, changed = _shrink(file, changes, shrinkage, sector, cancel)
+        yield Shrunk(file=file, used=used, changed=changed)
+
+
+def _shrink(
+    file: int, changes: int, shrinkage: Shrinkage, sector: int, cancel: threading.Event
+) -> tuple[Extents, Extents]:
+    """What the small file system uses, and what of that is not as in the image."""
+    size = shrinkage.size
+    _refuse_unless_fills(read(file, min(_HEAD, shrinkage.old_size), 0), shrinkage)
+    with _device(file, shrinkage.old_size, sector) as loop:
+        _make_smaller(loop, shrinkage, sector, cancel)
+    if shrinkage.kind == "ntfs":
+        # Where a boot sector is damaged, this copy is looked for at the end of the partition.
+        os.pwrite(file, read(file, sector, 0), size - sector)
+    used = _mapped(file, shrinkage)
+    with _device(file, size, sector, writable=False) as loop:
+        _check(loop, shrinkage, cancel)
+    changed = Extents.rising((low * PAGE, high * PAGE) for low, high in _marked(changes, size))
+    return used, Extents(r for low, high in changed for r in used.within(low, high))
+
+
+@contextmanager
+def _memory_told(changes: int, shrinkage: Shrinkage, cancel: threading.Event) -> Iterator[None]:
+    """Raise RefusedError where the view has refused to keep something, whatever the tool says of that."""
+    try:
+        yield
+    except (RescueError, OSError) as error:
+        if not cancel.is_set() and _was_full(changes, shrinkage.size):
+            raise _no_memory(shrinkage) from error
+        raise
+    if _was_full(changes, shrinkage.size):
+        raise _no_memory(shrinkage)
+
+
+def _was_full(changes: int, size: int) -> bool:
+    pages = -(-size // PAGE)
+    return read(changes, 1, pages - (-pages // GROUP)) != b"\0"
 
 
 def _refuse_unless_root() -> None:
@@ -178,9 +267,11 @@ def _mapped(file: int, shrinkage: Shrinkage) -> Extents:
 def _marked(changes: int, size: int) -> Iterator[tuple[int, int]]:
     """The runs of pages that were written to."""
     pages = -(-size // PAGE)
-    for at in range(0, pages, _AT_ONCE):
-        flags = read(changes, min(_AT_ONCE, pages - at), at)
-        yield from ((at + low, at + high) for low, high in marked(flags))
+    for group, any_ in enumerate(read(changes, -(-pages // GROUP), pages)):
+        if any_:
+            at = group * GROUP
+            flags = read(changes, min(GROUP, pages - at), at)
+            yield from ((at + low, at + high) for low, high in marked(flags))
 
 
 def _tool(

@@ -15,7 +15,7 @@ import msgspec
 from imaging import credentials, keyring, virtual
 from imaging.blockdev import opened
 from imaging.content import Content
-from imaging.errors import BadImageError, ExitStatus, RescueError
+from imaging.errors import BadImageError, ExitStatus, RescueError, of_system
 from imaging.fuse import VirtualFile
 from imaging.library import Library
 from imaging.opened import Pieces
@@ -44,6 +44,17 @@ def main() -> int:
             told = Refused(status=error.exit_status, message=error.message, code=error.code, hint=error.hint or "")
             hands.sendall(msgspec.json.encode(told))
             return error.exit_status
+        except (OSError, MemoryError) as error:
+            why = (
+                "this computer has too little free memory"
+                if isinstance(error, MemoryError)
+                else of_system(error).message
+            )
+            told = Refused(
+                status=ExitStatus.IO_FAILURE, message=f"the image cannot be read as a file: {why}", code="no-view"
+            )
+            hands.sendall(msgspec.json.encode(told))
+            return ExitStatus.IO_FAILURE
     return ExitStatus.DONE
 
 

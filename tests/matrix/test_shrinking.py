@@ -2,19 +2,22 @@
 
 import dataclasses
 import os
+import struct
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from imaging import circumstances, inventory, orders, planner
+from imaging import circumstances, inventory, orders, planner, smaller, views
 from imaging.errors import RefusedError
 from imaging.jobs import JobState
 from imaging.library import Library
 from imaging.manifest import Machine
-from imaging.plan import RestorePlan
+from imaging.plan import Growth, RestorePlan
 from imaging.planner import plan_restore
 from rescue.engine import engine
 from rescue.screens.restore import grown_disk
@@ -455,3 +458,101 @@ def test_an_order_has_the_tool_asked_before_it_counts_down(ext4: Imaged, room: P
         planned(short)
     assert error.value.code == "target-too-small"
     assert digest(short) == before
+
+
+def test_a_plan_that_both_grows_and_makes_smaller_is_refused_before_anything_is_written(
+    ext4: Imaged, room: Path
+) -> None:
+    target = blank(room / "target.img", ext4.needed - _LESS, fill=0xAA)
+    plan, before = ext4.plan(target), digest(target)
+    (pair,) = plan.targets
+    assert pair.shrinkage is not None
+    growth = Growth(
+        partition=2, start=ext4.place.start, old_size=ext4.place.size, size=pair.shrinkage.size, kind="ext4"
+    )
+    job = finish(begin(structs.replace(plan, targets=(structs.replace(pair, growth=growth),))))
+    assert job.state is JobState.REFUSED
+    assert job.finished is not None
+    assert "both grow and become smaller" in job.finished.message
+    assert digest(target) == before
+
+
+def test_what_lies_behind_a_file_system_in_its_partition_is_not_dropped(room: Path) -> None:
+    """As the mark of a recovery partition does."""
+    path = partition(blank(room / "source.img", 103 * MIB), "label: gpt\nstart=1MiB, size=100MiB\n")
+    with attached(Place(path=path, start=MIB, size=100 * MIB)) as loop:
+        said("mkfs.ext4", "-q", "-F", "-b", "4096", loop, "99M")
+    captured = images.capture(path, room / "library")
+    target = blank(room / "target.img", 60 * MIB, fill=0xAA)
+    before = digest(target)
+    words = (captured.image, target, "--library", captured.library, "--erase", target.name, "--json", "--shrink")
+    error = run_rescue("restore", *words, status=3).events[-1]
+    found = error.get("error") or error
+    assert found["code"] == "cannot-shrink"
+    assert "1048576 bytes of its partition lie behind it" in found["message"]
+    assert digest(target) == before
+
+
+def test_a_hybrid_table_is_refused_when_the_plan_is_made(room: Path) -> None:
+    path = partition(blank(room / "source.img", 103 * MIB), "label: gpt\nstart=1MiB, size=100MiB\n")
+    with attached(Place(path=path, start=MIB, size=100 * MIB)) as loop:
+        said("mkfs.ext4", "-q", "-F", "-b", "4096", loop)
+    with path.open("r+b") as file:
+        file.seek(446 + 16)
+        file.write(struct.pack("<4xB3xII", 0x83, 2048, 100 * 2048))
+    captured = images.capture(path, room / "library")
+    target = blank(room / "target.img", 60 * MIB)
+    words = (captured.image, target, "--library", captured.library, "--json", "--shrink", "--plan")
+    error = run_rescue("restore", *words, status=3).events[-1]
+    assert "a master boot record with partitions of its own" in (error.get("error") or error)["message"]
+
+
+def test_chunks_that_hold_bytes_of_two_partitions_are_refused_before_anything_is_written(room: Path) -> None:
+    """An imported disk can have such, where its table was not understood as it is now."""
+    path = blank(room / "source.img", 86 * MIB)
+    places = [Place(path=path, start=at * MIB, size=size * MIB) for at, size in ((1, 50), (51, 12), (63, 22))]
+    lines = [f"start={one.start // MIB}MiB, size={one.size // MIB}MiB, type=83" for one in places]
+    partition(path, "\n".join(["label: dos", *lines]) + "\n")
+    for place in places:
+        with attached(place) as loop:
+            said("mkfs.ext4", "-q", "-F", "-b", "4096", loop)
+            with mounted(_BLOCKS.mount, loop) as folder:
+                (folder / "file").write_bytes(os.urandom(place.size // 4))
+    with path.open("r+b") as file:
+        file.seek(446 + 32)
+        file.write(b"\x01")
+    run("gzip", "-1", path)
+    library = room / "library"
+    run_rescue("import", room / "source.img.gz", "--library", library, "--json")
+    (image,) = Library.open(library).images().images
+    target = blank(room / "target.img", 70 * MIB, fill=0xAA)
+    before = digest(target)
+    words = (image.id, target, "--library", library, "--erase", target.name, "--json", "--shrink", 1)
+    error = run_rescue("restore", *words, status=3).events[-1]
+    assert "bytes of several in one chunk" in (error.get("error") or error)["message"]
+    assert digest(target) == before
+
+
+@pytest.mark.parametrize("known_before", [True, False])
+def test_a_view_that_has_too_little_memory_is_told_as_that(
+    *, known_before: bool, files: Path, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of less than a page stay in memory where they are moved."""
+    (room / "made").mkdir()
+    imaged = _disk(room / "made", _SMALL_BLOCKS, MBR, files)
+    target = blank(room / "target.img", imaged.needed - _LESS, fill=0xAA)
+    plan, before = imaged.plan(target), digest(target)
+    if known_before:
+        monkeypatch.setattr(smaller, "most_written", lambda: MIB)
+        with pytest.raises(RefusedError, match="more memory than is free") as error:
+            smaller.refuse_unless_fits(plan)
+        assert error.value.code == "no-space"
+    else:
+        (pair,) = plan.targets
+        assert pair.shrinkage is not None
+        monkeypatch.setattr(views, "_SERVER", "tests.matrix.poor_viewserver")
+        made = smaller.shrunk(Path(plan.library), plan.image, pair.source, pair.shrinkage, threading.Event())
+        with pytest.raises(RefusedError, match="more memory than is free") as error, made:
+            pass
+        assert error.value.code == "no-space"
+    assert digest(target) == before

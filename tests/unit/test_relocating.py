@@ -2,6 +2,7 @@
 
 import errno
 import random
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imaging.overlay import PAGE
-from imaging.relocating import Relocating
+from imaging.relocating import GROUP, Relocating
 
 PAGES = 16
 SIZE = PAGES * PAGE + 100
@@ -55,8 +56,8 @@ def test_it_reads_as_if_it_had_been_written_to(steps: list[tuple[str, int, int, 
     assert read(view, 0, SIZE) == expected
     assert base.data == DATA
     flags = b"".join(bytes(part) for part in view.changes.read(0, view.changes.size))
-    assert len(flags) == NEW // PAGE
-    for page, flag in enumerate(flags):
+    assert len(flags) == NEW // PAGE + 2
+    for page, flag in enumerate(flags[: NEW // PAGE]):
         if not flag:
             assert expected[page * PAGE : (page + 1) * PAGE] == DATA[page * PAGE : (page + 1) * PAGE]
 
@@ -82,3 +83,52 @@ def test_what_is_no_copy_is_refused_once_it_is_too_much() -> None:
     with pytest.raises(OSError, match="space"):
         view.write(SIZE - 1, b"xy")
     assert read(view, PAGE, PAGE) == DATA[PAGE : 2 * PAGE]
+
+
+def test_the_changes_say_that_something_was_refused_for_want_of_memory() -> None:
+    view = Relocating(Base(DATA), NEW, most=PAGE)
+    view.write(0, b"x" * PAGE)
+    assert read_changes(view)[-1] == 0
+    with pytest.raises(OSError, match="space"):
+        view.write(PAGE, b"z" * PAGE)
+    assert read_changes(view)[-1] == 1
+
+
+def read_changes(view: Relocating) -> bytes:
+    """All that the file of changes holds, read in pieces."""
+    changes = view.changes
+    pieces = [(at, min(3, changes.size - at)) for at in range(0, changes.size, 3)]
+    return b"".join(bytes(part) for at, size in pieces for part in changes.read(at, size))
+
+
+class Endless:
+    """A huge file of zeros."""
+
+    size = 4 << 40
+
+    def read(self, offset: int, size: int) -> Sequence[bytes]:
+        assert 0 <= offset <= offset + size <= self.size
+        return [bytes(size)]
+
+
+def test_a_huge_volume_takes_memory_for_what_is_written_alone() -> None:
+    tracemalloc.start()
+    view = Relocating(Endless(), 3 << 40, most=PAGE)
+    for at in range(0, view.size, 1 << 34):
+        read(view, at, PAGE)
+    (groups,) = view.changes.read(view.changes.pages, view.changes.groups)
+    assert not any(bytes(groups))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1 << 20
+    at = 5 * GROUP + 7
+    view.write(at * PAGE, b"x" * PAGE)
+    (groups,) = view.changes.read(view.changes.pages, view.changes.groups)
+    assert [i for i, flag in enumerate(bytes(groups)) if flag] == [5]
+    (flags,) = view.changes.read(at - 1, 3)
+    assert flags == bytes([0, 1, 0])
+    border = (6 * GROUP - 1) * PAGE
+    view.write(border, bytes(2 * PAGE))
+    assert read(view, border, 2 * PAGE) == bytes(2 * PAGE)
+    (groups,) = view.changes.read(view.changes.pages, view.changes.groups)
+    assert [i for i, flag in enumerate(bytes(groups)) if flag] == [5, 6]

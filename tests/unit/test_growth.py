@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -10,9 +10,11 @@ import pytest
 from imaging import gpt, growth, tableedit
 from imaging.disk import Content, Partition, PartitionRole, TableKind
 from imaging.errors import BadImageError, RefusedError, UsageError
+from imaging.extents import Extents
 from imaging.growth import plan_growth, with_growth
 from imaging.manifest import ImagedDisk, Volume
-from imaging.plan import Growth, RestorePlan, RestoreTarget, decode, encode
+from imaging.plan import Growth, RestorePlan, RestoreTarget, Shrinkage, decode, encode
+from imaging.tabled import Tabled
 from imaging.tableedit import Place
 from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_imaged_disk
 
@@ -259,3 +261,33 @@ def test_a_hybrid_record_is_known() -> None:
     mixed = bytearray(_mbr(1, 1000, 0xEE))
     mixed[446 + 4] = 0x07
     assert tableedit.is_hybrid(bytes(mixed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Head(Tabled):
+    """A disk of which the first bytes are known."""
+
+    head: bytes
+
+    def bytes_at(self, start: int, end: int) -> bytes:
+        """Of the head."""
+        return self.head[start:end]
+
+
+@pytest.mark.parametrize("kind", [TableKind.GPT, TableKind.MBR])
+def test_no_table_is_written_that_names_a_partition_past_the_end_of_the_disk(kind: TableKind) -> None:
+    """Though the image does not say that there is one: the second begins at 600 MiB."""
+    if kind is TableKind.GPT:
+        protective = bytes(446) + struct.pack("<4xB3xII", 0xEE, 1, 9999) + bytes(48) + b"\x55\xaa"
+        head = protective + b"".join(_gpt((2048, 2048 + 100 * 2048 - 1), (600 * 2048, 700 * 2048 - 1)))
+    else:
+        entries = struct.pack("<4xB3xII", 0x83, 2048, 100 * 2048) + struct.pack("<4xB3xII", 7, 600 * 2048, 100 * 2048)
+        head = bytes(446) + entries + bytes(32) + b"\x55\xaa"
+    source = an_imaged_disk(table=a_table(_FIRST, kind=kind))
+    table = Extents([(0, len(head))])
+    disk = _Head(disk=source, table=table, body=Extents(), head=head)
+    change = Shrinkage(partition=1, start=MIB, old_size=100 * MIB, size=50 * MIB, kind="ext4")
+    assert disk.table_pieces(701 * MIB, change)
+    with pytest.raises(RefusedError, match=f"ends at byte {700 * MIB}, and the disk has {60 * MIB}") as error:
+        disk.table_pieces(60 * MIB, change)
+    assert error.value.code == "target-too-small"

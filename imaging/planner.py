@@ -37,6 +37,8 @@ from imaging.plan import (
 )
 from imaging.shrinking import plan_shrinkage
 
+_TOO_SMALL = "too small"
+_SMALLER = "choose a larger disk, or have a file system become smaller: --shrink"
 _ROLE_REASONS = {
     Role.BOOT_MEDIUM: "this computer was started from it",
     Role.SYSTEM: "the running system stands on it",
@@ -243,7 +245,7 @@ def plan_restore(
         if not why and target.regular_file and lies_in(Path(target.path), library):
             why = "it lies in the image library"
         if why:
-            refuse_target(target.name, target, why)
+            refuse_target(target.name, target, why, _SMALLER if _TOO_SMALL in why else "")
         shrinkage = None if shrink is None else _shrinkage(sources[name], target, shrink)
         pairs.append(RestoreTarget(source=sources[name], target=target, create=create, shrinkage=shrinkage))
     return RestorePlan(
@@ -284,14 +286,16 @@ def with_wipe(plan: RestorePlan, way: Wipe) -> RestorePlan:
     return replace(plan, wipe=way)
 
 
-def refuse_target(name: str, disk: Disk, why: str) -> NoReturn:
+def refuse_target(name: str, disk: Disk, why: str, hint: str = "") -> NoReturn:
     """Refuse to restore onto `disk`, or onto the part of it called `name`; raises RefusedError."""
-    raise RefusedError(f"{name} cannot be restored onto: {why}", code=_code(disk, why), hint=_target_hint(name, why))
+    raise RefusedError(
+        f"{name} cannot be restored onto: {why}", code=_code(disk, why), hint=hint or _target_hint(name, why)
+    )
 
 
 def _target_hint(name: str, why: str) -> str:
     if "too small" in why:
-        return f"choose something larger than {name}, or have a file system become smaller: --shrink"
+        return f"choose something larger than {name}"
     if why == _OWN_REASONS[Role.LIBRARY]:
         return "restore single partitions of it, or from a library on another disk"
     if why == _OWN_REASONS[Role.BOOT_MEDIUM]:

@@ -9,6 +9,7 @@ import errno
 import os
 import threading
 from array import array
+from enum import IntEnum
 
 from imaging.chunk import Buffer, digest
 from imaging.fuse import Reply, VirtualFile
@@ -25,6 +26,16 @@ GROUP = 1 << 16
 """Pages that are told of together, once one of them is written to."""
 
 
+class Trouble(IntEnum):
+    """What became of what was written."""
+
+    NONE = 0
+    FULL = 1
+    """Something was not kept because it was too much."""
+    FAILED = 2
+    """Something was not kept for another reason."""
+
+
 class Relocating:
     """`base` with what was written to it since; safe for several threads."""
 
@@ -36,8 +47,8 @@ class Relocating:
         self._from = new_size // PAGE
         self._told: dict[int, array[int]] = {}
         """Of each group of pages that was written to; reading makes none."""
-        self.was_full = False
-        """Whether something was not kept because it was too much."""
+        self.trouble = Trouble.NONE
+        """Whether everything that was written was kept."""
         self._lock = threading.Lock()
         self._pages: dict[int, bytearray] = {}
         self._known: dict[bytes, int] = {}
@@ -119,6 +130,14 @@ class Relocating:
 
         Raises OSError (ENOSPC) past the end or once too much is kept, and what `base` raises.
         """
+        try:
+            self._write(offset, data)
+        except BaseException:
+            # Of an error in what the kernel writes later the tool may never hear.
+            self.trouble = self.trouble or Trouble.FAILED
+            raise
+
+    def _write(self, offset: int, data: bytes) -> None:
         end = offset + len(data)
         if end > self.size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -154,7 +173,7 @@ class Relocating:
 
     def _keep(self, number: int, page: bytearray) -> None:
         if number not in self._pages and self.written >= self._most:
-            self.was_full = True
+            self.trouble = Trouble.FULL
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._pages[number] = page
         self._tell(number, _KEPT)
@@ -188,6 +207,6 @@ class Changes:
         end = min(offset + size, self.pages)
         parts = [self._view.changed(offset, end)] if offset < end else []
         if offset + size > self.pages:
-            rest = self._view.in_groups(self.groups) + bytes([self._view.was_full])
+            rest = self._view.in_groups(self.groups) + bytes([self._view.trouble])
             parts.append(rest[max(0, offset - self.pages) : offset + size - self.pages])
         return parts

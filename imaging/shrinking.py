@@ -26,8 +26,10 @@ _MAPPED = ("rescue", "partclone")
 """Where the map of what is used says how much that is."""
 _TABLES = 16
 """Of a file system at most this part is tables that go away with the room: ext4 has 256 bytes for 4 KiB at most."""
-_PLACED = ("ntfs", "vfat", "exfat")
+_PLACED = ("ntfs", "vfat", "exfat", "BitLocker")
 """Their boot sectors name the sectors before them, and Windows' boot data the place on an MBR disk."""
+_DYNAMIC = ("42", "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3", "af9b60a0-1431-4f62-bc68-3311714a69ad")
+"""Windows' dynamic disks keep a table of their own, which ours would not know of."""
 _BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
 """The boot record names its sectors. Source: GRUB's manual, BIOS installation."""
 
@@ -157,6 +159,8 @@ def _why_not(source: ImagedDisk, part: Partition) -> str:
         return f"what is on it ({kind}) does not allow that" if kind else "it is not known what is on it"
     if source.left_out:
         return "the image leaves out other partitions, which stay where they are"
+    if any(p.type.lower() in _DYNAMIC for p in source.table.partitions):
+        return "it is of a dynamic disk of Windows, which keeps a table of its own"
     if part.recovery:
         return "it is the recovery partition of the computer that was captured"
     if source.unreadable_in([part.number]):
@@ -173,7 +177,7 @@ def _why_not_moved(source: ImagedDisk, part: Partition) -> str:
     """Why a partition behind the one that becomes smaller cannot come nearer; empty where it can."""
     if part.role is not PartitionRole.PRIMARY:
         return f"partition {part.number} behind it is an extended one, or lies in one, and is not moved"
-    if part.type == _BIOS_BOOT or (part.bootable and source.table.kind is TableKind.MBR):
+    if part.type.lower() == _BIOS_BOOT or part.bootable:
         return f"the computer starts from partition {part.number} behind it, which cannot be moved"
     if _volume(source, part) is None:
         return f"nothing of partition {part.number} behind it is in the image"

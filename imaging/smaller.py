@@ -25,7 +25,7 @@ from imaging.library import Library
 from imaging.manifest import ImagedDisk
 from imaging.overlay import PAGE, most_written
 from imaging.plan import RestorePlan, RestoreTarget, Shrinkage
-from imaging.relocating import GROUP
+from imaging.relocating import GROUP, Trouble
 from imaging.run import Completed, run_cancellable
 from imaging.shrinking import refuse_unless_able, too_small
 from imaging.usedmap import HEAD, TAIL
@@ -37,6 +37,7 @@ _HEAD = 4096
 _WIDE, _CLUSTERED = 0x80, 0x200
 """What says that ext4 counts blocks with 64 bits, and has clusters of several. Source: ext4's super block."""
 _EXT = ("ext2", "ext3", "ext4")
+_SIGNATURE_AT = 510
 _EXT_LEAST = re.compile(r"minimum size of the filesystem: (\d+)")
 _NTFS_LEAST = re.compile(r"You might resize at (\d+) bytes")
 _NTFS_FULL = "Volume is full"
@@ -77,6 +78,8 @@ def _refuse_by_image(plan: RestorePlan, pair: RestoreTarget, shrinkage: Shrinkag
     content.table_pieces(pair.target.size, shrinkage)
     head = content.bytes_at(shrinkage.start, shrinkage.start + min(_HEAD, shrinkage.old_size))
     _refuse_unless_fills(head, shrinkage)
+    if shrinkage.kind in _EXT and head[_SIGNATURE_AT : _SIGNATURE_AT + 2] == b"\x55\xaa":
+        raise _refused(shrinkage, "its boot sector can name blocks of a file, which would be moved")
     above = content.used.clipped(shrinkage.end, shrinkage.old_end).total
     # What is moved by less than a page cannot be told from what is new, and stays in memory.
     if _shape(head, shrinkage.kind).block < PAGE and above > most_written():
@@ -188,16 +191,19 @@ def _memory_told(changes: int, shrinkage: Shrinkage, cancel: threading.Event) ->
     try:
         yield
     except (RescueError, OSError) as error:
-        if not cancel.is_set() and _was_full(changes, shrinkage.size):
+        if not cancel.is_set() and _trouble(changes, shrinkage.size) is Trouble.FULL:
             raise _no_memory(shrinkage) from error
         raise
-    if _was_full(changes, shrinkage.size):
-        raise _no_memory(shrinkage)
+    match _trouble(changes, shrinkage.size):
+        case Trouble.FULL:
+            raise _no_memory(shrinkage)
+        case Trouble.FAILED:
+            raise IoError("the view of the file system is not whole: a write to it failed", code="write-failed")
 
 
-def _was_full(changes: int, size: int) -> bool:
+def _trouble(changes: int, size: int) -> Trouble:
     pages = -(-size // PAGE)
-    return read(changes, 1, pages - (-pages // GROUP)) != b"\0"
+    return Trouble(read(changes, 1, pages - (-pages // GROUP))[0])
 
 
 def _refuse_unless_root() -> None:

@@ -210,11 +210,15 @@ class Nearer:
 
     def announce(self, start: int, size: int) -> None:
         """Have a range read meanwhile that will be asked for soon; what is not on the disk is left alone."""
-        self._target.announce(*self._inside(start, size))
+        at, size = self._inside(start, size)
+        if size:
+            self._target.announce(at, size)
 
     def forget(self, start: int, size: int) -> None:
         """Let memory go that holds a range that was read; what is not on the disk is left alone."""
-        self._target.forget(*self._inside(start, size))
+        at, size = self._inside(start, size)
+        if size:
+            self._target.forget(at, size)
 
     def forget_cached(self) -> None:
         """Let the next reads come from the medium."""

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.widgets import OptionList
 
 from imaging.disk import Disk
-from imaging.errors import RescueError
+from imaging.errors import RefusedError, RescueError
 from imaging.manifest import Image
 from imaging.notes import FactoryState, Notes
 from imaging.plan import RestorePlan
@@ -30,6 +30,10 @@ from rescue.telling import told
 from rescue.widgets.choices import Choice, Choices
 
 UNDO = "undo"
+
+
+_NO_ROOM = ("target-too-small", "cannot-shrink", "no-space")
+"""Errors of a disk that the image does not fit on, even with a smaller file system."""
 
 
 class FactoryScreen(ShelfScreen):
@@ -160,7 +164,13 @@ disk's name.
 
         def ask() -> RestorePlan | None:
             known = targets()
-            return self.backend.plan_restore(order.library, order.image, known) if known else None
+            try:
+                return self.backend.plan_restore(order.library, order.image, known) if known else None
+            except RefusedError as error:
+                # Another disk can have the room.
+                if error.code in _NO_ROOM:
+                    return None
+                raise
 
         def then(plan: RestorePlan | None) -> None:
             self.open(TargetScreen(order) if plan is None else RestorePlanScreen(plan, NOTHING))

@@ -72,6 +72,16 @@ async def test_where_the_rule_means_no_disk_or_several_a_person_chooses(sit_down
             assert "choose the disk to write to" in await person.press("f", "enter")
 
 
+async def test_where_it_does_not_fit_on_the_disk_of_the_rule_a_person_chooses(sit_down: Sit) -> None:
+    there = backend(ours=replace(OURS, disk=DiskMatch(serial=SDA.id.serial)))
+    there.refusal = RefusedError("the disk is too small", code="target-too-small")
+    async with sit_down(there) as person:
+        assert "choose the disk to write to" in await person.press("f", "enter")
+    there.refusal = RefusedError("the image is doubtful", code="untrusted")
+    async with sit_down(there) as person:
+        assert "the image is doubtful" in await person.press("f", "enter")
+
+
 async def test_without_a_factory_image_the_screen_says_what_to_do(sit_down: Sit) -> None:
     async with sit_down(FakeBackend()) as person:
         screen = await person.press("f")

@@ -493,6 +493,19 @@ def test_what_lies_behind_a_file_system_in_its_partition_is_not_dropped(room: Pa
     assert digest(target) == before
 
 
+def test_a_boot_sector_that_can_name_blocks_of_a_file_keeps_its_file_system_as_it_is(room: Path) -> None:
+    path = partition(blank(room / "source.img", 103 * MIB), "label: gpt\nstart=1MiB, size=100MiB\n")
+    with attached(Place(path=path, start=MIB, size=100 * MIB)) as loop:
+        said("mkfs.ext4", "-q", "-F", "-b", "4096", loop)
+    with path.open("r+b") as file:
+        file.seek(MIB + 510)
+        file.write(b"\x55\xaa")
+    captured = images.capture(path, room / "library")
+    words = (captured.image, blank(room / "target.img", 60 * MIB), "--library", captured.library, "--json", "--shrink")
+    error = run_rescue("restore", *words, "--plan", status=3).events[-1]
+    assert "its boot sector can name blocks of a file" in (error.get("error") or error)["message"]
+
+
 def test_a_hybrid_table_is_refused_when_the_plan_is_made(room: Path) -> None:
     path = partition(blank(room / "source.img", 103 * MIB), "label: gpt\nstart=1MiB, size=100MiB\n")
     with attached(Place(path=path, start=MIB, size=100 * MIB)) as loop:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imaging.errors import IoError
 from imaging.overlay import PAGE
-from imaging.relocating import GROUP, Relocating
+from imaging.relocating import GROUP, Relocating, Trouble
 
 PAGES = 16
 SIZE = PAGES * PAGE + 100
@@ -92,6 +93,17 @@ def test_the_changes_say_that_something_was_refused_for_want_of_memory() -> None
     with pytest.raises(OSError, match="space"):
         view.write(PAGE, b"z" * PAGE)
     assert read_changes(view)[-1] == 1
+
+
+def test_the_changes_say_that_a_write_failed_for_another_reason() -> None:
+    class Gone(Base):
+        def read(self, offset: int, size: int) -> Sequence[bytes]:  # noqa: ARG002
+            raise IoError("the library is gone")
+
+    view = Relocating(Gone(DATA), NEW)
+    with pytest.raises(IoError):
+        view.write(10, b"x")
+    assert read_changes(view)[-1] == Trouble.FAILED
 
 
 def read_changes(view: Relocating) -> bytes:

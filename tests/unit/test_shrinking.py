@@ -101,7 +101,7 @@ def test_where_none_can_it_is_said_what_keeps_each_that_might() -> None:
         _plan(source, 400 * MIB)
 
 
-@pytest.mark.parametrize("kind", ["ntfs", "vfat", "exfat"])
+@pytest.mark.parametrize("kind", ["ntfs", "vfat", "exfat", "BitLocker"])
 def test_what_notes_where_it_begins_is_not_moved_on_an_mbr_disk(kind: str) -> None:
     source = _source((_SECOND, "ext4"), (_THIRD, kind), kind=TableKind.MBR)
     with pytest.raises(RefusedError, match=rf"partition 3 behind it \({kind}\) notes where it begins"):
@@ -152,6 +152,15 @@ _BIOS = replace(_THIRD, type="21686148-6449-6e6f-744e-656564454649")
         (
             _source((_SECOND, "ext4"), (replace(_THIRD, bootable=True), "ntfs"), kind=TableKind.MBR),
             "the computer starts from partition 3 behind it",
+        ),
+        (
+            _source((_SECOND, "ext4"), (replace(_THIRD, bootable=True), "ext4")),
+            "the computer starts from partition 3 behind it",
+        ),
+        (_source((replace(_FIRST, type="42"), "ntfs"), (_SECOND, "ntfs"), kind=TableKind.MBR), "a dynamic disk"),
+        (
+            _source((_SECOND, "ext4"), (replace(_THIRD, type="5808C8AA-7E8F-42E0-85D2-E1E90434CFB3"), "")),
+            "a dynamic disk",
         ),
         (
             _source((_SECOND, "ext4"), (replace(_THIRD, role=PartitionRole.EXTENDED), "extended"), kind=TableKind.MBR),

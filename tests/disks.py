@@ -3,6 +3,7 @@
 import hashlib
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from blake3 import blake3
 
 MIB = 1 << 20
+_PATIENCE = 60.0
+"""Seconds that a loop device is waited for which somebody else has open."""
 
 
 def run(*argv: object, text: str | None = None) -> str:
@@ -53,7 +56,27 @@ def looped(path: Path, offset: int = 0, size: int = 0, sector: int = 512) -> Ite
     try:
         yield loop
     finally:
-        run("losetup", "--detach", loop)
+        detach(loop)
+
+
+def detach(loop: str) -> None:
+    """Take a loop device from its file, and wait for that.
+
+    Where another process looks at it just then, it is gone only after that, and its file is in use until then.
+    """
+    shown = Path("/sys/block", Path(loop).name, "loop/backing_file")
+    before = _text_of(shown)
+    run("losetup", "--detach", loop)
+    last = time.monotonic() + _PATIENCE
+    while before and _text_of(shown) == before and time.monotonic() < last:
+        time.sleep(0.01)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # it has gone
+        return ""
 
 
 def digest(path: Path, start: int = 0, size: int | None = None) -> str:

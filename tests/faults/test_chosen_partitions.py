@@ -20,7 +20,7 @@ from imaging.partitions import plan_restore_partitions, plan_verify
 from imaging.plan import RestorePlan
 from imaging.writer import Target
 from tests.command import Outcome, run_rescue
-from tests.disks import MIB, blank, looped, partition, run
+from tests.disks import MIB, blank, detach, looped, partition, run
 from tests.faults.killing import kill, kill_after, start, wait_for_step
 from tests.faults.proof import extract
 from tests.faults.world import Sample, capture_here, carry_out_here, mounted, restore_here, verify_here
@@ -357,7 +357,7 @@ def _with_nodes(path: Path) -> Iterator[str]:
                 run("addpart", loop, part.number, part.start // 512, part.size // 512)
         yield loop
     finally:
-        run("losetup", "--detach", loop)
+        detach(loop)
 
 
 @pytest.mark.root

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.disks import run
+from tests.disks import detach, run
 
 _PACKAGES = {
     "casync": "casync",
@@ -84,7 +84,7 @@ def attached(place: Place, *, read_only: bool = False) -> Iterator[str]:
         yield loop
         run("blockdev", "--flushbufs", loop)
     finally:
-        run("losetup", "--detach", loop)
+        detach(loop)
 
 
 @contextmanager

@@ -11,6 +11,8 @@ Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_DYNAMIC = ("42", "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3", "af9b60a0-1431-4f62-bc68-3311714a69ad")
+"""Types of the partitions of Windows' dynamic disks."""
 
 
 def format_size(size: int) -> str:
@@ -21,6 +23,11 @@ def format_size(size: int) -> str:
             return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     raise AssertionError("the loop always returns")
+
+
+def exact(size: int) -> str:
+    """A size for a person, and to the byte: disks that differ by little look alike otherwise."""
+    return f"{format_size(size)} ({size:,} bytes)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +106,11 @@ class PartitionTable:
     kind: TableKind
     table_id: str = ""
     partitions: tuple[Partition, ...] = ()
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether it is that of a dynamic disk of Windows, which keeps a table of its own, unknown to us."""
+        return any(part.type.lower() in _DYNAMIC for part in self.partitions)
 
 
 class Role(StrEnum):

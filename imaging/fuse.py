@@ -94,7 +94,7 @@ class SparseFile(VirtualFile, Protocol):
 
     @property
     def allocated(self) -> int:
-        """About how many of its bytes are not in a hole; never all where there is one."""
+        """About how many of its bytes are not in a hole: who copies files looks for holes where these are not all."""
 
     def next_data(self, offset: int) -> int:
         """The first byte from `offset` on that is not in a hole; the size where there is none."""

@@ -121,7 +121,7 @@ def _plan_restore(work: Restore, found: Found) -> RestorePlan:
         # True is 1, and is not meant as a number.
         shrink = growth.LAST if work.shrink is True else work.shrink or None
         plan = planner.plan_restore(found.library, image, pairs, read_back=work.read_back, shrink=shrink)
-    if work.grow and not any(pair.shrinkage is not None for pair in plan.targets):
+    if work.grow and not plan.shrinks:
         plan = growth.with_growth(plan, growth.LAST if work.grow is True else work.grow)
     plan = planner.with_wipe(plan, Wipe(work.wipe))
     # After a power cut the same order completes what it had begun, which was saved before that.

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from msgspec import structs
 
-from imaging.disk import Disk, Partition, Role, TableKind, format_size
+from imaging.disk import Disk, Partition, Role, TableKind, exact, format_size
 from imaging.errors import RefusedError, UsageError
 from imaging.medium import IMAGES_LABEL, SECTOR, Medium
 from imaging.plan import MediaGrowPlan, MediaImage, MediaIsoPlan, MediaPlan, MediaSystem
-from imaging.planner import exact, why_not_in_use, why_protected
+from imaging.planner import why_not_in_use, why_protected
 from imaging.unfinished import MEDIUM
 
 MIB = 1 << 20

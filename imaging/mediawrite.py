@@ -30,6 +30,7 @@ from imaging import (
 )
 from imaging.blockdev import opened, read, size_of
 from imaging.chunk import digest
+from imaging.disk import exact
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError, of_system
 from imaging.events import READING_BACK, MediaResult
 from imaging.gpt import Entry
@@ -40,7 +41,7 @@ from imaging.medium import bounded, partitions
 from imaging.mediumcheck import Advance, Examined, check, check_volume, refuse_unless_whole
 from imaging.pipeline import Counter, Reporter
 from imaging.plan import MediaPlan
-from imaging.planner import exact, why_not_in_use, why_protected
+from imaging.planner import why_not_in_use, why_protected
 from imaging.writer import Target
 
 _BLOCK = 4 << 20

@@ -11,8 +11,6 @@ from imaging.placement import GRAIN
 from imaging.plan import BootMenu, InstallPlan, MediaImage, MediaSystem, RemovePlan
 
 EFI_SYSTEM = ("c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "ef")
-_DYNAMIC = ("42", "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3", "af9b60a0-1431-4f62-bc68-3311714a69ad")
-"""Windows' dynamic disks keep a table of their own, which ours would not know of."""
 _MOST_GPT = 128
 _SLACK = 48 << 20
 """Bytes that ext4 needs for itself beside the files: inode tables, journal, groups."""
@@ -73,7 +71,7 @@ def why_not(disk: Disk) -> str:
         return f"it is only partly restored (from {disk.unfinished})"
     if disk.table.kind is TableKind.NONE or not disk.table.partitions:
         return "it has no partitions, and so no system that could be recovered"
-    if any(part.type in _DYNAMIC for part in disk.table.partitions):
+    if disk.table.dynamic:
         return "it is a dynamic disk of Windows, which keeps a table of its own"
     return _damage(disk)
 

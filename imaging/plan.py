@@ -231,6 +231,11 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True, tag="restore", tag_
         """One line for lists of jobs."""
         return f"Restore {self.label or self.image} to {', '.join(name for t in self.targets for name in t.names)}"
 
+    @property
+    def shrinks(self) -> bool:
+        """Whether a partition becomes smaller."""
+        return any(pair.shrinkage is not None for pair in self.targets)
+
 
 class VerifyPlan(msgspec.Struct, frozen=True, kw_only=True, tag="verify", tag_field="kind"):
     """Check every chunk of an image, or, with `against`, that a disk holds what the image says."""

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from imaging import gpt, levels
 from imaging.chunk import DEFAULT_LEVEL
-from imaging.disk import Disk, PartitionRole, Role, TableKind, format_size
+from imaging.disk import Disk, PartitionRole, Role, TableKind, exact
 from imaging.errors import RefusedError, UsageError
 from imaging.extents import Extents
 from imaging.growth import LAST
@@ -100,11 +100,6 @@ def why_not_in_use(disk: Disk, *, read_only_is_fine: bool = False, beside: Seque
     if disk.holders:
         return f"it is in use by {', '.join(disk.holders)}"
     return ""
-
-
-def exact(size: int) -> str:
-    """A size for a person, and to the byte: disks that differ by little look alike otherwise."""
-    return f"{format_size(size)} ({size:,} bytes)"
 
 
 def why_protected(disk: Disk, *, beside_kept: bool = False) -> str:
@@ -294,7 +289,7 @@ def refuse_target(name: str, disk: Disk, why: str, hint: str = "") -> NoReturn:
 
 
 def _target_hint(name: str, why: str) -> str:
-    if "too small" in why:
+    if _TOO_SMALL in why:
         return f"choose something larger than {name}"
     if why == _OWN_REASONS[Role.LIBRARY]:
         return "restore single partitions of it, or from a library on another disk"
@@ -306,7 +301,7 @@ def _target_hint(name: str, why: str) -> str:
 
 
 def _code(disk: Disk, why: str) -> str:
-    for words, code in (("too small", "target-too-small"), ("in use", "in-use"), ("read-only", "target-read-only")):
+    for words, code in ((_TOO_SMALL, "target-too-small"), ("in use", "in-use"), ("read-only", "target-read-only")):
         if words in why:
             return code
     return "protected-disk" if disk.roles else "refused"

@@ -84,13 +84,10 @@ class DiskReader:
     def next_data(self, offset: int) -> int:
         """The first byte from `offset` on in a chunk that is not all zero; the disk's size where there is none."""
         index = self._content.index
-        while offset < self.size:
-            i = index.find(offset)
-            if self._proof(i) is not None:
-                return offset
-            offset = self._used.first_from(index.end(i), self.size)
-            offset = index.start(index.find(offset)) if offset < self.size else offset
-        return self.size
+        while offset < self.size and self._proof(i := index.find(offset)) is None:
+            used = self._used.first_from(index.end(i), self.size)
+            offset = index.start(index.find(used)) if used < self.size else used
+        return min(offset, self.size)
 
     def next_hole(self, offset: int) -> int:
         """The first byte from `offset` on in a chunk that is all zero; the disk's size where there is none."""

@@ -162,8 +162,9 @@ class _FromLibrary(Restoring):
         """As Restoring; what the image has of a file system that is to grow is looked at, or it is made smaller."""
         if self.growth is not None:
             refuse_doubtful(self.growth, self.chunks.bytes_at)
-        self.refuse_another()
         if self.pair.shrinkage is not None:
+            # Before the work of minutes; once more after it, as for every restore.
+            self.refuse_another()
             self._make_smaller(self.pair.shrinkage)
         super().prepare()
 

@@ -7,7 +7,7 @@ say: imaging.smaller. Pure but for the look whether the tools are installed.
 
 from collections.abc import Sequence
 
-from imaging.disk import Partition, PartitionRole, TableKind, format_size
+from imaging.disk import Partition, PartitionRole, TableKind, exact
 from imaging.errors import RefusedError, UsageError
 from imaging.growth import LAST, table_ends
 from imaging.manifest import ImagedDisk, Volume
@@ -28,8 +28,6 @@ _TABLES = 16
 """Of a file system at most this part is tables that go away with the room: ext4 has 256 bytes for 4 KiB at most."""
 _PLACED = ("ntfs", "vfat", "exfat", "BitLocker")
 """Their boot sectors name the sectors before them, and Windows' boot data the place on an MBR disk."""
-_DYNAMIC = ("42", "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3", "af9b60a0-1431-4f62-bc68-3311714a69ad")
-"""Windows' dynamic disks keep a table of their own, which ours would not know of."""
 _BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
 """The boot record names its sectors. Source: GRUB's manual, BIOS installation."""
 
@@ -66,20 +64,20 @@ def plan_shrinkage(source: ImagedDisk, size: int, needed: int, number: int = LAS
 def too_small(size: int, needed: int, number: int) -> RefusedError:
     """A target of `size` bytes, where its tool says that `needed` are, with the partition as small as it can be."""
     needed = -(-needed // GRAIN) * GRAIN
-    why = f"with partition {number} as small as it can be, at least {_exact(needed)} are needed"
+    why = f"with partition {number} as small as it can be, at least {exact(needed)} are needed"
     return _refused(size, why)
 
 
 def _far_too_small(size: int, needed: int, number: int) -> RefusedError:
     """The same by what is known without the tool, which will want more."""
     needed = needed // GRAIN * GRAIN
-    why = f"with partition {number} as small as it can be, more than {_exact(needed)} are needed"
+    why = f"with partition {number} as small as it can be, more than {exact(needed)} are needed"
     return _refused(size, why)
 
 
 def _refused(size: int, why: str) -> RefusedError:
     return RefusedError(
-        f"the disk is too small: {why}, it has {_exact(size)}",
+        f"the disk is too small: {why}, it has {exact(size)}",
         code="target-too-small",
         hint="choose a larger disk",
     )
@@ -87,14 +85,10 @@ def _refused(size: int, why: str) -> RefusedError:
 
 def _too_small(size: int, needed: int, why: str) -> RefusedError:
     return RefusedError(
-        f"the disk is too small: {_exact(needed)} are needed, it has {_exact(size)}, and {why}",
+        f"the disk is too small: {exact(needed)} are needed, it has {exact(size)}, and {why}",
         code="target-too-small",
         hint="choose a disk that all of it fits on",
     )
-
-
-def _exact(size: int) -> str:
-    return f"{format_size(size)} ({size:,} bytes)"
 
 
 def least_known(source: ImagedDisk, shrinkage: Shrinkage) -> int:
@@ -159,7 +153,7 @@ def _why_not(source: ImagedDisk, part: Partition) -> str:
         return f"what is on it ({kind}) does not allow that" if kind else "it is not known what is on it"
     if source.left_out:
         return "the image leaves out other partitions, which stay where they are"
-    if any(p.type.lower() in _DYNAMIC for p in source.table.partitions):
+    if source.table.dynamic:
         return "it is of a dynamic disk of Windows, which keeps a table of its own"
     if part.recovery:
         return "it is the recovery partition of the computer that was captured"

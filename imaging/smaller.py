@@ -20,6 +20,7 @@ from imaging.bitmap import marked
 from imaging.blockdev import loop_over, read
 from imaging.content import Content
 from imaging.errors import IoError, RefusedError, RescueError
+from imaging.ext import BIGALLOC, BITS_64
 from imaging.extents import Extents
 from imaging.library import Library
 from imaging.manifest import ImagedDisk
@@ -34,8 +35,6 @@ _SUPER, _BLOCK_SHIFT = 1024, 24
 """Where the super block of ext2 to ext4 lies, and in it the logarithm of the block's KiB."""
 _HEAD = 4096
 """Bytes at the start of a file system that say how large it is."""
-_WIDE, _CLUSTERED = 0x80, 0x200
-"""What says that ext4 counts blocks with 64 bits, and has clusters of several. Source: ext4's super block."""
 _EXT = ("ext2", "ext3", "ext4")
 _SIGNATURE_AT = 510
 _EXT_LEAST = re.compile(r"minimum size of the filesystem: (\d+)")
@@ -105,9 +104,9 @@ def _shape(head: bytes, kind: str) -> _Shape:
     raw = head[_SUPER:]
     (low,), (shift, more) = struct.unpack_from("<I", raw, 4), struct.unpack_from("<II", raw, _BLOCK_SHIFT)
     wide, clustered = struct.unpack_from("<II", raw, 0x60)
-    (high,) = struct.unpack_from("<I", raw, 0x150) if wide & _WIDE else (0,)
+    (high,) = struct.unpack_from("<I", raw, 0x150) if wide & BITS_64 else (0,)
     block = 1024 << min(shift, 6)
-    grain = 1024 << min(more, 32) if clustered & _CLUSTERED else block
+    grain = 1024 << min(more, 32) if clustered & BIGALLOC else block
     return _Shape(size=(high << 32 | low) * block, block=block, grain=max(block, grain))
 
 

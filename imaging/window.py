@@ -1,6 +1,7 @@
 """Where on a disk a restore may write: in one partition, or on a disk on which one partition is smaller."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -62,35 +63,24 @@ class Medium(Protocol):
         """The open descriptor of the whole disk."""
 
 
-class Window:
-    """`spot` of a disk, read and written at the offsets that the bytes have in the image, where they start at `origin`.
+class _Elsewhere(ABC):
+    """A part of a disk, or one that is laid out otherwise, at the offsets that the bytes have in the image."""
 
-    `target` is the partition's own device, where `base` is 0, or the whole disk, where `base` is the partition's start.
-    """
-
-    def __init__(self, target: Target, disk: int, spot: PartitionTarget, *, base: int, origin: int) -> None:
-        """Take a target that is held exclusively, and the open descriptor of the whole disk."""
-        self._target, self._disk, self._spot = target, disk, spot
-        self._base, self._origin = base, origin
+    def __init__(self, target: Target | Medium) -> None:
+        self._target = target
 
     @property
     def path(self) -> str:
         """The device or file that is written to."""
         return self._target.path
 
-    @property
-    def size(self) -> int:
-        """Where the partition ends, as an offset in the image."""
-        return self._origin + self._spot.size
-
+    @abstractmethod
     def _place(self, offset: int, length: int) -> int:
-        """Where an offset of the image lies on the target; raises IoError where that is not in the partition."""
-        if not self._origin <= offset <= offset + length <= self.size:
-            raise IoError(
-                f"{length} bytes at byte {offset} of the image are not in partition {self._spot.partition}",
-                code="outside-partition",
-            )
-        return offset - self._origin + self._base
+        """Where bytes of the image lie on the target; raises IoError where they do not all lie there, in one piece."""
+
+    @abstractmethod
+    def _inside(self, start: int, end: int) -> tuple[int, int]:
+        """The part of a range that has a place, as the image counts; empty where none has."""
 
     def read(self, buffer: memoryview, offset: int) -> None:
         """Fill `buffer` from `offset`; raises IoError."""
@@ -119,23 +109,49 @@ class Window:
         self._target.sync()
 
     def announce(self, start: int, size: int) -> None:
-        """Have a range read meanwhile that will be asked for soon; what lies outside of the partition is left alone."""
+        """Have a range read meanwhile that will be asked for soon; what has no place here is left alone."""
         low, high = self._inside(start, start + size)
         if low < high:
             self._target.announce(self._place(low, high - low), high - low)
 
     def forget(self, start: int, size: int) -> None:
-        """Let memory go that holds a range that was read; what lies outside of the partition is left alone."""
+        """Let memory go that holds a range that was read; what has no place here is left alone."""
         low, high = self._inside(start, start + size)
         if low < high:
             self._target.forget(self._place(low, high - low), high - low)
 
-    def _inside(self, start: int, end: int) -> tuple[int, int]:
-        return max(start, self._origin), min(end, self.size)
-
     def forget_cached(self) -> None:
         """Let the next reads come from the medium."""
         self._target.forget_cached()
+
+
+class Window(_Elsewhere):
+    """`spot` of a disk, read and written at the offsets that the bytes have in the image, where they start at `origin`.
+
+    `target` is the partition's own device, where `base` is 0, or the whole disk, where `base` is the partition's start.
+    """
+
+    def __init__(self, target: Target, disk: int, spot: PartitionTarget, *, base: int, origin: int) -> None:
+        """Take a target that is held exclusively, and the open descriptor of the whole disk."""
+        super().__init__(target)
+        self._disk, self._spot = disk, spot
+        self._base, self._origin = base, origin
+
+    @property
+    def size(self) -> int:
+        """Where the partition ends, as an offset in the image."""
+        return self._origin + self._spot.size
+
+    def _place(self, offset: int, length: int) -> int:
+        if not self._origin <= offset <= offset + length <= self.size:
+            raise IoError(
+                f"{length} bytes at byte {offset} of the image are not in partition {self._spot.partition}",
+                code="outside-partition",
+            )
+        return offset - self._origin + self._base
+
+    def _inside(self, start: int, end: int) -> tuple[int, int]:
+        return max(start, self._origin), min(end, self.size)
 
     def reread_table(self) -> None:
         """The table is the same; but whoever reads the partition through the whole disk has older bytes cached."""
@@ -146,7 +162,7 @@ class Window:
         return self._disk
 
 
-class Nearer:
+class Nearer(_Elsewhere):
     """A disk on which one partition is smaller, read and written at the offsets that the bytes have in the image.
 
     What lies behind that partition is nearer to the start. What is no place on this disk cannot be reached.
@@ -154,75 +170,29 @@ class Nearer:
 
     def __init__(self, target: Medium, shrinkage: Shrinkage) -> None:
         """Take the disk, and which partition is smaller."""
-        self._target, self._end = target, shrinkage.end
-        self._spots = [(one.start, one.start + one.size, one.to - one.start) for one in shrinkage.moved]
-        self.path = target.path
-        self.size = max([shrinkage.end, *(end for _, end, _ in self._spots)])
+        super().__init__(target)
+        moved = ((one.start, one.start + one.size, one.to - one.start) for one in shrinkage.moved)
+        self._spots = [(0, shrinkage.end, 0), *moved]
+        """From where up to where in the image, and how much is added to that."""
 
-    def _place(self, start: int, length: int) -> int:
-        """Where bytes of the image lie on the target; raises IoError where they lie nowhere."""
-        end = start + length
-        if 0 <= start <= end <= self._end:
-            return start
-        for low, high, by in self._spots:
-            if low <= start <= end <= high:
-                return start + by
-        raise IoError(f"{length} bytes at byte {start} of the image are not on {self.path}", code="outside-partition")
+    @property
+    def size(self) -> int:
+        """Where the last partition ends, as an offset in the image."""
+        return max(end for _, end, _ in self._spots)
 
     def holds(self, start: int, end: int) -> bool:
         """Whether all of a range of the image lies on the target, in one piece."""
-        spots = [(0, self._end, 0), *self._spots]
-        return any(low <= start <= end <= high for low, high, _ in spots)
+        return any(low <= start <= end <= high for low, high, _ in self._spots)
 
-    def _inside(self, start: int, size: int) -> tuple[int, int]:
-        """The part of a range that is on the target, as it counts there; none of one that lies nowhere."""
-        for low, high, by in [(0, self._end, 0), *self._spots]:
-            first, last = max(start, low), min(start + size, high)
-            if first < last:
-                return first + by, last - first
-        return 0, 0
+    def _place(self, offset: int, length: int) -> int:
+        for low, high, by in self._spots:
+            if low <= offset <= offset + length <= high:
+                return offset + by
+        raise IoError(f"{length} bytes at byte {offset} of the image are not on {self.path}", code="outside-partition")
 
-    def read(self, buffer: memoryview, offset: int) -> None:
-        """Fill `buffer` from `offset`; raises IoError."""
-        self._target.read(buffer, self._place(offset, len(buffer)))
-
-    def write(self, data: memoryview | bytes, offset: int) -> None:
-        """Write all of `data` at `offset`; raises IoError, before anything is written where it is not all there."""
-        self._target.write(data, self._place(offset, memoryview(data).nbytes))
-
-    def is_hole(self, start: int, end: int) -> bool:
-        """Whether it is known that nothing was ever written there: it reads as zeros."""
-        low = self._place(start, end - start)
-        return self._target.is_hole(low, low + end - start)
-
-    def bring_down(self, start: int, size: int, then: Callable[[bool], object]) -> None:
-        """Let a written range leave memory; `then` is called once it is on the medium. Raises IoError for any range."""
-        self._target.bring_down(self._place(start, size), size, then)
-
-    def discard(self, start: int, end: int) -> bool:
-        """Tell it that a range is not needed any more; False where it knows no such call. Raises IoError."""
-        low = self._place(start, end - start)
-        return self._target.discard(low, low + end - start)
-
-    def sync(self) -> None:
-        """Return once everything written is on the medium; raises IoError."""
-        self._target.sync()
-
-    def announce(self, start: int, size: int) -> None:
-        """Have a range read meanwhile that will be asked for soon; what is not on the disk is left alone."""
-        at, size = self._inside(start, size)
-        if size:
-            self._target.announce(at, size)
-
-    def forget(self, start: int, size: int) -> None:
-        """Let memory go that holds a range that was read; what is not on the disk is left alone."""
-        at, size = self._inside(start, size)
-        if size:
-            self._target.forget(at, size)
-
-    def forget_cached(self) -> None:
-        """Let the next reads come from the medium."""
-        self._target.forget_cached()
+    def _inside(self, start: int, end: int) -> tuple[int, int]:
+        parts = ((max(start, low), min(end, high)) for low, high, _ in self._spots)
+        return next((part for part in parts if part[0] < part[1]), (start, start))
 
     def reread_table(self) -> None:
         """Let the kernel see what has become of the disk."""

@@ -32,13 +32,10 @@ def add_erase(command: argparse.ArgumentParser) -> None:
 
 def add_grow(command: argparse.ArgumentParser) -> None:
     """The option that lets a partition take the room of a larger disk."""
-    command.add_argument(
+    _add_resized(
+        command,
         "--grow",
-        nargs="?",
-        type=int,
-        const=growth.LAST,
-        metavar="N",
-        help=_(
+        _(
             "on a larger disk, let partition N (default: the last one) take the room behind it, with its file system: "
             "ext2 to ext4, NTFS, XFS, btrfs; LUKS and LVM get a larger partition"
         ),
@@ -47,17 +44,19 @@ def add_grow(command: argparse.ArgumentParser) -> None:
 
 def add_shrink(command: argparse.ArgumentParser) -> None:
     """The option that makes a partition smaller on a smaller disk."""
-    command.add_argument(
+    _add_resized(
+        command,
         "--shrink",
-        nargs="?",
-        type=int,
-        const=growth.LAST,
-        metavar="N",
-        help=_(
+        _(
             "on a disk that is too small, make partition N (default: the one that has the most room to spare) smaller, "
             "with its file system: ext2 to ext4, NTFS; what lies behind it comes nearer"
         ),
     )
+
+
+def _add_resized(command: argparse.ArgumentParser, name: str, words: str) -> None:
+    """An option that names a partition, or leaves that to us."""
+    command.add_argument(name, nargs="?", type=int, const=growth.LAST, metavar="N", help=words)
 
 
 def add_wipe(command: argparse.ArgumentParser) -> None:

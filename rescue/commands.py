@@ -228,7 +228,7 @@ def _plan_restore(options: Namespace) -> RestorePlan:
 
 def _grown(plan: RestorePlan, options: Namespace) -> RestorePlan:
     """With a partition that grows, where that is wanted and none had to become smaller."""
-    if options.grow is None or any(pair.shrinkage is not None for pair in plan.targets):
+    if options.grow is None or plan.shrinks:
         return plan
     return growth.with_growth(plan, options.grow)
 

@@ -66,10 +66,14 @@ def _captured(events: list[dict[str, Any]], name: str, library: Path) -> Capture
     )
 
 
+def words(captured: Captured, target: str | Path) -> tuple[object, ...]:
+    """What a restore onto a target that exists is told; options can follow."""
+    return captured.image, target, "--library", captured.library, "--erase", Path(target).name, "--json"
+
+
 def restore(captured: Captured, target: str | Path) -> dict[str, Any]:
     """Restore onto a target that exists; the result of the job."""
-    words = ("--library", captured.library, "--erase", Path(target).name, "--json")
-    found: dict[str, Any] = run_rescue("restore", captured.image, target, *words).events[-1]["result"]
+    found: dict[str, Any] = run_rescue("restore", *words(captured, target)).events[-1]["result"]
     return found
 
 

@@ -116,12 +116,8 @@ def ext4(files: Path, shared_room: Path) -> Imaged:
     return _disk(folder, EXT4, GPT, files)
 
 
-def _words(imaged: Imaged, target: Path) -> tuple[object, ...]:
-    return imaged.captured.image, target, "--library", imaged.captured.library, "--erase", target.name, "--json"
-
-
 def _grow(imaged: Imaged, target: Path, *words: object) -> dict[str, Any]:
-    last: dict[str, Any] = run_rescue("restore", *_words(imaged, target), "--grow", *words).events[-1]
+    last: dict[str, Any] = run_rescue("restore", *images.words(imaged.captured, target), "--grow", *words).events[-1]
     return last
 
 
@@ -168,7 +164,9 @@ def test_the_last_partition_takes_the_room_of_a_larger_disk(imaged: Imaged, room
         file.seek(imaged.size - MIB)
         file.write(b"\xaa" * (300 * MIB))
     place = imaged.grown(target)
-    growth = run_rescue("restore", *_words(imaged, target), "--grow", "--plan").json["targets"][0]["growth"]
+    growth = run_rescue("restore", *images.words(imaged.captured, target), "--grow", "--plan").json["targets"][0][
+        "growth"
+    ]
     assert (growth["start"], growth["old_size"], growth["size"]) == (place.start, imaged.place.size, place.size)
     assert _grow(imaged, target)["result"]["grown"] == [
         {
@@ -263,7 +261,7 @@ def test_a_file_system_that_does_not_grow_is_restored_as_it_was_and_that_is_no_s
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
     target = blank(room / "target.img", ext4.size + _MORE, fill=0xAA)
-    done = run_rescue("restore", *_words(ext4, target), "--grow", status=8).events[-1]
+    done = run_rescue("restore", *images.words(ext4.captured, target), "--grow", status=8).events[-1]
     (grown,) = done["result"]["grown"]
     assert (done["code"], grown["size"]) == ("not-grown", ext4.place.size)
     assert f"{tool} ended with status 8: no luck" in grown["why_not"] in done["message"]
@@ -279,7 +277,7 @@ def test_a_file_system_that_does_not_grow_is_restored_as_it_was_and_that_is_no_s
 def _refused(imaged: Imaged, target: Path, *words: object, status: int = 3) -> dict[str, Any]:
     """The error of a restore with growth that is refused, and leaves the target as it was."""
     before = digest(target)
-    done = run_rescue("restore", *_words(imaged, target), *words, status=status)
+    done = run_rescue("restore", *images.words(imaged.captured, target), *words, status=status)
     assert digest(target) == before
     last = done.events[-1]
     found: dict[str, Any] = last.get("error") or last
@@ -363,7 +361,7 @@ def test_swap_stays_where_it_was_where_the_file_system_does_not_grow(
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
     target = blank(room / "target.img", imaged.size + 5 * MIB, fill=0xAA)
-    run_rescue("restore", *_words(imaged, target), "--grow", status=8)
+    run_rescue("restore", *images.words(imaged.captured, target), "--grow", status=8)
     monkeypatch.undo()
     now, before = (layouts.table_of(path, 512)["partitions"] for path in (target, imaged.place.path))
     assert now == before

@@ -151,10 +151,6 @@ def ext4(files: Path, shared_room: Path) -> Iterator[Imaged]:
     run("rm", "-r", folder)
 
 
-def _words(imaged: Imaged, target: Path) -> tuple[object, ...]:
-    return imaged.captured.image, target, "--library", imaged.captured.library, "--erase", target.name, "--json"
-
-
 def _expect_smaller(imaged: Imaged, target: Path) -> None:
     """A sound table, every file system whole by its own check, and every file in it."""
     (place, swap), sector = imaged.smaller(target), imaged.layout.sector
@@ -192,16 +188,18 @@ def test_a_file_system_is_made_smaller_for_a_smaller_disk_and_what_follows_comes
     assert imaged.captured.used.clipped(new_end, imaged.swap.start).total > 8 * MIB
     library = {path: path.stat().st_mtime_ns for path in imaged.captured.library.rglob("*") if path.is_file()}
     before = digest(target)
-    plan = run_rescue("restore", *_words(imaged, target), "--shrink", "--plan").json["targets"][0]["shrinkage"]
+    plan = run_rescue("restore", *images.words(imaged.captured, target), "--shrink", "--plan").json["targets"][0][
+        "shrinkage"
+    ]
     assert digest(target) == before
     assert (plan["partition"], plan["old_size"], plan["size"]) == (2, imaged.place.size, place.size)
     assert [(one["partition"], one["to"]) for one in plan["moved"]] == [(3, swap.start)]
-    done = run_rescue("restore", *_words(imaged, target), "--shrink").events[-1]
+    done = run_rescue("restore", *images.words(imaged.captured, target), "--shrink").events[-1]
     assert done["status"] == 0
     assert done["result"]["tables"] == 1
     assert done["result"]["smaller"] == [{"partition": "target.img:2", "before": imaged.place.size, "size": place.size}]
     _expect_smaller(imaged, target)
-    again = run_rescue("restore", *_words(imaged, target), "--shrink").events[-1]["result"]
+    again = run_rescue("restore", *images.words(imaged.captured, target), "--shrink").events[-1]["result"]
     assert again["written_bytes"] < done["result"]["written_bytes"] // 4
     _expect_smaller(imaged, target)
     assert {path: path.stat().st_mtime_ns for path in library} == library
@@ -209,15 +207,17 @@ def test_a_file_system_is_made_smaller_for_a_smaller_disk_and_what_follows_comes
 
 def test_a_disk_that_all_fits_on_keeps_its_sizes_with_the_option_too(ext4: Imaged, room: Path) -> None:
     target = blank(room / "target.img", ext4.size, fill=0xAA)
-    assert run_rescue("restore", *_words(ext4, target), "--shrink").events[-1]["status"] == 0
+    assert run_rescue("restore", *images.words(ext4.captured, target), "--shrink").events[-1]["status"] == 0
     table, before = (layouts.table_of(path, 512) for path in (target, ext4.place.path))
     assert table["partitions"] == before["partitions"]
     larger = blank(room / "larger.img", ext4.size + 100 * MIB)
-    plan = run_rescue("restore", *_words(ext4, larger), "--shrink", "--grow", "--plan").json["targets"][0]
+    plan = run_rescue("restore", *images.words(ext4.captured, larger), "--shrink", "--grow", "--plan").json["targets"][
+        0
+    ]
     assert plan["shrinkage"] is None
     assert plan["growth"]["partition"] == 2
     small = blank(room / "small.img", ext4.needed - _LESS)
-    plan = run_rescue("restore", *_words(ext4, small), "--shrink", "--grow", "--plan").json["targets"][0]
+    plan = run_rescue("restore", *images.words(ext4.captured, small), "--shrink", "--grow", "--plan").json["targets"][0]
     assert plan["growth"] is None
     assert plan["shrinkage"]["partition"] == 2
 
@@ -225,7 +225,7 @@ def test_a_disk_that_all_fits_on_keeps_its_sizes_with_the_option_too(ext4: Image
 def _refused(imaged: Imaged, target: Path, *words: object, status: int = 3) -> dict[str, Any]:
     """The error of a restore that is refused, and leaves the target as it was."""
     before = digest(target)
-    done = run_rescue("restore", *_words(imaged, target), *words, status=status)
+    done = run_rescue("restore", *images.words(imaged.captured, target), *words, status=status)
     assert digest(target) == before
     last = done.events[-1]
     found: dict[str, Any] = last.get("error") or last
@@ -242,7 +242,7 @@ def test_a_disk_that_is_too_small_for_the_smallest_file_system_is_refused_with_w
     assert f"it has {target.stat().st_size / 1e6:.1f} MB ({target.stat().st_size:,} bytes)" in error["message"]
     assert target.stat().st_size < needed < ext4.size
     enough = blank(room / "enough.img", needed, fill=0xAA)
-    assert run_rescue("restore", *_words(ext4, enough), "--shrink").events[-1]["status"] == 0
+    assert run_rescue("restore", *images.words(ext4.captured, enough), "--shrink").events[-1]["status"] == 0
     _expect_smaller(ext4, enough)
     short = blank(room / "short.img", needed - MIB, fill=0xAA)
     assert f"{needed:,} bytes) are needed" in _refused(ext4, short, "--shrink")["message"]
@@ -294,7 +294,7 @@ def test_ext4_of_any_kind_is_made_smaller_whole_or_refused_before_anything_is_wr
     imaged = _with(room / "made", files, *words)
     target = blank(room / "target.img", imaged.needed - _LESS, fill=0xAA)
     before = digest(target)
-    done = run_rescue("restore", *_words(imaged, target), "--shrink", status=None)
+    done = run_rescue("restore", *images.words(imaged.captured, target), "--shrink", status=None)
     if done.status == 0:
         _expect_smaller(imaged, target)
         return
@@ -314,7 +314,7 @@ def test_a_journal_that_waits_is_replayed_before_the_file_system_is_made_smaller
     dirty = images.capture(copy, room / "library")
     image = dataclasses.replace(imaged, captured=dirty)
     target = blank(room / "target.img", imaged.needed - _LESS, fill=0xAA)
-    assert run_rescue("restore", *_words(image, target), "--shrink").events[-1]["status"] == 0
+    assert run_rescue("restore", *images.words(image.captured, target), "--shrink").events[-1]["status"] == 0
     place, _ = imaged.smaller(target)
     volumes.check(_BLOCKS, place)
     with volumes.opened(_BLOCKS, place) as folder:
@@ -398,7 +398,12 @@ def test_what_was_there_is_saved_first_and_brought_back(ext4: Imaged, room: Path
     with attached(old) as loop, mounted(EXT4.mount, loop) as folder:
         (folder / "old").write_text("it was here before")
     saved = room / "saved"
-    assert run_rescue("restore", *_words(ext4, target), "--shrink", "--save-first", saved).events[-1]["status"] == 0
+    assert (
+        run_rescue("restore", *images.words(ext4.captured, target), "--shrink", "--save-first", saved).events[-1][
+            "status"
+        ]
+        == 0
+    )
     _expect_smaller(ext4, target)
     said_ = run_rescue("undo", "--library", saved, "--to", target, "--erase", target.name)
     assert "Image" in said_.out

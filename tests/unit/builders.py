@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from imaging.disk import Content, Disk, DiskId, Partition, PartitionTable, TableKind
-from imaging.manifest import Image, ImagedDisk
+from imaging.manifest import Image, ImagedDisk, Volume
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -56,3 +56,20 @@ def an_image(**changes: Any) -> Image:
     """An image of one disk."""
     made = Image(id="20260101-000000-abcd", created="2026-01-01T00:00:00Z", disks=(an_imaged_disk(),), label="PC")
     return replace(made, **changes)
+
+
+def a_volume(part: Partition, kind: str, **changes: Any) -> Volume:
+    """What an image has of a partition."""
+    made = Volume(
+        number=part.number, start=part.start, size=part.size, used=MIB, map_origin="rescue", content=Content(kind=kind)
+    )
+    return replace(made, **changes)
+
+
+def a_source(*parts: tuple[Partition, str], kind: TableKind = TableKind.GPT, **changes: Any) -> ImagedDisk:
+    """A disk with these partitions, each with a kind of file system; the extended one, with none, is no volume."""
+    return an_imaged_disk(
+        table=a_table(*(part for part, _ in parts), kind=kind),
+        volumes=tuple(a_volume(part, what) for part, what in parts if what != "extended"),
+        **changes,
+    )

@@ -3,38 +3,21 @@
 import struct
 import zlib
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pytest
 
 from imaging import gpt, growth, tableedit
-from imaging.disk import Content, Partition, PartitionRole, TableKind
+from imaging.disk import PartitionRole, TableKind
 from imaging.errors import BadImageError, RefusedError, UsageError
 from imaging.extents import Extents
 from imaging.growth import plan_growth, with_growth
-from imaging.manifest import ImagedDisk, Volume
+from imaging.manifest import ImagedDisk
 from imaging.plan import Growth, RestorePlan, RestoreTarget, Shrinkage, decode, encode
 from imaging.tabled import Tabled
 from imaging.tableedit import Place
-from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_imaged_disk
+from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_source, a_table, an_imaged_disk
 
 _TIB = 1 << 40
-
-
-def _volume(part: Partition, kind: str, **changes: Any) -> Volume:
-    made = Volume(
-        number=part.number, start=part.start, size=part.size, used=MIB, map_origin="rescue", content=Content(kind=kind)
-    )
-    return replace(made, **changes)
-
-
-def _source(*parts: tuple[Partition, str], kind: TableKind = TableKind.GPT, **changes: Any) -> ImagedDisk:
-    """A disk with these partitions, each with a kind of file system; the extended one, with none, is no volume."""
-    return an_imaged_disk(
-        table=a_table(*(part for part, _ in parts), kind=kind),
-        volumes=tuple(_volume(part, what) for part, what in parts if what != "extended"),
-        **changes,
-    )
 
 
 _FIRST = a_partition(1, MIB, 100 * MIB)
@@ -44,7 +27,7 @@ _SECOND = a_partition(2, 101 * MIB, 200 * MIB)
 @pytest.mark.parametrize("size", [2 * GIB, 2 * GIB + 4096 + 512, 3 * _TIB])
 @pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4", "ntfs", "xfs", "btrfs"])
 def test_the_last_partition_grows_to_the_last_whole_mib_before_the_end(kind: str, size: int) -> None:
-    found = plan_growth(_source((_FIRST, "vfat"), (_SECOND, kind)), size)
+    found = plan_growth(a_source((_FIRST, "vfat"), (_SECOND, kind)), size)
     assert (found.partition, found.start, found.old_size, found.kind) == (2, 101 * MIB, 200 * MIB, kind)
     end = found.start + found.size
     assert end % MIB == 0
@@ -53,28 +36,28 @@ def test_the_last_partition_grows_to_the_last_whole_mib_before_the_end(kind: str
 
 
 def test_an_mbr_ends_at_two_tib() -> None:
-    found = plan_growth(_source((_SECOND, "ext4"), kind=TableKind.MBR), 5 * _TIB)
+    found = plan_growth(a_source((_SECOND, "ext4"), kind=TableKind.MBR), 5 * _TIB)
     end = found.start + found.size
     assert end == 0xFFFFFFFF * 512 // MIB * MIB
-    wide = plan_growth(_source((_SECOND, "ext4"), kind=TableKind.MBR, logical_sector=4096), 5 * _TIB)
+    wide = plan_growth(a_source((_SECOND, "ext4"), kind=TableKind.MBR, logical_sector=4096), 5 * _TIB)
     assert wide.start + wide.size == 5 * _TIB - MIB
 
 
 def test_a_chosen_partition_grows_up_to_the_next_one() -> None:
     third = a_partition(3, 500 * MIB + 512, 100 * MIB)
-    source = _source((_FIRST, "ext4"), (_SECOND, "xfs"), (third, "ext4"))
+    source = a_source((_FIRST, "ext4"), (_SECOND, "xfs"), (third, "ext4"))
     found = plan_growth(source, 2 * GIB, 2)
     assert found.start + found.size == 500 * MIB
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_swap_at_the_end_goes_to_the_end_of_the_larger_disk(number: int) -> None:
-    found = plan_growth(_source((_FIRST, "ext4"), (_SECOND, "swap")), 2 * GIB, number)
+    found = plan_growth(a_source((_FIRST, "ext4"), (_SECOND, "swap")), 2 * GIB, number)
     moved = found.moved
     assert moved is not None
     assert (moved.partition, moved.start, moved.size, moved.to) == (2, 101 * MIB, 200 * MIB, 2 * GIB - 201 * MIB)
     assert found.start + found.size == moved.to
-    near = plan_growth(_source((_FIRST, "ext4"), (_SECOND, "swap")), 303 * MIB + 512, number).moved
+    near = plan_growth(a_source((_FIRST, "ext4"), (_SECOND, "swap")), 303 * MIB + 512, number).moved
     assert near is not None
     assert near.to == 102 * MIB
 
@@ -82,45 +65,45 @@ def test_swap_at_the_end_goes_to_the_end_of_the_larger_disk(number: int) -> None
 @pytest.mark.parametrize("size", [301 * MIB, 302 * MIB, 303 * MIB - 1])
 def test_swap_is_not_moved_for_less_than_a_mib(size: int) -> None:
     with pytest.raises(RefusedError, match="partition 1 of sda cannot grow: nothing is left of the target"):
-        plan_growth(_source((_FIRST, "ext4"), (_SECOND, "swap")), size)
+        plan_growth(a_source((_FIRST, "ext4"), (_SECOND, "swap")), size)
 
 
 @pytest.mark.parametrize("kind", ["swsuspend", "ntfs", "vfat"])
 def test_nothing_but_swap_is_moved(kind: str) -> None:
     with pytest.raises(RefusedError, match="only swap at the end of a disk is moved"):
-        plan_growth(_source((_FIRST, "ext4"), (_SECOND, kind)), 2 * GIB, 1)
+        plan_growth(a_source((_FIRST, "ext4"), (_SECOND, kind)), 2 * GIB, 1)
 
 
 def test_swap_that_is_not_the_only_one_behind_or_not_in_the_image_is_not_moved() -> None:
     third = a_partition(3, 301 * MIB, 100 * MIB)
     with pytest.raises(RefusedError, match="partition 2 follows it"):
-        plan_growth(_source((_FIRST, "ext4"), (_SECOND, "swap"), (third, "swap")), 2 * GIB, 1)
-    source = _source((_FIRST, "ext4"), (_SECOND, "swap"))
+        plan_growth(a_source((_FIRST, "ext4"), (_SECOND, "swap"), (third, "swap")), 2 * GIB, 1)
+    source = a_source((_FIRST, "ext4"), (_SECOND, "swap"))
     with pytest.raises(RefusedError, match="partition 2 follows it"):
         plan_growth(replace(source, volumes=source.volumes[:1]), 2 * GIB, 1)
 
 
 def test_luks_and_lvm_grow_as_partitions_alone() -> None:
     for kind in ("crypto_LUKS", "LVM2_member"):
-        assert not plan_growth(_source((_SECOND, kind)), 2 * GIB).filesystem
+        assert not plan_growth(a_source((_SECOND, kind)), 2 * GIB).filesystem
 
 
 @pytest.mark.parametrize(
     ("source", "number", "words"),
     [
-        (_source((_SECOND, "swap")), 0, r"what is on it \(swap\) cannot be enlarged"),
-        (_source((_FIRST, "ext4"), (_SECOND, "vfat")), 0, r"what is on it \(vfat\) cannot be enlarged"),
-        (_source((_FIRST, "ext4"), (_SECOND, "exfat")), 2, r"what is on it \(exfat\) cannot be enlarged"),
-        (_source((_FIRST, "ext4"), (_SECOND, "")), 0, "not known what is on it"),
+        (a_source((_SECOND, "swap")), 0, r"what is on it \(swap\) cannot be enlarged"),
+        (a_source((_FIRST, "ext4"), (_SECOND, "vfat")), 0, r"what is on it \(vfat\) cannot be enlarged"),
+        (a_source((_FIRST, "ext4"), (_SECOND, "exfat")), 2, r"what is on it \(exfat\) cannot be enlarged"),
+        (a_source((_FIRST, "ext4"), (_SECOND, "")), 0, "not known what is on it"),
         (
-            _source((_FIRST, "ext4"), (_SECOND, "ext4")),
+            a_source((_FIRST, "ext4"), (_SECOND, "ext4")),
             1,
             "partition 2 follows it, and only swap at the end of a disk is moved",
         ),
-        (replace(_source((_FIRST, "ext4")), volumes=()), 0, "nothing of it is in the image"),
-        (_source((_FIRST, "ext4"), unreadable=((50 * MIB, 51 * MIB),)), 0, "could not be read"),
-        (_source((a_partition(1, MIB, 150 * MIB), "ext4"), (_SECOND, "ext4")), 2, "another partition overlaps it"),
-        (replace(_source((_FIRST, "ext4")), table=a_table(kind=TableKind.NONE)), 0, "no partition that could grow"),
+        (replace(a_source((_FIRST, "ext4")), volumes=()), 0, "nothing of it is in the image"),
+        (a_source((_FIRST, "ext4"), unreadable=((50 * MIB, 51 * MIB),)), 0, "could not be read"),
+        (a_source((a_partition(1, MIB, 150 * MIB), "ext4"), (_SECOND, "ext4")), 2, "another partition overlaps it"),
+        (replace(a_source((_FIRST, "ext4")), table=a_table(kind=TableKind.NONE)), 0, "no partition that could grow"),
     ],
 )
 def test_what_cannot_grow_is_refused_with_a_reason(source: ImagedDisk, number: int, words: str) -> None:
@@ -132,7 +115,7 @@ def test_what_cannot_grow_is_refused_with_a_reason(source: ImagedDisk, number: i
 
 @pytest.mark.parametrize("kind", ["ntfs", "btrfs"])
 def test_a_file_system_that_is_not_in_order_is_refused(kind: str) -> None:
-    source = _source((_SECOND, kind))
+    source = a_source((_SECOND, kind))
     note = "its log is open: Windows was hibernated, shut down with fast start-up, or crashed"
     volumes = tuple(replace(v, map_origin="whole", note=note) for v in source.volumes)
     with pytest.raises(RefusedError, match="has to be in order for that: its log is open"):
@@ -143,7 +126,7 @@ def test_a_file_system_that_is_not_in_order_is_refused(kind: str) -> None:
 def test_nothing_in_an_extended_partition_grows(number: int) -> None:
     outer = a_partition(2, 101 * MIB, 300 * MIB, type="5", role=PartitionRole.EXTENDED)
     inner = a_partition(5, 102 * MIB, 299 * MIB, role=PartitionRole.LOGICAL)
-    source = _source((_FIRST, "ext4"), (outer, "extended"), (inner, "ext4"), kind=TableKind.MBR)
+    source = a_source((_FIRST, "ext4"), (outer, "extended"), (inner, "ext4"), kind=TableKind.MBR)
     with pytest.raises(RefusedError, match="in an extended partition"):
         plan_growth(source, 2 * GIB, number)
 
@@ -151,13 +134,13 @@ def test_nothing_in_an_extended_partition_grows(number: int) -> None:
 def test_no_other_number_than_one_of_the_table_is_taken() -> None:
     for number in (-1, 3, 10**30):
         with pytest.raises(UsageError, match="it has 1"):
-            plan_growth(_source((_FIRST, "ext4")), 2 * GIB, number)
+            plan_growth(a_source((_FIRST, "ext4")), 2 * GIB, number)
 
 
 @pytest.mark.parametrize("size", [101 * MIB, 102 * MIB, 103 * MIB - 1])
 def test_less_than_a_mib_is_no_room(size: int) -> None:
     with pytest.raises(RefusedError, match="nothing is left of the target"):
-        plan_growth(_source((_FIRST, "ext4")), size)
+        plan_growth(a_source((_FIRST, "ext4")), size)
 
 
 def _plan(*targets: RestoreTarget) -> RestorePlan:
@@ -166,7 +149,7 @@ def _plan(*targets: RestoreTarget) -> RestorePlan:
 
 def test_a_growth_is_part_of_the_plan_and_survives_its_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "find_tool", lambda name: name)
-    pair = RestoreTarget(source=_source((_FIRST, "ext4")), target=a_disk())
+    pair = RestoreTarget(source=a_source((_FIRST, "ext4")), target=a_disk())
     plan = with_growth(_plan(pair))
     assert plan.targets[0].growth == plan_growth(pair.source, GIB)
     assert decode(encode(plan)) == plan
@@ -176,12 +159,12 @@ def test_a_growth_is_part_of_the_plan_and_survives_its_json(monkeypatch: pytest.
 
 def test_a_growth_that_was_tampered_with_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "find_tool", lambda name: name)
-    right = plan_growth(_source((_FIRST, "ext4")), GIB)
+    right = plan_growth(a_source((_FIRST, "ext4")), GIB)
     for wrong in (
         Growth(partition=1, start=MIB, old_size=100 * MIB, size=GIB, kind="ext4"),
         Growth(partition=1, start=MIB, old_size=100 * MIB, size=right.size, kind="xfs"),
     ):
-        pair = RestoreTarget(source=_source((_FIRST, "ext4")), target=a_disk(), growth=wrong)
+        pair = RestoreTarget(source=a_source((_FIRST, "ext4")), target=a_disk(), growth=wrong)
         with pytest.raises(RefusedError, match="as it was shown"):
             growth.refuse_unless_same(pair)
 

@@ -1,31 +1,15 @@
 """A view that takes what is written to it, and the file beneath that never changes."""
 
 import errno
-from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imaging.overlay import PAGE, Overlay
+from tests.unit.views import Base, read
 
 SIZE = 5 * PAGE + 100
-
-
-class Base:
-    """A file in memory that can only be read."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.size = data, len(data)
-
-    def read(self, offset: int, size: int) -> Sequence[bytes]:
-        assert 0 <= offset <= offset + size <= self.size
-        return [self.data[offset : offset + size // 2], self.data[offset + size // 2 : offset + size]]
-
-
-def read(view: Overlay, offset: int, size: int) -> bytes:
-    return b"".join(bytes(part) for part in view.read(offset, size))
-
 
 writes = st.lists(
     st.integers(0, SIZE - 1).flatmap(

@@ -12,27 +12,12 @@ from hypothesis import strategies as st
 from imaging.errors import IoError
 from imaging.overlay import PAGE
 from imaging.relocating import GROUP, Relocating, Trouble
+from tests.unit.views import Base, read
 
 PAGES = 16
 SIZE = PAGES * PAGE + 100
 NEW = 8 * PAGE
 DATA = random.Random(5).randbytes(SIZE)
-
-
-class Base:
-    """A file in memory that can only be read."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.size = data, len(data)
-
-    def read(self, offset: int, size: int) -> Sequence[bytes]:
-        assert 0 <= offset <= offset + size <= self.size
-        return [self.data[offset : offset + size // 2], self.data[offset + size // 2 : offset + size]]
-
-
-def read(view: Relocating, offset: int, size: int) -> bytes:
-    return b"".join(bytes(part) for part in view.read(offset, size))
-
 
 _moves = st.tuples(st.just("move"), st.integers(0, PAGES - 1), st.integers(0, PAGES - 1), st.integers(1, 4))
 _writes = st.tuples(st.just("write"), st.integers(0, SIZE - 1), st.integers(1, 3 * PAGE), st.integers(0, 3))
@@ -96,11 +81,7 @@ def test_the_changes_say_that_something_was_refused_for_want_of_memory() -> None
 
 
 def test_the_changes_say_that_a_write_failed_for_another_reason() -> None:
-    class Gone(Base):
-        def read(self, offset: int, size: int) -> Sequence[bytes]:  # noqa: ARG002
-            raise IoError("the library is gone")
-
-    view = Relocating(Gone(DATA), NEW)
+    view = Relocating(Base(DATA, IoError("the library is gone")), NEW)
     with pytest.raises(IoError):
         view.write(10, b"x")
     assert read_changes(view)[-1] == Trouble.FAILED

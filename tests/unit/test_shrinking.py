@@ -7,30 +7,14 @@ from typing import Any
 import pytest
 
 from imaging import growth, planner, shrinking
-from imaging.disk import Content, DiskId, Partition, PartitionRole, TableKind
+from imaging.disk import DiskId, Partition, PartitionRole, TableKind
 from imaging.errors import IoError, RefusedError, UsageError
-from imaging.manifest import ImagedDisk, Volume
+from imaging.manifest import ImagedDisk
 from imaging.plan import RestoreTarget, Shrinkage, decode, encode
 from imaging.shrinking import plan_shrinkage
 from imaging.window import Nearer
 from rescue.growing import shrinkage_lines
-from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_image, an_imaged_disk
-
-
-def _volume(part: Partition, kind: str, **changes: Any) -> Volume:
-    made = Volume(
-        number=part.number, start=part.start, size=part.size, used=MIB, map_origin="rescue", content=Content(kind=kind)
-    )
-    return replace(made, **changes)
-
-
-def _source(*parts: tuple[Partition, str], kind: TableKind = TableKind.GPT, **changes: Any) -> ImagedDisk:
-    return an_imaged_disk(
-        table=a_table(*(part for part, _ in parts), kind=kind),
-        volumes=tuple(_volume(part, what) for part, what in parts if what != "extended"),
-        **changes,
-    )
-
+from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_source, an_image
 
 _FIRST = a_partition(1, MIB, 100 * MIB)
 _SECOND = a_partition(2, 101 * MIB, 500 * MIB)
@@ -43,13 +27,13 @@ def _plan(source: ImagedDisk, size: int, number: int = 0) -> Shrinkage:
 
 @pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4", "ntfs"])
 def test_the_last_partition_ends_at_the_last_whole_mib_before_the_end(kind: str) -> None:
-    found = _plan(_source((_FIRST, "vfat"), (_SECOND, kind)), 400 * MIB + 777 * 512)
+    found = _plan(a_source((_FIRST, "vfat"), (_SECOND, kind)), 400 * MIB + 777 * 512)
     assert (found.partition, found.start, found.old_size, found.kind) == (2, 101 * MIB, 500 * MIB, kind)
     assert (found.end, found.moved) == (399 * MIB, ())
 
 
 def test_what_lies_behind_comes_nearer_by_whole_mib_and_keeps_its_size() -> None:
-    found = _plan(_source((_FIRST, "vfat"), (_SECOND, "ext4"), (_THIRD, "swap")), 400 * MIB)
+    found = _plan(a_source((_FIRST, "vfat"), (_SECOND, "ext4"), (_THIRD, "swap")), 400 * MIB)
     (moved,) = found.moved
     assert (moved.start - moved.to) % MIB == 0
     assert moved.start - moved.to == found.old_size - found.size
@@ -60,7 +44,7 @@ def test_what_lies_behind_comes_nearer_by_whole_mib_and_keeps_its_size() -> None
 
 
 def test_of_several_the_one_with_the_most_room_to_spare_becomes_smaller() -> None:
-    source = _source((_FIRST, "ext4"), (_SECOND, "ext4"), (_THIRD, "ext4"))
+    source = a_source((_FIRST, "ext4"), (_SECOND, "ext4"), (_THIRD, "ext4"))
     assert _plan(source, 650 * MIB).partition == 2
     assert _plan(source, 400 * MIB).partition == 2
     full = [replace(volume, used=volume.size - 10 * MIB) for volume in source.volumes[:2]]
@@ -69,7 +53,7 @@ def test_of_several_the_one_with_the_most_room_to_spare_becomes_smaller() -> Non
 
 
 def test_nothing_grows_on_a_disk_on_which_a_partition_becomes_smaller() -> None:
-    source = _source((_FIRST, "ext4"), (_THIRD, "swap"))
+    source = a_source((_FIRST, "ext4"), (_THIRD, "swap"))
     target = a_disk(id=DiskId(size=697 * MIB))
     plan = planner.plan_restore(Path("/library"), an_image(disks=(source,)), {"sda": target}, shrink=0)
     assert plan.targets[0].shrinkage is not None
@@ -79,7 +63,7 @@ def test_nothing_grows_on_a_disk_on_which_a_partition_becomes_smaller() -> None:
 
 
 def test_a_plan_that_makes_smaller_what_fits_is_refused() -> None:
-    source = _source((_FIRST, "ext4"), (_THIRD, "swap"))
+    source = a_source((_FIRST, "ext4"), (_THIRD, "swap"))
     needed = planner.needed_size(source)
     shown = plan_shrinkage(source, needed, needed)
     pair = RestoreTarget(source=source, target=a_disk(id=DiskId(size=needed)), shrinkage=shown)
@@ -88,7 +72,7 @@ def test_a_plan_that_makes_smaller_what_fits_is_refused() -> None:
 
 
 def test_the_recovery_partition_of_the_computer_does_not_become_smaller() -> None:
-    source = _source((_FIRST, "ext4"), (replace(_SECOND, recovery="a-mark"), "ext4"))
+    source = a_source((_FIRST, "ext4"), (replace(_SECOND, recovery="a-mark"), "ext4"))
     assert _plan(source, 550 * MIB).partition == 1
     with pytest.raises(RefusedError, match="it is the recovery partition"):
         _plan(source, 550 * MIB, 2)
@@ -96,22 +80,22 @@ def test_the_recovery_partition_of_the_computer_does_not_become_smaller() -> Non
 
 def test_where_none_can_it_is_said_what_keeps_each_that_might() -> None:
     logical = replace(_SECOND, role=PartitionRole.LOGICAL)
-    source = _source((_FIRST, "vfat"), (logical, "ext4"), kind=TableKind.MBR)
+    source = a_source((_FIRST, "vfat"), (logical, "ext4"), kind=TableKind.MBR)
     with pytest.raises(RefusedError, match="partition 2 cannot be made smaller: it lies in an extended partition"):
         _plan(source, 400 * MIB)
 
 
 @pytest.mark.parametrize("kind", ["ntfs", "vfat", "exfat", "BitLocker"])
 def test_what_notes_where_it_begins_is_not_moved_on_an_mbr_disk(kind: str) -> None:
-    source = _source((_SECOND, "ext4"), (_THIRD, kind), kind=TableKind.MBR)
+    source = a_source((_SECOND, "ext4"), (_THIRD, kind), kind=TableKind.MBR)
     with pytest.raises(RefusedError, match=rf"partition 3 behind it \({kind}\) notes where it begins"):
         _plan(source, 400 * MIB, 2)
-    assert _plan(_source((_SECOND, "ext4"), (_THIRD, kind)), 400 * MIB).moved
+    assert _plan(a_source((_SECOND, "ext4"), (_THIRD, kind)), 400 * MIB).moved
 
 
 def test_the_plan_says_that_windows_may_have_to_be_told_of_what_moves() -> None:
     def lines(third: Partition, kind: str) -> list[str]:
-        source = _source((_SECOND, "ext4"), (third, kind))
+        source = a_source((_SECOND, "ext4"), (third, kind))
         shown = _plan(source, 400 * MIB)
         return shrinkage_lines(RestoreTarget(source=source, target=a_disk(), shrinkage=shown))
 
@@ -122,7 +106,7 @@ def test_the_plan_says_that_windows_may_have_to_be_told_of_what_moves() -> None:
 
 
 def test_a_disk_that_is_too_small_in_any_case_is_refused_with_what_is_needed() -> None:
-    source = _source((_FIRST, "vfat"), (_SECOND, "ntfs"))
+    source = a_source((_FIRST, "vfat"), (_SECOND, "ntfs"))
     full = replace(source, volumes=(source.volumes[0], replace(source.volumes[1], used=300 * MIB)))
     with pytest.raises(RefusedError, match=r"more than 421.5 MB \(421,527,552 bytes\) are needed") as error:
         _plan(full, 400 * MIB)
@@ -134,7 +118,7 @@ def test_a_disk_that_is_too_small_in_any_case_is_refused_with_what_is_needed() -
 
 @pytest.mark.parametrize("kind", ["xfs", "btrfs", "f2fs", "exfat", "vfat", "swap", "crypto_LUKS", "LVM2_member", ""])
 def test_other_kinds_are_refused_with_what_is_needed(kind: str) -> None:
-    source = _source((_SECOND, kind))
+    source = a_source((_SECOND, kind))
     with pytest.raises(RefusedError, match="can be made smaller") as error:
         _plan(source, 400 * MIB)
     assert f"({planner.needed_size(source):,} bytes) are needed" in error.value.message
@@ -148,28 +132,28 @@ _BIOS = replace(_THIRD, type="21686148-6449-6e6f-744e-656564454649")
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (_source((_SECOND, "ext4"), (_BIOS, "")), "the computer starts from partition 3 behind it"),
+        (a_source((_SECOND, "ext4"), (_BIOS, "")), "the computer starts from partition 3 behind it"),
         (
-            _source((_SECOND, "ext4"), (replace(_THIRD, bootable=True), "ntfs"), kind=TableKind.MBR),
+            a_source((_SECOND, "ext4"), (replace(_THIRD, bootable=True), "ntfs"), kind=TableKind.MBR),
             "the computer starts from partition 3 behind it",
         ),
         (
-            _source((_SECOND, "ext4"), (replace(_THIRD, bootable=True), "ext4")),
+            a_source((_SECOND, "ext4"), (replace(_THIRD, bootable=True), "ext4")),
             "the computer starts from partition 3 behind it",
         ),
-        (_source((replace(_FIRST, type="42"), "ntfs"), (_SECOND, "ntfs"), kind=TableKind.MBR), "a dynamic disk"),
+        (a_source((replace(_FIRST, type="42"), "ntfs"), (_SECOND, "ntfs"), kind=TableKind.MBR), "a dynamic disk"),
         (
-            _source((_SECOND, "ext4"), (replace(_THIRD, type="5808C8AA-7E8F-42E0-85D2-E1E90434CFB3"), "")),
+            a_source((_SECOND, "ext4"), (replace(_THIRD, type="5808C8AA-7E8F-42E0-85D2-E1E90434CFB3"), "")),
             "a dynamic disk",
         ),
         (
-            _source((_SECOND, "ext4"), (replace(_THIRD, role=PartitionRole.EXTENDED), "extended"), kind=TableKind.MBR),
+            a_source((_SECOND, "ext4"), (replace(_THIRD, role=PartitionRole.EXTENDED), "extended"), kind=TableKind.MBR),
             "an extended one",
         ),
-        (_source((replace(_SECOND, role=PartitionRole.LOGICAL), "ext4"), kind=TableKind.MBR), "extended partition"),
-        (_source((_SECOND, "ext4"), (replace(_THIRD, start=500 * MIB), "ext4")), "another partition overlaps it"),
-        (_source((_SECOND, "ext4"), unreadable=((150 * MIB, 151 * MIB),)), "could not be read"),
-        (replace(_source((_SECOND, "ext4"), (_THIRD, "ext4")), volumes=()), "nothing of it is in the image"),
+        (a_source((replace(_SECOND, role=PartitionRole.LOGICAL), "ext4"), kind=TableKind.MBR), "extended partition"),
+        (a_source((_SECOND, "ext4"), (replace(_THIRD, start=500 * MIB), "ext4")), "another partition overlaps it"),
+        (a_source((_SECOND, "ext4"), unreadable=((150 * MIB, 151 * MIB),)), "could not be read"),
+        (replace(a_source((_SECOND, "ext4"), (_THIRD, "ext4")), volumes=()), "nothing of it is in the image"),
     ],
 )
 def test_what_keeps_a_partition_from_becoming_smaller_is_said(source: ImagedDisk, words: str) -> None:
@@ -180,11 +164,11 @@ def test_what_keeps_a_partition_from_becoming_smaller_is_said(source: ImagedDisk
 
 def test_a_partition_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="has no partition 9; it has 2"):
-        _plan(_source((_SECOND, "ext4")), 400 * MIB, 9)
+        _plan(a_source((_SECOND, "ext4")), 400 * MIB, 9)
 
 
 def test_a_plan_makes_nothing_smaller_unless_that_is_asked_for_and_needed() -> None:
-    source = _source((_FIRST, "vfat"), (_SECOND, "ext4"))
+    source = a_source((_FIRST, "vfat"), (_SECOND, "ext4"))
     image = an_image(disks=(source,))
     small, large = (a_disk(id=DiskId(size=size)) for size in (400 * MIB, GIB))
     with pytest.raises(RefusedError, match="too small"):
@@ -199,7 +183,7 @@ def test_a_plan_makes_nothing_smaller_unless_that_is_asked_for_and_needed() -> N
 
 
 def test_a_plan_for_a_disk_of_another_size_is_refused() -> None:
-    source = _source((_FIRST, "vfat"), (_SECOND, "ext4"))
+    source = a_source((_FIRST, "vfat"), (_SECOND, "ext4"))
     shown = _plan(source, 400 * MIB)
     pair = RestoreTarget(source=source, target=a_disk(id=DiskId(size=410 * MIB)), shrinkage=shown)
     with pytest.raises(RefusedError, match="as it was shown"):
@@ -222,7 +206,7 @@ class _Disk:
 
 
 def test_nothing_is_written_between_the_new_end_and_what_comes_nearer() -> None:
-    found = _plan(_source((_FIRST, "vfat"), (_SECOND, "ext4"), (_THIRD, "swap")), 400 * MIB)
+    found = _plan(a_source((_FIRST, "vfat"), (_SECOND, "ext4"), (_THIRD, "swap")), 400 * MIB)
     disk: Any = _Disk()
     nearer, (moved,) = Nearer(disk, found), found.moved
     nearer.write(b"x", found.end - 1)

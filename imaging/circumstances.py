@@ -14,6 +14,7 @@ from imaging.matching import Found
 from imaging.orders import ATTACHED, STICK, Capture, Login, Order, Restore
 from imaging.pack import first_piece, is_pack
 from imaging.plan import Plan, RestorePlan
+from imaging.sanitizers import with_sanitizers
 from imaging.shares import GUEST
 
 NETWORK = 180.0
@@ -60,6 +61,7 @@ def plan_order(order: Order, found: Found) -> Plan:
         plan = with_boot_entry(plan)
     if isinstance(order.work, Restore) and order.work.keep_files:
         plan = with_kept_files(plan, order.work.keep_files, found.library)
+    plan = with_sanitizers(plan)
     refuse_forgotten(plan, "give keep_files in the order, or have a person complete or undo that restore")
     return vouching.refuse_doubtful(vouching.of_restore(plan))
 

@@ -126,7 +126,7 @@ class Restore(WhichImage, frozen=True, kw_only=True):
     """A partition that takes the room of a larger disk: true for the last one, or its number."""
     shrink: bool | Annotated[int, Meta(ge=1, le=128)] = False
     """A partition that becomes smaller on a disk that is too small: true for one that can, or its number."""
-    wipe: Literal["", "discard", "overwrite"] = ""
+    wipe: Literal["", "discard", "overwrite", "sanitize"] = ""
     """How the disks are erased before."""
     boot_entry: bool = True
     """Whether this computer's firmware may get an entry for what is restored, where it needs one."""
@@ -275,6 +275,8 @@ def _why_not_restore(work: Restore) -> tuple[str, str] | None:
         return "restore.keep", "where partitions stay, none grows or becomes smaller and no disk is wiped"
     if work.keep and len(work.disk) > 1:
         return "restore.keep", "partitions stay on one disk: give one [[restore.disk]]"
+    if work.keep_files and work.wipe == "sanitize":
+        return "restore.wipe", "where files are kept, no drive erases itself: take discard or overwrite"
     if work.keep_files and (work.keep or len(work.disk) > 1):
         return "restore.keep_files", "files are kept where one whole disk is restored: give one disk, and no keep"
     if (work.save_first or work.keep_files) and work.image == NEWEST and not work.label:

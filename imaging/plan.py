@@ -11,6 +11,7 @@ from imaging.disk import Disk, DiskId, Partition, Size
 from imaging.errors import UsageError
 from imaging.keptfiles import KeptFiles
 from imaging.manifest import ImagedDisk
+from imaging.sanitize import Sanitizer
 from imaging.signatures import UNSIGNED, Standing
 from imaging.signingkeys import PublicKey
 
@@ -151,6 +152,8 @@ class RestoreTarget(msgspec.Struct, frozen=True, kw_only=True):
     """The partition that takes room which the image's disk did not have; None where all keep their sizes."""
     shrinkage: Shrinkage | None = None
     """The partition that gives the room which the target does not have; None where all keep their sizes."""
+    sanitizer: Sanitizer | None = None
+    """How the drive can erase itself, where it is to; None where nobody has asked it yet."""
 
     @property
     def named_partitions(self) -> tuple[tuple[str, PartitionTarget], ...]:
@@ -194,6 +197,8 @@ class Wipe(StrEnum):
     """The drive is told that it can forget all of it; one that cannot is overwritten."""
     OVERWRITE = "overwrite"
     """Zeros are written to every sector."""
+    SANITIZE = "sanitize"
+    """The drive erases itself, with what it keeps aside; one that cannot is told to forget all."""
 
 
 class RestorePlan(msgspec.Struct, frozen=True, kw_only=True, tag="restore", tag_field="kind"):

@@ -278,6 +278,12 @@ def with_wipe(plan: RestorePlan, way: Wipe) -> RestorePlan:
             code="usage",
             hint="restore it without --wipe, or an image of the whole disk",
         )
+    if way is Wipe.SANITIZE and plan.keep is not None:
+        raise UsageError(
+            "where files are kept, no drive erases itself: the note on it of what waits would go as well",
+            code="usage",
+            hint="--wipe discard or overwrite; or --wipe sanitize without keeping files",
+        )
     return replace(plan, wipe=way)
 
 

@@ -20,6 +20,7 @@ from imaging.pipeline import Counter, Reporter
 from imaging.plan import Change, Growth, Moved, RestorePlan, RestoreTarget, Wipe
 from imaging.planner import needed_size
 from imaging.probing import Probing
+from imaging.sanitizers import sanitizer
 from imaging.sfdisk import GUARD
 from imaging.tabled import Tabled
 from imaging.window import Medium
@@ -101,8 +102,9 @@ def carried(disks: Sequence["Restoring"]) -> Carried | None:
 
 
 def wiped(disks: Sequence["Restoring"]) -> Wipe:
-    """How the disks were erased: where in several ways, by overwriting some."""
-    return max((disk.wiped for disk in disks), default=Wipe.NONE)
+    """How the disks were erased: where in several ways, the one that reaches least of what a drive keeps aside."""
+    ways = {disk.wiped for disk in disks}
+    return next((way for way in (Wipe.OVERWRITE, Wipe.DISCARD, Wipe.SANITIZE) if way in ways), Wipe.NONE)
 
 
 class Restoring(ABC):
@@ -183,7 +185,25 @@ class Restoring(ABC):
         self.begin()
         away = self.content.taken_away(self.target.size, self._mark, self.change)
         kept = Extents((at, at + len(data)) for at, data in away)
-        self.wiped = wiping.wipe(self.target, kept, self.plan.wipe, self.name, self.report, self.cancel)
+        way: Wipe = self.plan.wipe
+        if way is Wipe.SANITIZE and not self._erase_itself(away):
+            way = Wipe.DISCARD
+        if way is not Wipe.SANITIZE:
+            way = wiping.wipe(self.target, kept, way, self.name, self.report, self.cancel)
+        self.wiped = way
+
+    def _erase_itself(self, away: Sequence[tuple[int, bytes]]) -> bool:
+        """Whether the drive has; the mark of an unfinished disk goes with all else, and comes again at once."""
+        there = self.pair.target
+        found = self.pair.sanitizer or (None if there.regular_file else sanitizer(there.path, there.transport))
+        if found is None or found.method is None:
+            self.report.log(f"{self.name} cannot erase itself: it is told to forget all", "warning")
+            return False
+        if self.plan.keep is not None:
+            self.report.log(f"{self.name} does not erase itself where files are kept", "warning")
+            return False
+        self.stop_if_asked()
+        return wiping.sanitize(self.target, found.method, away, self.name, self.report, self.cancel)
 
     @abstractmethod
     def write_body(self) -> None:

@@ -6,13 +6,16 @@ or write from outside.
 
 import random
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
+from imaging.chunk import digest
 from imaging.errors import CancelledError, IoError
 from imaging.extents import Extents
 from imaging.pipeline import Reporter
 from imaging.plan import Wipe
+from imaging.sanitize import Method
+from imaging.sanitizing import erase_itself
 from imaging.window import Medium
 
 _BLOCK = 4 << 20
@@ -45,6 +48,55 @@ def wipe(target: Medium, kept: Extents, way: Wipe, name: str, report: Reporter, 
             hint="this disk cannot be trusted: destroy it rather than give it away",
         )
     return Wipe.OVERWRITE
+
+
+def sanitize(
+    target: Medium,
+    method: Method,
+    mark: Sequence[tuple[int, bytes]],
+    name: str,
+    report: Reporter,
+    cancel: threading.Event,
+) -> bool:
+    """Have the drive itself erase all, and write `mark`, which stood there, again; whether it has, by samples.
+
+    What a drive has encrypted reads as anything once its key is gone, so the samples need not be zeros: nothing that
+    can be told from zeros may be what it was. Raises IoError where the mark cannot be written, and CancelledError.
+    """
+    held = Extents((at, at + len(data)) for at, data in mark)
+    doomed = Extents([(0, target.size)]).minus(held)
+    before = _proofs(target, list(_samples(doomed)), cancel)
+    try:
+        erase_itself(target.path, target.size, method, name, report)
+    except IoError as error:
+        report.log(f"{name} did not erase itself: {error.message}", "warning")
+        return False
+    finally:
+        # A drive that was cut off in the middle may have lost the mark, too.
+        for at, data in mark:
+            target.write(data, at)
+        target.sync()
+    after = _proofs(target, list(before), cancel)
+    if any(before[place] is not None and before[place] == after[place] for place in before):
+        report.log(f"{name} says that it has erased itself, and still has what it had", "warning")
+        return False
+    return True
+
+
+def _proofs(
+    target: Medium, places: Sequence[tuple[int, int]], cancel: threading.Event
+) -> dict[tuple[int, int], bytes | None]:
+    """The digest of each place, from the medium; None where it holds nothing but zeros."""
+    target.forget_cached()
+    proofs: dict[tuple[int, int], bytes | None] = {}
+    for at, size in places:
+        if cancel.is_set():
+            raise CancelledError("stopped because somebody asked")
+        data = memoryview(bytearray(size))
+        target.read(data, at)
+        target.forget(at, size)
+        proofs[at, size] = digest(data) if any(data) else None
+    return proofs
 
 
 def _discard(target: Medium, doomed: Extents, report: Reporter, cancel: threading.Event) -> bool:

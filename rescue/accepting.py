@@ -64,11 +64,12 @@ def add_wipe(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--wipe",
         type=Wipe,
-        choices=[Wipe.DISCARD, Wipe.OVERWRITE],
-        metavar="discard|overwrite",
+        choices=[Wipe.DISCARD, Wipe.OVERWRITE, Wipe.SANITIZE],
+        metavar="discard|overwrite|sanitize",
         help=_(
             "first erase all of the disk, so that nothing old is found on it: have the drive discard it (overwritten "
-            "where it cannot), or overwrite it with zeros"
+            "where it cannot), overwrite it with zeros, or have the drive erase itself, with what it keeps aside "
+            "(NVMe and SATA drives that can; others discard)"
         ),
     )
 

@@ -323,6 +323,9 @@ class Backend(Protocol):
     def plan_safety(self, plan: RestorePlan) -> Sequence[CapturePlan]:
         """In which libraries what a restore's targets hold can be saved first, its own one before others."""
 
+    def with_sanitizers(self, plan: RestorePlan) -> RestorePlan:
+        """The plan, with how each of its drives erases itself, where it is to; takes up to half a minute."""
+
     def keep_files(self, plan: RestorePlan, rules: Sequence[KeepRule], library: Path) -> RestorePlan:
         """The plan, with files of the system that is there; takes up to minutes. Raises RefusedError, IoError."""
 

@@ -21,6 +21,7 @@ from imaging.notes import NOTHING, Notes
 from imaging.partitions import plan_restore_but, plan_restore_partitions
 from imaging.plan import Plan, RestorePlan
 from imaging.safetyplan import plan_safety
+from imaging.sanitizers import with_sanitizers
 from imaging.signatures import UNSIGNED, Standing
 from rescue import chosen, follow, keeping_words, outcome, outlook, passphrases, report, straight
 from rescue.accepting import warn_of_doubt
@@ -258,7 +259,7 @@ def _keeping_files(plan: RestorePlan, options: Namespace) -> RestorePlan:
 
 def _wiping(plan: RestorePlan, options: Namespace) -> RestorePlan:
     """With the way in which the disks are erased before; raises UsageError where single partitions are restored."""
-    return planner.with_wipe(plan, options.wipe) if options.wipe else plan
+    return with_sanitizers(planner.with_wipe(plan, options.wipe)) if options.wipe else plan
 
 
 def _safety_lines(plan: RestorePlan) -> list[str]:

@@ -44,6 +44,7 @@ from imaging import (
     remote,
     run,
     safetyplan,
+    sanitizers,
     smaller,
     smart,
     ssh,
@@ -378,6 +379,10 @@ class Engine:
                 if not remote.is_read_only(path):
                     found.append(safetyplan.plan_safety(plan, path))
         return found
+
+    def with_sanitizers(self, plan: RestorePlan) -> RestorePlan:
+        """The plan, with how each of its drives erases itself, where it is to; takes up to half a minute."""
+        return sanitizers.with_sanitizers(plan)
 
     def keep_files(self, plan: RestorePlan, rules: Sequence[KeepRule], library: Path) -> RestorePlan:
         """The plan, with files of the system that is there; takes up to minutes. Raises RefusedError, IoError."""

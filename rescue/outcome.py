@@ -161,11 +161,18 @@ def restore_figures(result: RestoreResult) -> list[str]:
         words = _("New in the firmware, and tried first: the boot entry {labels}")
         lines.append(words.format(labels=clean(", ".join(result.boot_entries))))
     if result.wiped:
-        how = _("discarded") if result.wiped == Wipe.DISCARD else _("overwritten with zeros")
-        lines.append(_("Wiped first: {how}; what was read of it as a sample was zeros").format(how=how))
+        lines.append(_wiped(Wipe(result.wiped)))
     if result.safety:
         lines.append(_("Saved first: image {image}; `rescue undo` restores it").format(image=clean(result.safety)))
     return [*lines, pace(0 if result.skipped else result.written_bytes, result.seconds)]
+
+
+def _wiped(way: Wipe) -> str:
+    """How the disks were erased, and what samples said of that."""
+    if way is Wipe.SANITIZE:
+        return _("Wiped first: the drive erased itself; nothing that was read as a sample was what it was")
+    how = _("discarded") if way is Wipe.DISCARD else _("overwritten with zeros")
+    return _("Wiped first: {how}; what was read of it as a sample was zeros").format(how=how)
 
 
 def written(result: RestoreResult) -> str:

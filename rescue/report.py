@@ -30,7 +30,6 @@ from imaging.plan import (
     RestoreTarget,
     VerifyPlan,
     VerifySetPlan,
-    Wipe,
 )
 from imaging.planner import OUR_MOUNTS
 from imaging.signatures import UNSIGNED, Standing
@@ -79,6 +78,7 @@ from rescue.parts import (
 )
 from rescue.signed import any_signed, signed_short, signed_words
 from rescue.telling import told
+from rescue.wiping_words import wipe_lines
 
 __all__ = [
     "clean",
@@ -411,7 +411,7 @@ def restore_lines(plan: RestorePlan) -> list[str]:
     if plan.safety:
         words = _("SAVED FIRST: what is there now, as an image in the library {path}")
         lines.append(words.format(path=clean(plan.safety)))
-    lines += [*kept_lines(plan), *wipe_lines(plan.wipe)]
+    lines += [*kept_lines(plan), *wipe_lines(plan)]
     for pair in plan.targets:
         lines += target_lines(pair)
     if plan.boot_entry:
@@ -421,19 +421,6 @@ def restore_lines(plan: RestorePlan) -> list[str]:
     if plan.read_back:
         return [*lines, _("Every block that is written is read back and compared.")]
     return [*lines, _("What is written is not read back.")]
-
-
-def wipe_lines(way: Wipe) -> list[str]:
-    """How disks are erased before, and what that does not reach."""
-    match way:
-        case Wipe.NONE:
-            return []
-        case Wipe.DISCARD:
-            words = _("WIPED FIRST: the drive is told to forget all; one that cannot is overwritten")
-        case Wipe.OVERWRITE:
-            words = _("WIPED FIRST: zeros are written to all of the disk")
-    aside = _("then samples are read; what a drive keeps aside by itself (SSDs do) cannot be reached")
-    return [words, INDENT + aside]
 
 
 def verify_lines(plan: VerifyPlan) -> list[str]:

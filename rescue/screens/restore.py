@@ -211,7 +211,8 @@ Nothing is written until then. Esc goes back.""")
     def look_for_files(self) -> None:
         """Find out what is kept, and where it can wait; until then nothing can be confirmed."""
         wanted = self.keep.ticked
-        self.plan = replace(self.plan, keep=None, safety="")
+        wipe = Wipe.DISCARD if wanted and self.plan.wipe is Wipe.SANITIZE else self.plan.wipe
+        self.plan = replace(self.plan, keep=None, safety="", wipe=wipe)
         self.safety.ticked = False
         self.seeking = wanted
         self.say_keep(_("Keep the home folders. Looking at what is there ..") if wanted else _(KEEP))
@@ -284,8 +285,7 @@ Nothing is written until then. Esc goes back.""")
             if self.keep.ticked:
                 self.look_for_files()  # there is another amount of room for them now
         elif event.toggle.id == "wipe":
-            self.plan = replace(self.plan, wipe=Wipe.DISCARD if event.toggle.ticked else Wipe.NONE)
-            self.show_plan()
+            self.use_wipe(Wipe.DISCARD if event.toggle.ticked else Wipe.NONE)
         elif event.toggle.id in ("keep", "settings"):
             self.look_for_files()
         elif self.safety.ticked:
@@ -293,6 +293,25 @@ Nothing is written until then. Esc goes back.""")
             self.look(self.fitting, self.use_fitting, "forecast")
         else:
             self.use_place(None, _("Save what is there first"))
+
+    def use_wipe(self, way: Wipe) -> None:
+        """The disk is wiped so; a drive that can is found out meanwhile, and erases itself."""
+        self.plan = replace(self.plan, wipe=way)
+        self.show_plan()
+        if way is Wipe.DISCARD and not self.keep.ticked:
+            self.look(
+                partial(self.backend.with_sanitizers, replace(self.plan, wipe=Wipe.SANITIZE)), self.sanitize, "wipe"
+            )
+
+    def sanitize(self, found: RestorePlan) -> None:
+        """Its drives erase themselves: where all can without a password, and nobody has thought otherwise."""
+        how = [pair.sanitizer for pair in found.targets]
+        if self.plan.wipe is not Wipe.DISCARD or self.keep.ticked or len(how) != len(self.plan.targets):
+            return
+        if all(one is not None and one.method is not None and not one.method.sets_password for one in how):
+            targets = tuple(replace(pair, sanitizer=one) for pair, one in zip(self.plan.targets, how, strict=True))
+            self.plan = replace(self.plan, wipe=Wipe.SANITIZE, targets=targets)
+            self.show_plan()
 
     def use_place(self, place: CapturePlan | None, words: str) -> None:
         """It is saved there, or nowhere."""

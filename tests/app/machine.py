@@ -64,6 +64,7 @@ from imaging.plan import (
     VerifyPlan,
     VerifySetPlan,
 )
+from imaging.sanitize import Obstacle, Sanitizer
 from imaging.shares import Address, Kind, Login
 from imaging.signatures import UNSIGNED, Standing, why_not_used
 from imaging.signingkeys import PublicKey
@@ -520,6 +521,8 @@ class FakeBackend:
     """What opens the library, where it is encrypted."""
     safety: tuple[Path, ...] = ()
     """The libraries in which a safety image can be kept."""
+    sanitizer: Sanitizer = field(default_factory=lambda: Sanitizer(obstacle=Obstacle.UNABLE))
+    """How the disks erase themselves."""
     kept: tuple[KeptPath, ...] | RescueError = (KeptPath(path="/home/anna", size=4_000_000_000, files=1200),)
     """What of a system can be kept, or why nothing can."""
     factory: str = ""
@@ -890,6 +893,12 @@ class FakeBackend:
         """The libraries that the test has for it, as far as the real planner takes them."""
         disks = [pair.target for pair in plan.targets]
         return [planner.plan_capture(disks, library, f"before {plan.label}") for library in self.safety]
+
+    def with_sanitizers(self, plan: RestorePlan) -> RestorePlan:
+        """The plan with what the test's drives can do."""
+        return structs.replace(
+            plan, targets=tuple(structs.replace(pair, sanitizer=self.sanitizer) for pair in plan.targets)
+        )
 
     def keep_files(self, plan: RestorePlan, rules: Sequence[KeepRule], library: Path) -> RestorePlan:
         """The home folder of one person, or the reason that the test wants why it cannot be kept."""

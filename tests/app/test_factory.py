@@ -9,6 +9,7 @@ from imaging.keptfiles import KeepRule
 from imaging.notes import FactoryState, Notes
 from imaging.orders import DiskMatch, Match
 from imaging.plan import RestorePlan, Wipe
+from imaging.sanitize import Method, Sanitizer
 from tests.app.conftest import Person, Sit
 from tests.app.machine import (
     BUSY,
@@ -161,6 +162,17 @@ async def test_the_disk_is_wiped_first_where_that_is_ticked(sit_down: Sit) -> No
         (plan,) = there.submitted
         assert isinstance(plan, RestorePlan)
         assert plan.wipe is Wipe.DISCARD
+
+
+@pytest.mark.parametrize("method", [Method.NVME_BLOCK_ERASE, Method.ATA_SECURITY_ERASE])
+async def test_a_drive_that_can_erases_itself_unless_that_takes_a_password(sit_down: Sit, method: Method) -> None:
+    there = backend(ours=replace(OURS, disk=DiskMatch(serial=SDA.id.serial)))
+    there.sanitizer = Sanitizer(method=method)
+    async with sit_down(there) as person:
+        await person.press("f", "enter")
+        screen = await person.press("tab", "tab", "space")
+        itself = "erases itself, with what it keeps aside" in " ".join(screen.split())
+        assert itself is not method.sets_password
 
 
 async def to_the_plan(person: Person) -> str:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from imaging import inventory, planner, unfinished, wiping, writer
+from imaging import inventory, planner, sanitizing, unfinished, wiping, writer
 from imaging.errors import CancelledError
 from imaging.extents import Extents
 from imaging.pipeline import Reporter
 from imaging.plan import RestorePlan, Wipe
+from imaging.sanitize import Method, Sanitizer
 from imaging.window import Medium
 from tests.command import run_rescue
 from tests.disks import MIB, looped
@@ -164,4 +166,103 @@ def test_a_partition_that_is_to_stay_is_not_wiped(sample: Sample, old: Path, tmp
     assert old.read_bytes() == before
     old.write_bytes(OLD * (DISK_SIZE // len(OLD)))
     run_rescue(*words, "--wipe", "discard")
+    assert OLD not in old.read_bytes()
+
+
+NVME = """#!/bin/sh
+echo "$@" >> {folder}/asked
+case "$1" in
+sanitize) [ "$2" = --help ] && exit 0; {deed};;
+sanitize-log) echo 'Sanitize Progress (SPROG) :  30000'
+    echo "Sanitize Status (SSTAT) :  $(sed -n 1p {folder}/states)"
+    [ "$(wc -l < {folder}/states)" -gt 1 ] && sed -i 1d {folder}/states;;
+format) {deed};;
+esac
+exit 0
+"""
+HDPARM = """#!/bin/sh
+echo "$@" >> {folder}/asked
+case "$*" in
+*--sanitize-status*) echo '    Last Sanitize Operation Completed Without Error';;
+*--security-erase*|*--sanitize-*) {deed};;
+*-I*) printf 'Security:\\n\\tnot\\tenabled\\n';;
+esac
+exit 0
+"""
+ZEROS = "dd if=/dev/zero of={disk} bs=1M count={size} conv=notrunc status=none"
+
+
+def drive(folder: Path, disk: Path, deed: str, patch: pytest.MonkeyPatch, states: str = "0x2\n0x101\n") -> Path:
+    """Tools that do to `disk` what a drive does with their commands; what was asked of them stands in the file."""
+    tools = folder / "tools"
+    tools.mkdir()
+    (folder / "states").write_text(states)
+    (folder / "asked").touch()
+    deed = deed.format(disk=disk, size=disk.stat().st_size // MIB)
+    for name, words in (("nvme", NVME), ("hdparm", HDPARM)):
+        tool = tools / name
+        tool.write_text(words.format(folder=folder, deed=deed))
+        tool.chmod(0o755)
+    patch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    patch.setattr(sanitizing, "_LOOK_EVERY", 0.0)
+    return folder / "asked"
+
+
+def sanitized(sample: Sample, disk: Path, method: Method) -> RestorePlan:
+    plan = planned(sample, disk, Wipe.SANITIZE)
+    return structs.replace(
+        plan, targets=tuple(structs.replace(pair, sanitizer=Sanitizer(method=method)) for pair in plan.targets)
+    )
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_a_drive_erases_itself(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Method
+) -> None:
+    asked = drive(tmp_path, old, ZEROS, monkeypatch)
+    done = carry_out_here(sanitized(sample, old, method), tmp_path / "job")
+    assert done.status == 0
+    assert getattr(done.result, "wiped", "") == Wipe.SANITIZE
+    assert OLD not in old.read_bytes()
+    assert str(old) in asked.read_text()
+    run_rescue("verify", sample.image_id, "--library", sample.library, "--against", old)
+
+
+@pytest.mark.parametrize("deed", ["true", "exit 1"])
+@pytest.mark.parametrize("method", [Method.NVME_BLOCK_ERASE, Method.NVME_FORMAT, Method.ATA_SECURITY_ERASE])
+def test_a_drive_that_only_says_so_is_told_to_forget_all(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Method, deed: str
+) -> None:
+    asked = drive(tmp_path, old, deed, monkeypatch)
+    done = carry_out_here(sanitized(sample, old, method), tmp_path / "job")
+    assert done.status == 0
+    assert getattr(done.result, "wiped", "") == Wipe.DISCARD
+    assert OLD not in old.read_bytes()
+    if method.sets_password and deed != "true":
+        assert "--security-disable rescue" in asked.read_text().splitlines()[-1]
+
+
+def test_a_drive_that_fails_in_the_middle_has_its_mark_again(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive(tmp_path, old, ZEROS, monkeypatch, states="0x2\n0x3\n")
+    monkeypatch.setattr(wiping, "wipe", lambda *_words: pytest.fail("as if the power went"))
+    with pytest.raises(pytest.fail.Exception):
+        carry_out_here(sanitized(sample, old, Method.NVME_CRYPTO_ERASE), tmp_path / "job")
+    assert inventory.look(str(old)).unfinished == sample.image_id
+
+
+def test_what_a_drive_that_lost_its_key_reads_as_is_not_taken_for_what_it_was(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = "dd if=/dev/urandom of={disk} bs=1M count={size} conv=notrunc status=none"
+    drive(tmp_path, old, noise, monkeypatch)
+    done = carry_out_here(sanitized(sample, old, Method.NVME_CRYPTO_ERASE), tmp_path / "job")
+    assert getattr(done.result, "wiped", "") == Wipe.SANITIZE
+
+
+def test_a_file_does_not_erase_itself_and_is_wiped_all_the_same(sample: Sample, old: Path) -> None:
+    words = ("restore", sample.image_id, old, "--library", sample.library, "--erase", old.name, "--wipe", "sanitize")
+    assert "it cannot erase itself" in run_rescue(*words, "--plan").out
+    assert "Wiped first: discarded" in run_rescue(*words).out
     assert OLD not in old.read_bytes()

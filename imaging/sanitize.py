@@ -1,0 +1,166 @@
+"""How a drive can erase itself, with what it keeps aside, by its own account: what nvme-cli and hdparm print. Pure.
+
+Sources: NVM Express base specification, "Identify Controller" (OACS, SANICAP) and "Sanitize Status"; ATA/ATAPI command
+set ACS-4, "Sanitize Device" and "Security"; NIST SP 800-88, "Purge"; nvme(1), hdparm(8).
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from imaging.decodable import decodable
+from imaging.disk import Size
+from imaging.errors import IoError
+
+_FORMAT_NVM = 1 << 1
+_MANAGES_NAMESPACES = 1 << 3
+"""Bits of OACS."""
+_CRYPTO_ERASE, _BLOCK_ERASE = 1 << 0, 1 << 1
+"""Bits of SANICAP."""
+_SCALE = 0x10000
+"""In which both standards count how far a drive is."""
+_STATUS, _DONE, _DONE_AND_KEPT, _WORKING = 7, 1, 4, 2
+"""The last three bits of SSTAT: done, with or without deallocating; at work."""
+
+
+class Method(StrEnum):
+    """A command by which a drive erases all of itself."""
+
+    NVME_BLOCK_ERASE = "nvme-block-erase"
+    NVME_CRYPTO_ERASE = "nvme-crypto-erase"
+    NVME_FORMAT = "nvme-format"
+    ATA_BLOCK_ERASE = "ata-block-erase"
+    ATA_CRYPTO_SCRAMBLE = "ata-crypto-scramble"
+    ATA_ENHANCED_SECURITY_ERASE = "ata-enhanced-security-erase"
+    ATA_SECURITY_ERASE = "ata-security-erase"
+
+    @property
+    def sets_password(self) -> bool:
+        """Whether the drive is locked with a password meanwhile, which goes by itself when it is done."""
+        return self in (Method.ATA_SECURITY_ERASE, Method.ATA_ENHANCED_SECURITY_ERASE)
+
+
+class Obstacle(StrEnum):
+    """Why a drive does not erase itself."""
+
+    NONE = ""
+    UNABLE = "unable"
+    """It knows no such command, or is a kind of disk that none is sent to: behind USB, a card, a virtual disk, a file.
+    """
+    SHARED = "shared"
+    """An NVMe drive holds other disks (namespaces), which would be erased as well."""
+    FROZEN = "frozen"
+    """The firmware of the computer has locked the command until the drive is without power for a moment."""
+    LOCKED = "locked"
+    """The drive has a password already."""
+    UNKNOWN = "unknown"
+    """It could not be asked."""
+
+
+class Sanitizer(msgspec.Struct, frozen=True, kw_only=True):
+    """How a drive erases itself, and in how many minutes by its own account (0: not known); or what is in the way."""
+
+    method: Method | None = None
+    minutes: Size = 0
+    obstacle: Obstacle = Obstacle.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a drive is: `share` from 0 to 1."""
+
+    done: bool
+    failed: bool
+    share: float
+
+
+@decodable
+class _Controller(msgspec.Struct, frozen=True):
+    nn: int
+    oacs: int = 0
+    sanicap: int = 0
+
+
+def manages_namespaces(identified: str) -> bool:
+    """Whether a controller (`nvme id-ctrl --output-format=json`) can hold namespaces that are not attached to it."""
+    return bool(_controller(identified).oacs & _MANAGES_NAMESPACES)
+
+
+def of_nvme(identified: str, namespaces: str) -> Sanitizer:
+    """What `nvme id-ctrl --output-format=json` and `nvme list-ns` say; raises IoError where that cannot be read.
+
+    All commands but a format of one namespace reach all namespaces, and some drives' formats do: there must be one.
+    """
+    controller = _controller(identified)
+    count = len(re.findall(r"^\s*\[\s*\d+\]:\s*0x[0-9a-fA-F]+\s*$", namespaces, re.MULTILINE))
+    methods = [
+        method
+        for able, method in (
+            (controller.sanicap & _BLOCK_ERASE, Method.NVME_BLOCK_ERASE),
+            (controller.sanicap & _CRYPTO_ERASE, Method.NVME_CRYPTO_ERASE),
+            (controller.oacs & _FORMAT_NVM, Method.NVME_FORMAT),
+        )
+        if able
+    ]
+    if not methods:
+        return Sanitizer(obstacle=Obstacle.UNABLE)
+    return Sanitizer(method=methods[0]) if count == 1 else Sanitizer(obstacle=Obstacle.SHARED)
+
+
+def _controller(identified: str) -> _Controller:
+    try:
+        return msgspec.json.decode(identified, type=_Controller)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise IoError(f"nvme says what cannot be read: {error}", code="bad-answer") from error
+
+
+def of_ata(identified: str) -> Sanitizer:
+    """What `hdparm -I` says."""
+    if re.search(r"^\s*\*\s+SANITIZE feature set\s*$", identified, re.MULTILINE):
+        for words, method in (
+            ("BLOCK_ERASE_EXT command", Method.ATA_BLOCK_ERASE),
+            ("CRYPTO_SCRAMBLE_EXT command", Method.ATA_CRYPTO_SCRAMBLE),
+        ):
+            if re.search(rf"^\s*\*\s+{words}\s*$", identified, re.MULTILINE):
+                return Sanitizer(method=method)
+    return _by_security(identified)
+
+
+def _by_security(identified: str) -> Sanitizer:
+    """The older command, which needs a password: a drive that has one, or takes none, is left alone."""
+    _, found, section = identified.partition("\nSecurity:")
+    said = [" ".join(line.split()) for line in section.splitlines()]
+    if not found or "supported" not in said:
+        return Sanitizer(obstacle=Obstacle.UNABLE)
+    if "not enabled" not in said or "not locked" not in said:
+        return Sanitizer(obstacle=Obstacle.LOCKED)
+    if "not frozen" not in said:
+        return Sanitizer(obstacle=Obstacle.FROZEN)
+    enhanced = re.search(r"(\d+)min for ENHANCED SECURITY ERASE UNIT", section)
+    plain = re.search(r"(\d+)min for SECURITY ERASE UNIT", section)
+    if "supported: enhanced erase" in said:
+        return Sanitizer(method=Method.ATA_ENHANCED_SECURITY_ERASE, minutes=int(enhanced.group(1)) if enhanced else 0)
+    return Sanitizer(method=Method.ATA_SECURITY_ERASE, minutes=int(plain.group(1)) if plain else 0)
+
+
+def nvme_progress(said: str) -> Progress:
+    """What `nvme sanitize-log` says; raises IoError where that cannot be read."""
+    share = re.search(r"\(SPROG\)\s*:\s*(\d+)", said)
+    status = re.search(r"\(SSTAT\)\s*:\s*(0x[0-9a-fA-F]+|\d+)", said)
+    if not share or not status:
+        raise IoError("nvme does not say how far the drive is", code="bad-answer")
+    state = int(status.group(1), 0) & _STATUS
+    done = state in (_DONE, _DONE_AND_KEPT)
+    return Progress(done=done, failed=not done and state != _WORKING, share=int(share.group(1)) / _SCALE)
+
+
+def ata_progress(said: str) -> Progress:
+    """What `hdparm --sanitize-status` says."""
+    share = re.search(r"Progress:\s*(0x[0-9a-fA-F]+)", said)
+    working = "Sanitize operation In Process" in said
+    done = not working and "Completed Without Error" in said
+    return Progress(
+        done=done, failed=not done and not working, share=int(share.group(1), 16) / _SCALE if share else 0.0
+    )

@@ -1,0 +1,44 @@
+"""Asking drives whether they can erase themselves; nothing is changed, and none is woken for it."""
+
+from msgspec.structs import replace
+
+from imaging import sanitize
+from imaging.disk import Disk
+from imaging.errors import RescueError
+from imaging.plan import RestorePlan, Wipe
+from imaging.run import run
+from imaging.sanitize import Obstacle, Sanitizer
+
+_PATIENCE = 10.0
+"""Seconds that a drive has to answer."""
+
+
+def sanitizer(path: str, transport: str) -> Sanitizer:
+    """How the drive at `path` erases itself.
+
+    Only those that are attached as NVMe or ATA are asked: adapters for USB pass such commands on wrongly, or hang.
+    """
+    try:
+        match transport:
+            case "nvme":
+                identified = run(["nvme", "id-ctrl", path, "--output-format=json"], timeout=_PATIENCE).stdout
+                every = ["--all"] if sanitize.manages_namespaces(identified) else []
+                listed = run(["nvme", "list-ns", path, *every], timeout=_PATIENCE).stdout
+                return sanitize.of_nvme(identified, listed)
+            case "ata":
+                return sanitize.of_ata(run(["hdparm", "-I", path], timeout=_PATIENCE).stdout)
+            case _:
+                return Sanitizer(obstacle=Obstacle.UNABLE)
+    except RescueError:
+        return Sanitizer(obstacle=Obstacle.UNKNOWN)
+
+
+def with_sanitizers(plan: RestorePlan) -> RestorePlan:
+    """The plan with how each of its drives erases itself, where it is to: for showing, and for being carried out."""
+    if plan.wipe is not Wipe.SANITIZE:
+        return plan
+    return replace(plan, targets=tuple(replace(pair, sanitizer=_of(pair.target)) for pair in plan.targets))
+
+
+def _of(disk: Disk) -> Sanitizer:
+    return Sanitizer(obstacle=Obstacle.UNABLE) if disk.regular_file else sanitizer(disk.path, disk.transport)

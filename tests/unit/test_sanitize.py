@@ -1,0 +1,108 @@
+"""What nvme-cli and hdparm say of how a drive can erase itself is understood, and what is in doubt is left alone."""
+
+import json
+
+import pytest
+
+from imaging import sanitize
+from imaging.errors import IoError
+from imaging.sanitize import Method, Obstacle, Sanitizer
+
+ONE = "[   0]:0x1\n"
+ATA = """
+/dev/sda:
+
+ATA device, with non-removable media
+Commands/features:
+\tEnabled\tSupported:
+\t   *\tDevice-initiated interface power management
+{features}
+Security:
+\tMaster password revision code = 65534
+\t\tsupported
+\t{enabled}\tenabled
+\tnot\tlocked
+\t{frozen}\tfrozen
+\tnot\texpired: security count
+{enhanced}\t4min for SECURITY ERASE UNIT. 2min for ENHANCED SECURITY ERASE UNIT.
+Checksum: correct
+"""
+ENHANCED = "\t\tsupported: enhanced erase\n"
+
+
+def ata(features: str = "", *, enabled: bool = False, frozen: bool = False, enhanced: bool = True) -> str:
+    return ATA.format(
+        features="".join(f"\t   *\t{name}\n" for name in features.split(",") if name),
+        enabled="" if enabled else "not",
+        frozen="" if frozen else "not",
+        enhanced=ENHANCED if enhanced else "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("oacs", "sanicap", "namespaces", "expected"),
+    [
+        (0x17, 3, ONE, Sanitizer(method=Method.NVME_BLOCK_ERASE)),
+        (0x17, 1, ONE, Sanitizer(method=Method.NVME_CRYPTO_ERASE)),
+        (0x17, 0, ONE, Sanitizer(method=Method.NVME_FORMAT)),
+        (0x15, 0, ONE, Sanitizer(obstacle=Obstacle.UNABLE)),
+        (0x17, 4, ONE, Sanitizer(method=Method.NVME_FORMAT)),
+        (0x17, 3, ONE + "[   1]:0x2\n", Sanitizer(obstacle=Obstacle.SHARED)),
+        (0x17, 3, "", Sanitizer(obstacle=Obstacle.SHARED)),
+    ],
+)
+def test_nvme(oacs: int, sanicap: int, namespaces: str, expected: Sanitizer) -> None:
+    said = json.dumps({"vid": 1, "mn": "Drive", "nn": 1, "oacs": oacs, "sanicap": sanicap})
+    assert sanitize.of_nvme(said, namespaces) == expected
+    assert sanitize.manages_namespaces(said) is bool(oacs & 8)
+
+
+@pytest.mark.parametrize("said", ["", "{}", "[]", '{"nn": "1"}', "{" * 5000])
+def test_what_cannot_be_read_is_an_error(said: str) -> None:
+    with pytest.raises(IoError):
+        sanitize.of_nvme(said, ONE)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (ata("SANITIZE feature set,BLOCK_ERASE_EXT command,CRYPTO_SCRAMBLE_EXT command"), Method.ATA_BLOCK_ERASE),
+        (ata("SANITIZE feature set,CRYPTO_SCRAMBLE_EXT command"), Method.ATA_CRYPTO_SCRAMBLE),
+        (ata("BLOCK_ERASE_EXT command"), Method.ATA_ENHANCED_SECURITY_ERASE),
+        (ata("SANITIZE feature set,OVERWRITE_EXT command", enhanced=False), Method.ATA_SECURITY_ERASE),
+        (ata(frozen=True), Obstacle.FROZEN),
+        (ata(enabled=True), Obstacle.LOCKED),
+        (ata().replace("\t\tsupported\n", "\tnot\tsupported\n"), Obstacle.UNABLE),
+        ("/dev/sdb:\nSG_IO: bad/missing sense data\n", Obstacle.UNABLE),
+        ("", Obstacle.UNABLE),
+    ],
+)
+def test_ata(said: str, expected: Method | Obstacle) -> None:
+    found = sanitize.of_ata(said)
+    assert expected in ((found.method,) if isinstance(expected, Method) else (found.obstacle,))
+    assert (found.method is None) is isinstance(expected, Obstacle)
+    if found.method is Method.ATA_ENHANCED_SECURITY_ERASE:
+        assert found.minutes == 2
+    if found.method is Method.ATA_SECURITY_ERASE:
+        assert found.minutes == 4
+
+
+def test_how_far_a_drive_is() -> None:
+    log = "Sanitize Progress                      (SPROG) :  {}\nSanitize Status                        (SSTAT) :  {}\n"
+    going = sanitize.nvme_progress(log.format("16384 (25.000000%)", "0x2"))
+    assert (going.done, going.failed, going.share) == (False, False, 0.25)
+    assert sanitize.nvme_progress(log.format(65535, "0x101")).done
+    assert sanitize.nvme_progress(log.format(65535, "0x4")).done
+    assert sanitize.nvme_progress(log.format(65535, "0x3")).failed
+    assert sanitize.nvme_progress(log.format(65535, "0")).failed
+    with pytest.raises(IoError):
+        sanitize.nvme_progress("NVMe status: Invalid Log Page")
+    going = sanitize.ata_progress(
+        "Sanitize status:\n    State:    SD2 Sanitize operation In Process\n    Progress: 0x4000 (25%)\n"
+    )
+    assert (going.done, going.failed, going.share) == (False, False, 0.25)
+    assert sanitize.ata_progress(
+        "    State:    SD0 Sanitize Idle\n    Last Sanitize Operation Completed Without Error\n"
+    ).done
+    assert sanitize.ata_progress("    State:    SD3 Sanitize Operation Failed\n").failed
+    assert sanitize.ata_progress("    State:    SD1 Sanitize Frozen\n").failed

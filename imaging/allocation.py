@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from imaging import exfatmap, extmap, fatmap, ntfsmap
+from imaging import btrfsmap, exfatmap, extmap, fatmap, ntfsmap
 from imaging.bounded import Bounded, Read
 from imaging.doubts import doubt
 from imaging.errors import IoError
@@ -15,6 +15,7 @@ _READERS: dict[str, Callable[[Read, int], Extents]] = {
     "ntfs": ntfsmap.used,
     "vfat": fatmap.used,
     "exfat": exfatmap.used,
+    "btrfs": btrfsmap.used,
 }
 KINDS = frozenset(_READERS)
 """The kinds that are known here, by blkid's names."""

@@ -1,12 +1,9 @@
 """What stands on a volume, as blkid's low-level probe sees it, and what else a used map needs to know."""
 
-import struct
-
 from imaging import doubts
 from imaging.blockdev import read
 from imaging.disk import Content
 from imaging.doubts import Doubt
-from imaging.errors import IoError
 from imaging.run import run
 
 _NOTHING_FOUND = 2
@@ -42,29 +39,3 @@ def _unescape(value: str) -> str:
 def doubt(fd: int, offset: int, content: Content) -> Doubt | None:
     """What `doubts.doubt` says of the volume at `offset` of an open disk."""
     return doubts.doubt(content.kind, lambda at, size: read(fd, size, offset + at))
-
-
-_MOST_BYTES = 2**63 - 1
-
-
-def btrfs_system_stripes(super_block: bytes) -> list[tuple[int, int]]:
-    """Where the system chunks lie, `(start, end)` in bytes of the volume, from the super block's own copy.
-
-    partclone 0.3.23 leaves out the mirror of the chunk tree's root, which lives there. Raises IoError where the
-    array is damaged.
-    """
-    size = struct.unpack_from("<I", super_block, 0xA0)[0]
-    array, found, at = super_block[0x32B : 0x32B + size], [], 0
-    try:
-        while at < len(array):
-            length, _, _, _, _, _, _, stripes, _ = struct.unpack_from("<QQQQIIIHH", array, at + 17)
-            at += 17 + 48
-            for _ in range(stripes):
-                start = struct.unpack_from("<Q", array, at + 8)[0]
-                if start + length > _MOST_BYTES:
-                    raise IoError(f"a btrfs chunk of {length} bytes at byte {start}", code="bad-super-block")
-                found.append((start, start + length))
-                at += 32
-    except struct.error as error:
-        raise IoError("the btrfs super block's chunk array is damaged", code="bad-super-block") from error
-    return found

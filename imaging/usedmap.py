@@ -16,10 +16,9 @@ from imaging import allocation
 from imaging.blockdev import loop_device, read
 from imaging.bounded import Read
 from imaging.disk import Content
-from imaging.doubts import BTRFS_SUPER
 from imaging.errors import IoError
 from imaging.extents import Extents
-from imaging.filesystems import btrfs_system_stripes, doubt
+from imaging.filesystems import doubt
 from imaging.lvmmap import physical_map
 from imaging.manifest import InnerVolume
 from imaging.opaque import why_whole
@@ -31,7 +30,6 @@ TAIL = 128 << 10
 """The last bytes of a volume that always count as used."""
 _TOOLS = {
     "xfs": "partclone.xfs",
-    "btrfs": "partclone.btrfs",
     "f2fs": "partclone.f2fs",
     "hfsplus": "partclone.hfsp",
 }
@@ -99,8 +97,6 @@ def _by_partclone(path: str, fd: int, offset: int, size: int, content: Content) 
         if why:
             return _whole(size, why)
         used = _partclone(path, offset, size, content)
-        if content.kind == "btrfs":
-            used = used.union(_btrfs_extra(read(fd, 4096, offset + BTRFS_SUPER), size))
     except IoError as error:
         return _whole(size, error.message)
     except OSError as error:
@@ -157,12 +153,6 @@ def _complaint(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
     told = [line for line in lines if not line.startswith(("Partclone v", "Partclone fail", "Starting to "))]
     return " ".join(" ".join(told).split()) or "it does not say why"
-
-
-def _btrfs_extra(super_block: bytes, size: int) -> Extents:
-    """The system chunks and every copy of the super block (64 KiB, 64 MiB, 256 GiB). Source: fs/btrfs/disk-io.h."""
-    supers = [(at, at + 4096) for at in (64 << 10, 64 << 20, 256 << 30)]
-    return Extents([*btrfs_system_stripes(super_block), *supers]).clipped(0, size)
 
 
 def parse_domain(lines: Iterable[str], size: int) -> Extents:

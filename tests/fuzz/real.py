@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import msgspec
 
-from imaging import doubts, exfatmap, extmap, fatmap, filesystems, ntfs, ntfsmap
+from imaging import btrfsmap, exfatmap, extmap, fatmap, filesystems, ntfs, ntfsmap
 from imaging.blockdev import read
 from imaging.disk import Content
 from imaging.events import CaptureResult
@@ -100,7 +100,7 @@ def _of_a_volume(kind: str, path: Path) -> dict[str, bytes]:
         case "fat12" | "fat16" | "fat32":
             ways["fat"] = lambda read: fatmap.used(read, volume.SMALL)
         case "btrfs":
-            return {"btrfs": volume.recorded(str(path), lambda read: read(doubts.BTRFS_SUPER, 4096))[10:]}
+            ways["btrfs"] = lambda read: btrfsmap.used(read, volume.SMALL)
     found = {target: volume.recorded(str(path), use) for target, use in ways.items()}
     if kind in KINDS:
         found["doubts"] = bytes([KINDS.index(kind)]) + volume.pack(_read_by_doubt(kind, path))

@@ -19,6 +19,7 @@ import msgspec
 from blake3 import blake3
 
 from imaging import (
+    btrfsmap,
     chunk,
     cutting,
     events,
@@ -293,12 +294,6 @@ def _doubts(data: bytes) -> None:
         filesystems.doubt(fd, 0, Content(kind=KINDS[data[0] % len(KINDS)] if data else ""))
 
 
-def _btrfs(data: bytes) -> None:
-    """The system chunks of a super block, as a used map of a volume of 8 TiB takes them."""
-    found = Extents(filesystems.btrfs_system_stripes(data.ljust(4096, b"\0")[:4096])).clipped(0, volume.SIZE)
-    assert found.end <= volume.SIZE
-
-
 def _bounded(data: bytes) -> Bounded:
     return Bounded(read=lambda at, size: data[at : at + size], size=len(data))
 
@@ -456,6 +451,6 @@ TARGETS: dict[str, Target] = {
     "doubts": Target(
         feed=_doubts, seeds=[bytes([i]) + volume.pack([(1024, bytes(1024))]) for i in range(len(KINDS))], allowed=()
     ),
-    "btrfs": Target(feed=_btrfs, seeds=[bytes(4096)], allowed=(IoError,)),
+    "btrfs": _reader(btrfsmap.used),
     "mark": Target(feed=_mark, seeds=[unfinished.render("20260101-000000-abcd")], allowed=()),
 }

@@ -61,7 +61,6 @@ BTRFS = FileSystem(
     mount=("mount", "-t", "btrfs"),
     mount_read_only=("mount", "-t", "btrfs", "-o", "ro"),
     check=("btrfs", "check", "--readonly"),
-    map_origin="partclone",
 )
 NTFS = FileSystem(
     name="ntfs",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from imaging import ntfs
 from imaging.disk import Content
 from imaging.errors import IoError
-from imaging.filesystems import btrfs_system_stripes, doubt
+from imaging.filesystems import doubt
 
 _CLUSTER = 4096
 _LOG = 5 * _CLUSTER
@@ -168,26 +168,3 @@ def test_an_f2fs_volume_whose_last_whole_checkpoint_is_no_unmount_is_doubted(
 
 def test_an_f2fs_super_block_that_makes_no_sense_is_doubted() -> None:
     assert "its state cannot be read" in _doubted("f2fs", bytes(4096))
-
-
-def _btrfs_chunks(*chunks: tuple[int, int]) -> bytes:
-    """A super block whose array of system chunks names so many, each of one stripe: length and start."""
-    array = b"".join(
-        bytes(17) + struct.pack("<QQQQIIIHH", length, 0, 0, 0, 0, 0, 0, 1, 0) + struct.pack("<QQ16x", 1, start)
-        for length, start in chunks
-    )
-    block = bytearray(4096)
-    struct.pack_into("<I", block, 0xA0, len(array))
-    block[0x32B : 0x32B + len(array)] = array
-    return bytes(block)
-
-
-def test_the_system_chunks_of_btrfs_are_found() -> None:
-    assert btrfs_system_stripes(_btrfs_chunks((8, 100), (16, 300))) == [(100, 108), (300, 316)]
-
-
-@pytest.mark.parametrize("chunk", [(2**64 - 1, 0), (1, 2**64 - 1), (2**63, 2**63)])
-def test_a_btrfs_chunk_that_no_volume_can_hold_is_damage(chunk: tuple[int, int]) -> None:
-    with pytest.raises(IoError) as caught:
-        btrfs_system_stripes(_btrfs_chunks((8, 100), chunk))
-    assert caught.value.code == "bad-super-block"

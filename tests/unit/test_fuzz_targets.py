@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.fuzz import volume
 from tests.fuzz.targets import TARGETS
 
-NO_SEEDS = {"ntfs-log", "ext", "ntfs", "fat", "exfat"}
+NO_SEEDS = {"ntfs-log", "ext", "ntfs", "fat", "exfat", "btrfs"}
 """Their first inputs are volumes that mkfs makes, when the fuzzer runs."""
 PLACES = st.floats(0, 1, exclude_max=True)
 PIECES = st.one_of(

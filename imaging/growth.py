@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from imaging import gpt
-from imaging.disk import Partition, PartitionRole, TableKind, format_size
+from imaging.disk import Partition, PartitionRole, TableKind, exact, format_size
 from imaging.errors import RefusedError, UsageError
 from imaging.manifest import ImagedDisk, Volume
 from imaging.placement import GRAIN
@@ -38,9 +38,10 @@ _HAS_TO_BE_CLEAN = ("ntfs", "btrfs")
 _HINT = "restore it without --grow: the rest of the disk stays free"
 
 
-def with_growth(plan: RestorePlan, number: int = LAST) -> RestorePlan:
+def with_growth(plan: RestorePlan, number: int = LAST, wanted: int | None = None) -> RestorePlan:
     """The plan, with a partition that takes the room behind it: that of the number, by default the last one.
 
+    It takes all of it, or has `wanted` bytes then.
     Raises UsageError where the plan is not of one whole disk, RefusedError (code "cannot-grow") where nothing can grow.
     """
     if len(plan.targets) != 1 or plan.targets[0].partitions:
@@ -49,7 +50,7 @@ def with_growth(plan: RestorePlan, number: int = LAST) -> RestorePlan:
     if pair.shrinkage is not None:
         why = f"nothing on {pair.source.name} can grow: partition {pair.shrinkage.partition} becomes smaller"
         raise RefusedError(why, code="cannot-grow", hint="restore it without --grow")
-    growth = plan_growth(pair.source, pair.target.size, number)
+    growth = plan_growth(pair.source, pair.target.size, number, wanted)
     refuse_unless_able(growth)
     return structs.replace(plan, targets=(structs.replace(pair, growth=growth),))
 
@@ -58,7 +59,7 @@ def refuse_unless_same(pair: RestoreTarget) -> None:
     """Raise RefusedError where the growth that was shown is not the one that the image and the target's size give."""
     if pair.growth is None:
         return
-    if plan_growth(pair.source, pair.target.size, pair.growth.partition) != pair.growth:
+    if plan_growth(pair.source, pair.target.size, pair.growth.partition, pair.growth.size) != pair.growth:
         raise RefusedError("the partition would not grow as it was shown", code="disk-changed")
     refuse_unless_able(pair.growth)
 
@@ -74,8 +75,11 @@ def refuse_unless_able(growth: Growth) -> None:
             )
 
 
-def plan_growth(source: ImagedDisk, size: int, number: int = LAST) -> Growth:
-    """How partition `number` of an imaged disk grows on a target of `size` bytes; raises RefusedError, UsageError."""
+def plan_growth(source: ImagedDisk, size: int, number: int = LAST, wanted: int | None = None) -> Growth:
+    """How partition `number` of an imaged disk grows on a target of `size` bytes; raises RefusedError, UsageError.
+
+    It takes all the room behind it, or has `wanted` bytes then, less where it would not end at a multiple of GRAIN.
+    """
     part = _chosen(source, number)
     volume = _volume(source, part)
     why = _why_not(source, part, volume) or _why_no_room(source, size, part)
@@ -83,14 +87,24 @@ def plan_growth(source: ImagedDisk, size: int, number: int = LAST) -> Growth:
         raise RefusedError(
             f"partition {part.number} of {source.name} cannot grow: {why}", code="cannot-grow", hint=_HINT
         )
+    most = _room_ends(source, size, part) - part.start
+    new = most if wanted is None else (part.start + wanted) // GRAIN * GRAIN - part.start
+    if not part.size < new <= most:
+        raise RefusedError(
+            f"partition {part.number} of {source.name} cannot grow to {exact(wanted or 0)}: it has {exact(part.size)}, "
+            f"and can have {exact(most)} at most",
+            code="cannot-grow",
+            hint="choose a size between the two",
+        )
+    moved = _moved(source, size, part)
     return Growth(
         partition=part.number,
         start=part.start,
         old_size=part.size,
-        size=_room_ends(source, size, part) - part.start,
+        size=new,
         kind=volume.content.kind,
         filesystem=volume.content.kind in _TOOLS,
-        moved=_moved(source, size, part),
+        moved=moved if moved is not None and part.start + new > moved.start else None,
     )
 
 

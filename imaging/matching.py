@@ -12,7 +12,7 @@ from typing import NoReturn, Protocol
 
 from msgspec import structs
 
-from imaging import growth, levels, planner
+from imaging import growth, levels, planner, wanted
 from imaging.disk import Disk, Role, format_size
 from imaging.errors import RefusedError, UsageError
 from imaging.manifest import Image, Machine
@@ -20,6 +20,7 @@ from imaging.notes import NOTHING, Notes
 from imaging.orders import NEWEST, Capture, DiskMatch, Match, Order, Restore, Verify, WhichImage
 from imaging.partitions import plan_restore_but
 from imaging.plan import Plan, RestorePlan, RestoreTarget, Wipe
+from imaging.wanted import Wanted
 
 _BEFORE_WWN = re.compile(r"^(?:0x|naa\.|eui\.|wwn-)+")
 _NO_DISK = re.compile(r"mmcblk\d+(?:boot\d|rpmb)")
@@ -118,15 +119,30 @@ def _plan_restore(work: Restore, found: Found) -> RestorePlan:
         ((name, target),) = pairs.items()
         plan = plan_restore_but(found.library, image, name, target, work.keep, read_back=work.read_back)
     else:
-        # True is 1, and is not meant as a number.
-        shrink = growth.LAST if work.shrink is True else work.shrink or None
-        plan = planner.plan_restore(found.library, image, pairs, read_back=work.read_back, shrink=shrink)
-    if work.grow and not plan.shrinks:
-        plan = growth.with_growth(plan, growth.LAST if work.grow is True else work.grow)
+        less = _wanted(work.shrink)
+        plan = planner.plan_restore(
+            found.library,
+            image,
+            pairs,
+            read_back=work.read_back,
+            shrink=less.partition if less else None,
+            shrink_to=less.size if less else None,
+        )
+    more = _wanted(work.grow)
+    if more is not None and (more.size or not plan.shrinks):
+        plan = growth.with_growth(plan, more.partition, more.size)
     plan = planner.with_wipe(plan, Wipe(work.wipe))
     # After a power cut the same order completes what it had begun, which was saved before that.
     begun = all(_was_saved(pair, image, found) for pair in plan.targets)
     return structs.replace(plan, safety=str(found.library)) if work.save_first and not begun else plan
+
+
+def _wanted(said: bool | int | str) -> Wanted | None:
+    """Which partition an order wants to have another size, and which."""
+    if isinstance(said, str):
+        return wanted.parse(said)
+    # True is 1, and is not meant as a number.
+    return Wanted(partition=growth.LAST if said is True else said) if said else None
 
 
 def _was_saved(pair: RestoreTarget, image: Image, found: Found) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 from blake3 import blake3
 from msgspec import Meta
 
-from imaging import levels
+from imaging import levels, wanted
 from imaging.decodable import decodable
 from imaging.errors import UsageError
 from imaging.keptfiles import KeepRule
@@ -122,10 +122,11 @@ class Restore(WhichImage, frozen=True, kw_only=True):
     """The factory image of this computer; `image` and `label` can be left out then, or narrow it down."""
     keep: Annotated[tuple[Annotated[int, Meta(ge=1, le=128)], ...], Meta(max_length=128)] = ()
     """Partitions of the one target that stay as they are."""
-    grow: bool | Annotated[int, Meta(ge=1, le=128)] = False
-    """A partition that takes the room of a larger disk: true for the last one, or its number."""
-    shrink: bool | Annotated[int, Meta(ge=1, le=128)] = False
-    """A partition that becomes smaller on a disk that is too small: true for one that can, or its number."""
+    grow: bool | Annotated[int, Meta(ge=1, le=128)] | Annotated[str, Meta(pattern=wanted.PATTERN)] = False
+    """A partition that takes the room of a larger disk: true for the last one, or its number; "2:20G": that size."""
+    shrink: bool | Annotated[int, Meta(ge=1, le=128)] | Annotated[str, Meta(pattern=wanted.PATTERN)] = False
+    """A partition that becomes smaller on a disk that is too small: true for one that can, or its number; "2:20G": it
+    has that size, on any disk."""
     wipe: Literal["", "discard", "overwrite", "sanitize"] = ""
     """How the disks are erased before."""
     boot_entry: bool = True
@@ -273,6 +274,8 @@ def _why_not_restore(work: Restore) -> tuple[str, str] | None:
         return "restore", "[restore] does not say which disk: give a [[restore.disk]]"
     if work.keep and (work.grow or work.shrink or work.wipe):
         return "restore.keep", "where partitions stay, none grows or becomes smaller and no disk is wiped"
+    if isinstance(work.shrink, str) and (work.grow or len(work.disk) > 1):
+        return "restore.shrink", "one partition of one disk gets another size: give no grow, and one disk"
     if work.keep and len(work.disk) > 1:
         return "restore.keep", "partitions stay on one disk: give one [[restore.disk]]"
     if work.keep_files and work.wipe == "sanitize":

@@ -215,12 +215,13 @@ def plan_restore(
     read_back: bool = True,
     create: bool = False,
     shrink: int | None = None,
+    shrink_to: int | None = None,
 ) -> RestorePlan:
     """Plan to restore disks of an image, by their names in it, each onto a whole disk.
 
     `create` says that the targets are files that do not exist yet. With `shrink` a partition (that of the number, or
-    one that can) becomes smaller where a disk has less room than is needed; whether its file system can, its tool has
-    to say: imaging.smaller. Raises RefusedError or UsageError.
+    one that can) becomes smaller where a disk has less room than is needed, or to `shrink_to` bytes; whether its file
+    system can, its tool has to say: imaging.smaller. Raises RefusedError or UsageError.
     """
     sources = {disk.name: disk for disk in image.disks}
     unknown = [name for name in targets if name not in sources]
@@ -241,7 +242,7 @@ def plan_restore(
             why = "it lies in the image library"
         if why:
             refuse_target(target.name, target, why, _SMALLER if _TOO_SMALL in why else "")
-        shrinkage = None if shrink is None else _shrinkage(sources[name], target, shrink)
+        shrinkage = None if shrink is None else _shrinkage(sources[name], target, shrink, shrink_to)
         pairs.append(RestoreTarget(source=sources[name], target=target, create=create, shrinkage=shrinkage))
     return RestorePlan(
         library=str(library), image=image.id, label=image.label, targets=tuple(pairs), read_back=read_back
@@ -256,13 +257,13 @@ def can_shrink(disk: Disk, source: ImagedDisk) -> bool:
         return False
 
 
-def _shrinkage(source: ImagedDisk, target: Disk, number: int) -> Shrinkage | None:
+def _shrinkage(source: ImagedDisk, target: Disk, number: int, wanted: int | None = None) -> Shrinkage | None:
     """How the disk comes to fit on the target; None where it does as it is. Raises RefusedError, UsageError."""
     needed = needed_size(source)
-    if target.size >= needed:
+    if target.size >= needed and wanted is None:
         return None
     try:
-        return plan_shrinkage(source, target.size, needed, number)
+        return plan_shrinkage(source, target.size, needed, number, wanted)
     except RefusedError as error:
         raise RefusedError(f"{target.name}: {error.message}", code=error.code, hint=error.hint) from error
 

@@ -120,8 +120,9 @@ def refuse_unless_as_shown(plan: RestorePlan, image: Image) -> None:
             mine = tuple(mount for mount in now.mounts if mount.source.removeprefix("/dev/") in pair.names)
             now = dataclasses.replace(now, mounts=mine)
         else:
-            shrink = pair.shrinkage.partition if pair.shrinkage is not None else None
-            plan_restore(library, image, {pair.source.name: now}, shrink=shrink)
+            one = pair.shrinkage
+            shrink, size = (None, None) if one is None else (one.partition, one.size)
+            plan_restore(library, image, {pair.source.name: now}, shrink=shrink, shrink_to=size)
         media.detach(now)
 
 

@@ -32,10 +32,13 @@ _BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
 """The boot record names its sectors. Source: GRUB's manual, BIOS installation."""
 
 
-def plan_shrinkage(source: ImagedDisk, size: int, needed: int, number: int = LAST) -> Shrinkage:
+def plan_shrinkage(
+    source: ImagedDisk, size: int, needed: int, number: int = LAST, wanted: int | None = None
+) -> Shrinkage:
     """How a disk that needs `needed` bytes comes to fit on a target of `size`, by partition `number` becoming smaller.
 
-    By default that is the one that keeps the most room to spare, by what is used of it. Raises RefusedError (code
+    By default that is the one that keeps the most room to spare, by what is used of it. It becomes as small as is
+    needed for that, or has `wanted` bytes then, also where all would fit. Raises RefusedError (code
     "target-too-small") with what is needed, UsageError where there is no such partition.
     """
     parts = sorted((p for p in source.table.partitions if p.size), key=lambda p: (p.start, p.end))
@@ -56,9 +59,52 @@ def plan_shrinkage(source: ImagedDisk, size: int, needed: int, number: int = LAS
         if why := _why_not(source, part):
             raise _too_small(size, needed, f"partition {number} cannot be made smaller: {why}")
         chosen = _shrinkage(source, parts, part, size)
+        if wanted is not None:
+            return _as_wanted(source, parts, part, wanted, chosen.size if size < needed else part.size - 1)
     if (least := least_known(source, chosen)) > chosen.size:
         raise _far_too_small(size, size + least - chosen.size, chosen.partition)
     return chosen
+
+
+def _as_wanted(source: ImagedDisk, parts: Sequence[Partition], part: Partition, wanted: int, most: int) -> Shrinkage:
+    """The partition with `wanted` bytes; raises RefusedError where that is more than `most`, or too little."""
+    if any(p.start >= part.end for p in parts):
+        by = -(-(part.size - wanted) // GRAIN) * GRAIN
+    else:
+        by = part.end - (part.start + wanted) // GRAIN * GRAIN
+    if part.size - by > most or by <= 0:
+        raise _not_wanted(part.number, wanted, f"it can have {exact(most)} at most to become smaller here")
+    chosen = _smaller_by(source, parts, part, by)
+    if (least := least_known(source, chosen)) > chosen.size:
+        raise _not_wanted(part.number, wanted, f"what is on it needs more than {exact(least)}")
+    return chosen
+
+
+def _not_wanted(number: int, wanted: int, why: str) -> RefusedError:
+    return RefusedError(
+        f"partition {number} cannot have {exact(max(0, wanted))}: {why}",
+        code="cannot-shrink",
+        hint="choose another size",
+    )
+
+
+def not_small_enough(shrinkage: Shrinkage, least: int) -> RefusedError:
+    """A size that was wanted, where its tool says that `least` bytes are needed."""
+    return _not_wanted(shrinkage.partition, shrinkage.size, f"its file system needs {exact(least)} at least")
+
+
+def bounds(source: ImagedDisk, size: int, needed: int, number: int) -> tuple[int, int]:
+    """The least and the most bytes that a partition can have by becoming smaller, as far as that is known by now.
+
+    Raises as `plan_shrinkage`.
+    """
+    forced = plan_shrinkage(source, size, needed, number) if size < needed else None
+    part = next(p for p in source.table.partitions if p.number == number)
+    if why := _why_not(source, part):
+        raise RefusedError(f"partition {number} cannot be made smaller: {why}", code="cannot-shrink")
+    parts = [p for p in source.table.partitions if p.size]
+    least = -(-least_known(source, _smaller_by(source, parts, part, 0)) // GRAIN) * GRAIN
+    return least, part.size if forced is None else forced.size
 
 
 def too_small(size: int, needed: int, number: int) -> RefusedError:
@@ -104,9 +150,8 @@ def refuse_unless_same(pair: RestoreTarget, needed: int) -> None:
     """Raise RefusedError where what was shown is not what the image and the target's size give, or no tool is here."""
     if pair.shrinkage is None:
         return
-    if pair.target.size >= needed:
-        raise RefusedError("a partition would become smaller, and all of it fits as it is", code="disk-changed")
-    if plan_shrinkage(pair.source, pair.target.size, needed, pair.shrinkage.partition) != pair.shrinkage:
+    shown = pair.shrinkage
+    if plan_shrinkage(pair.source, pair.target.size, needed, shown.partition, shown.size) != shown:
         raise RefusedError("the partition would not become smaller as it was shown", code="disk-changed")
     refuse_unless_able(pair.shrinkage)
 
@@ -186,6 +231,12 @@ def _shrinkage(source: ImagedDisk, parts: Sequence[Partition], part: Partition, 
     end = table_ends(source, size) // GRAIN * GRAIN
     last = max([part.end, *(p.end for p in behind)])
     by = -(-(last - end) // GRAIN) * GRAIN if behind else last - end
+    return _smaller_by(source, parts, part, by)
+
+
+def _smaller_by(source: ImagedDisk, parts: Sequence[Partition], part: Partition, by: int) -> Shrinkage:
+    """A partition without its last bytes; those behind it, in their order, come nearer by as many."""
+    behind = sorted((p for p in parts if p.start >= part.end), key=lambda p: (p.start, p.end))
     moved = [Moved(partition=p.number, start=p.start, size=p.size, to=p.start - by) for p in behind]
     return Shrinkage(
         partition=part.number,

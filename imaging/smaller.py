@@ -26,9 +26,10 @@ from imaging.library import Library
 from imaging.manifest import ImagedDisk
 from imaging.overlay import PAGE, most_written
 from imaging.plan import RestorePlan, RestoreTarget, Shrinkage
+from imaging.planner import needed_size
 from imaging.relocating import GROUP, Trouble
 from imaging.run import Completed, run_cancellable
-from imaging.shrinking import refuse_unless_able, too_small
+from imaging.shrinking import not_small_enough, plan_shrinkage, refuse_unless_able, too_small
 from imaging.usedmap import HEAD, TAIL
 
 _SUPER, _BLOCK_SHIFT = 1024, 24
@@ -66,8 +67,15 @@ def refuse_unless_fits(plan: RestorePlan) -> None:
         _refuse_by_image(plan, pair, pair.shrinkage)
         least = least_size(Path(plan.library), plan.image, pair.source, pair.shrinkage)
         if least > pair.shrinkage.size:
-            needed = pair.target.size + least - pair.shrinkage.size
-            raise too_small(pair.target.size, needed, pair.shrinkage.partition)
+            raise _not_so_small(pair, pair.shrinkage, least)
+
+
+def _not_so_small(pair: RestoreTarget, shrinkage: Shrinkage, least: int) -> RefusedError:
+    """The error for a target that is too small, or for a size that a person wanted."""
+    size, needed = pair.target.size, needed_size(pair.source)
+    if size < needed and plan_shrinkage(pair.source, size, needed, shrinkage.partition) == shrinkage:
+        return too_small(size, size + least - shrinkage.size, shrinkage.partition)
+    return not_small_enough(shrinkage, least)
 
 
 def _refuse_by_image(plan: RestorePlan, pair: RestoreTarget, shrinkage: Shrinkage) -> None:

@@ -3,8 +3,10 @@
 import argparse
 import sys
 
-from imaging import growth
+from imaging import growth, wanted
+from imaging.errors import UsageError
 from imaging.plan import Wipe
+from imaging.wanted import Wanted
 from rescue.keeping_words import EXTRA
 from rescue.language import _
 from rescue.signed import doubt_words
@@ -37,7 +39,8 @@ def add_grow(command: argparse.ArgumentParser) -> None:
         "--grow",
         _(
             "on a larger disk, let partition N (default: the last one) take the room behind it, with its file system: "
-            "ext2 to ext4, NTFS, XFS, btrfs; LUKS and LVM get a larger partition"
+            "ext2 to ext4, NTFS, XFS, btrfs; LUKS and LVM get a larger partition. With N:SIZE (2:20G) it has that "
+            "size, and the rest stays free"
         ),
     )
 
@@ -49,14 +52,23 @@ def add_shrink(command: argparse.ArgumentParser) -> None:
         "--shrink",
         _(
             "on a disk that is too small, make partition N (default: the one that has the most room to spare) smaller, "
-            "with its file system: ext2 to ext4, NTFS; what lies behind it comes nearer"
+            "with its file system: ext2 to ext4, NTFS, btrfs; what lies behind it comes nearer. With N:SIZE (2:20G) it "
+            "has that size, on any disk"
         ),
     )
 
 
 def _add_resized(command: argparse.ArgumentParser, name: str, words: str) -> None:
     """An option that names a partition, or leaves that to us."""
-    command.add_argument(name, nargs="?", type=int, const=growth.LAST, metavar="N", help=words)
+    last = Wanted(partition=growth.LAST)
+    command.add_argument(name, nargs="?", type=_wanted, const=last, metavar="N[:SIZE]", help=words)
+
+
+def _wanted(words: str) -> Wanted:
+    try:
+        return wanted.parse(words)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(error.message) from error
 
 
 def add_wipe(command: argparse.ArgumentParser) -> None:

@@ -220,6 +220,10 @@ def _plan_restore(options: Namespace) -> RestorePlan:
         return _grown(straight.plan(options, found), options)
     if options.keep and options.partition:
         raise UsageError("give the partitions to restore, or those to keep, not both", code="usage")
+    if options.grow is not None and options.shrink is not None and options.shrink.size:
+        raise UsageError(
+            "one partition of a disk gets another size, not two", code="usage", hint="give --grow or --shrink"
+        )
     if options.shrink is not None and (options.partition or options.keep):
         raise UsageError("a partition becomes smaller where whole disks are restored, and no others", code="usage")
     plan = _plan_partitions(options, found) if options.partition or options.keep else _plan_disks(options, found)
@@ -229,9 +233,9 @@ def _plan_restore(options: Namespace) -> RestorePlan:
 
 def _grown(plan: RestorePlan, options: Namespace) -> RestorePlan:
     """With a partition that grows, where that is wanted and none had to become smaller."""
-    if options.grow is None or plan.shrinks:
+    if options.grow is None or (plan.shrinks and options.grow.size is None):
         return plan
-    return growth.with_growth(plan, options.grow)
+    return growth.with_growth(plan, options.grow.partition, options.grow.size)
 
 
 def _saving_first(plan: RestorePlan, options: Namespace) -> RestorePlan:
@@ -282,7 +286,8 @@ def _plan_disks(options: Namespace, found: Found) -> RestorePlan:
         {name: target for name, (target, _) in pairs.items()},
         read_back=not options.no_read_back,
         create=bool(create),
-        shrink=options.shrink,
+        shrink=options.shrink.partition if options.shrink else None,
+        shrink_to=options.shrink.size if options.shrink else None,
     )
     smaller.refuse_unless_fits(plan)
     return plan

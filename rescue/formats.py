@@ -1,27 +1,23 @@
 """Small values as a person reads and types them: sizes, times, names that came from a device, tables of plain text."""
 
-import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from imaging import address, remote
+from imaging import address, remote, wanted
 from imaging.disk import format_size as format_size
 from imaging.errors import UsageError
 from rescue.language import _, pgettext
-
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE = re.compile(r"(\d{1,12})([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 
 
 def parse_size(words: str | None, option: str) -> int | None:
     """The bytes of `512M` or `4G`; None for no words. Raises UsageError that names the option."""
     if words is None:
         return None
-    match = _SIZE.fullmatch(words)
-    if match is None or not int(match[1]):
+    found = wanted.bytes_of(words)
+    if found is None:
         raise UsageError(f"{option} {words}: a size such as 512M or 4G is needed", code="usage")
-    return int(match[1]) * _UNITS[match[2].upper()]
+    return found
 
 
 def format_rate(bytes_per_second: float) -> str:

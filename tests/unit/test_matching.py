@@ -316,6 +316,18 @@ def test_an_order_can_have_a_partition_become_smaller_where_that_is_needed_and_g
         assert (pair.shrinkage.partition, pair.shrinkage.size, pair.growth) == (number, 78 << 20, None)
     with pytest.raises(UsageError, match="no partition 2"):
         plan_of(FACTORY + "shrink = 2\n" + ON_A, small)
+    for words, size in (('shrink = "1:50M"', 50 << 20), ('shrink = "1:50m"', 50 << 20)):
+        for here in (small, replace(small, disks=(disk("sda", "A"),))):
+            plan = plan_of(FACTORY + words + "\n" + ON_A, here)
+            assert isinstance(plan, RestorePlan)
+            assert plan.targets[0].shrinkage is not None
+            assert plan.targets[0].shrinkage.size == size
+    plan = plan_of(FACTORY + 'grow = "1:150M"\n' + ON_A, replace(small, disks=(disk("sda", "A"),)))
+    assert isinstance(plan, RestorePlan)
+    assert plan.targets[0].growth is not None
+    assert plan.targets[0].growth.size == 150 << 20
+    with pytest.raises(RefusedError, match="partition 1 becomes smaller"):
+        plan_of(FACTORY + 'grow = "1:150M"\nshrink = true\n' + ON_A, small)
     plan = plan_of(FACTORY + "grow = true\nshrink = true\n" + ON_A, replace(small, disks=(disk("sda", "A"),)))
     assert isinstance(plan, RestorePlan)
     assert plan.targets[0].shrinkage is None

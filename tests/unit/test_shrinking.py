@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from imaging import growth, planner, shrinking
 from imaging.disk import DiskId, Partition, PartitionRole, TableKind
@@ -62,13 +63,35 @@ def test_nothing_grows_on_a_disk_on_which_a_partition_becomes_smaller() -> None:
         growth.with_growth(plan)
 
 
-def test_a_plan_that_makes_smaller_what_fits_is_refused() -> None:
-    source = a_source((_FIRST, "ext4"), (_THIRD, "swap"))
+def test_a_size_that_is_wanted_is_had_where_all_would_fit_too() -> None:
+    source = a_source((_FIRST, "vfat"), (_SECOND, "ext4"), (_THIRD, "swap"))
     needed = planner.needed_size(source)
-    shown = plan_shrinkage(source, needed, needed)
-    pair = RestoreTarget(source=source, target=a_disk(id=DiskId(size=needed)), shrinkage=shown)
-    with pytest.raises(RefusedError, match="all of it fits as it is"):
-        shrinking.refuse_unless_same(pair, needed)
+    found = plan_shrinkage(source, GIB, needed, 2, 300 * MIB + 5)
+    assert (found.partition, found.size, found.old_size) == (2, 300 * MIB, 500 * MIB)
+    assert [(one.partition, one.start - one.to) for one in found.moved] == [(3, 200 * MIB)]
+    pair = RestoreTarget(source=source, target=a_disk(id=DiskId(size=GIB)), shrinkage=found)
+    shrinking.refuse_unless_same(pair, needed)
+    other = RestoreTarget(source=source, target=pair.target, shrinkage=structs.replace(found, size=300 * MIB + 5))
+    with pytest.raises(RefusedError, match="not become smaller as it was shown"):
+        shrinking.refuse_unless_same(other, needed)
+
+
+def test_a_size_that_is_wanted_is_refused_with_the_limits() -> None:
+    source = a_source((_FIRST, "vfat"), (_SECOND, "ext4"))
+    needed = planner.needed_size(source)
+    most = _plan(source, 400 * MIB, 2).size
+    assert plan_shrinkage(source, 400 * MIB, needed, 2, most) == _plan(source, 400 * MIB, 2)
+    with pytest.raises(RefusedError, match=rf"\({most:,} bytes\) at most"):
+        plan_shrinkage(source, 400 * MIB, needed, 2, most + MIB)
+    with pytest.raises(RefusedError, match="at most to become smaller"):
+        plan_shrinkage(source, GIB, needed, 2, 500 * MIB)
+    full = replace(source, volumes=(source.volumes[0], replace(source.volumes[1], used=300 * MIB)))
+    with pytest.raises(RefusedError, match="needs more than") as error:
+        plan_shrinkage(full, GIB, needed, 2, 200 * MIB)
+    assert error.value.code == "cannot-shrink"
+    for size in (0, 1, MIB - 1):
+        with pytest.raises(RefusedError):
+            plan_shrinkage(source, GIB, needed, 2, size)
 
 
 def test_the_recovery_partition_of_the_computer_does_not_become_smaller() -> None:
@@ -182,11 +205,11 @@ def test_a_plan_makes_nothing_smaller_unless_that_is_asked_for_and_needed() -> N
     assert not planner.can_shrink(a_disk(id=DiskId(size=50 * MIB)), source)
 
 
-def test_a_plan_for_a_disk_of_another_size_is_refused() -> None:
+def test_a_plan_for_a_larger_disk_than_there_is_is_refused() -> None:
     source = a_source((_FIRST, "vfat"), (_SECOND, "ext4"))
     shown = _plan(source, 400 * MIB)
-    pair = RestoreTarget(source=source, target=a_disk(id=DiskId(size=410 * MIB)), shrinkage=shown)
-    with pytest.raises(RefusedError, match="as it was shown"):
+    pair = RestoreTarget(source=source, target=a_disk(id=DiskId(size=390 * MIB)), shrinkage=shown)
+    with pytest.raises(RefusedError, match="at most to become smaller"):
         shrinking.refuse_unless_same(pair, planner.needed_size(source))
 
 

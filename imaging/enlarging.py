@@ -11,7 +11,7 @@ import struct
 import threading
 from collections.abc import Callable
 
-from imaging import peek
+from imaging import btrfs, peek
 from imaging.blockdev import loop_over, opened, read
 from imaging.doubts import BTRFS_SUPER
 from imaging.errors import IoError, RefusedError
@@ -24,8 +24,6 @@ _XFS_GEOMETRY_SIZE = 112
 _XFS_MOST_INODES = 28
 _BTRFS_RESIZE = 0x50009403
 _BTRFS_NAME = 4088
-_BTRFS_DEVICES, _BTRFS_OWN_ID = 0x88, 0xC9
-"""In the super block: how many devices there are, and the number of this one."""
 
 ReadRange = Callable[[int, int], bytes]
 """`bytes_at(start, end)` of a disk."""
@@ -35,8 +33,8 @@ def refuse_doubtful(growth: Growth, bytes_at: ReadRange) -> None:
     """Raise RefusedError where the file system cannot grow alone, by what the image has of it."""
     if growth.kind != "btrfs" or not growth.filesystem:
         return
-    at = growth.start + BTRFS_SUPER + _BTRFS_DEVICES
-    (devices,) = struct.unpack("<Q", bytes_at(at, at + 8))
+    at = growth.start + BTRFS_SUPER
+    devices = btrfs.parse_super(bytes_at(at, growth.start + btrfs.HEAD)).devices
     if devices != 1:
         raise RefusedError(
             f"partition {growth.partition} cannot grow: its file system lies on {devices} devices",
@@ -117,6 +115,5 @@ def _grow_xfs(root: int, _: str, growth: Growth) -> None:
 
 def _grow_btrfs(root: int, loop: str, _: Growth) -> None:
     with opened(loop) as device:
-        block = read(device, 4096, BTRFS_SUPER)
-    (own,) = struct.unpack_from("<Q", block, _BTRFS_OWN_ID)
+        own = btrfs.parse_super(read(device, 4096, BTRFS_SUPER)).own_id
     fcntl.ioctl(root, _BTRFS_RESIZE, bytearray(struct.pack(f"=q{_BTRFS_NAME}s", 0, f"{own}:max".encode())))

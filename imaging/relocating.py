@@ -1,8 +1,9 @@
 """A copy-on-write view for a file system that is made smaller in it: what is only moved takes next to no memory.
 
 What lies behind the file system's new end has to come to lie before it. Whoever moves it reads a page and writes the
-very same page somewhere else, so each page that is read there is remembered by its BLAKE3, and a page that is written
-with one of those is kept as the number of the page that it is a copy of. What else is written stays in memory.
+very same page somewhere else, so each page that is read there (of btrfs, which moves whole chunks, anywhere) is
+remembered by its BLAKE3, and a page that is written with one of those is kept as the number of the page that it is a
+copy of. What else is written stays in memory.
 """
 
 import errno
@@ -39,12 +40,17 @@ class Trouble(IntEnum):
 class Relocating:
     """`base` with what was written to it since; safe for several threads."""
 
-    def __init__(self, base: VirtualFile, new_size: int, most: int | None = None) -> None:
-        """Begin with nothing written; `most` bytes of what is no copy can be, by default a part of the free memory."""
+    def __init__(
+        self, base: VirtualFile, new_size: int, most: int | None = None, moved_from: int | None = None
+    ) -> None:
+        """Begin with nothing written; `most` bytes of what is no copy can be, by default a part of the free memory.
+
+        What lies from `moved_from` on may be moved, by default what lies behind the new size.
+        """
         self._base, self._most = base, most_written() if most is None else most
         self.size = base.size
         self.changes = Changes(self, new_size)
-        self._from = new_size // PAGE
+        self._from = (new_size if moved_from is None else moved_from) // PAGE
         self._told: dict[int, array[int]] = {}
         """Of each group of pages that was written to; reading makes none."""
         self.trouble = Trouble.NONE
@@ -52,7 +58,7 @@ class Relocating:
         self._lock = threading.Lock()
         self._pages: dict[int, bytearray] = {}
         self._known: dict[bytes, int] = {}
-        """Pages of the base behind the new end, by their digests; those that were read first come first."""
+        """Pages of the base that may be moved, by their digests; those that were read first come first."""
 
     @property
     def written(self) -> int:
@@ -112,7 +118,7 @@ class Relocating:
         return count
 
     def _remembered(self, offset: int, data: bytes) -> bytes:
-        """Remember the whole pages behind the new end."""
+        """Remember the whole pages that may be moved."""
         first = max(-(-offset // PAGE), self._from)
         found = {}
         for number in range(first, (offset + len(data)) // PAGE):

@@ -20,12 +20,15 @@ _TOOLS: dict[str, tuple[str, ...]] = {
     "ext3": ("e2fsck", "resize2fs"),
     "ext4": ("e2fsck", "resize2fs"),
     "ntfs": ("ntfsresize",),
+    "btrfs": ("btrfs",),
 }
 """The file systems that can be made smaller, each with the tools that it takes."""
 _MAPPED = ("rescue", "partclone")
 """Where the map of what is used says how much that is."""
 _TABLES = 16
 """Of a file system at most this part is tables that go away with the room: ext4 has 256 bytes for 4 KiB at most."""
+_LEAST = {"btrfs": 256 << 20}
+"""What the kernel makes no file system smaller than, in bytes. Source: Linux fs/btrfs/ioctl.c."""
 _PLACED = ("ntfs", "vfat", "exfat", "BitLocker")
 """Their boot sectors name the sectors before them, and Windows' boot data the place on an MBR disk."""
 _BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
@@ -140,10 +143,11 @@ def _too_small(size: int, needed: int, why: str) -> RefusedError:
 def least_known(source: ImagedDisk, shrinkage: Shrinkage) -> int:
     """Bytes that the file system needs in any case, by what is known without asking its tool."""
     volume = next(v for v in source.volumes if v.number == shrinkage.partition)
+    least = _LEAST.get(shrinkage.kind, GRAIN)
     if volume.map_origin not in _MAPPED:
-        return GRAIN
+        return least
     tables = 0 if shrinkage.kind == "ntfs" else shrinkage.old_size // _TABLES
-    return max(GRAIN, volume.used - tables)
+    return max(least, volume.used - tables)
 
 
 def refuse_unless_same(pair: RestoreTarget, needed: int) -> None:

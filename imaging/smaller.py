@@ -2,8 +2,8 @@
 
 Its own tool does that, in memory, before anything is written to the target; what it has not touched is restored from
 the image's chunks as always, and what it has changed or moved is read from the view. How small a file system can be
-its tool is asked in the same way, for plans.
-Sources: e2fsck(8), resize2fs(8), ntfsresize(8).
+its tool is asked in the same way, for plans; of btrfs that is tried.
+Sources: e2fsck(8), resize2fs(8), ntfsresize(8); for btrfs, imaging.btrfs.
 """
 
 import os
@@ -15,16 +15,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from imaging import allocation, ntfsmap, views
+from imaging import allocation, btrfs, ntfsmap, views
 from imaging.bitmap import marked
 from imaging.blockdev import loop_over, read
 from imaging.content import Content
+from imaging.doubts import BTRFS_SUPER
 from imaging.errors import IoError, RefusedError, RescueError
 from imaging.ext import BIGALLOC, BITS_64
 from imaging.extents import Extents
 from imaging.library import Library
 from imaging.manifest import ImagedDisk
 from imaging.overlay import PAGE, most_written
+from imaging.placement import GRAIN
 from imaging.plan import RestorePlan, RestoreTarget, Shrinkage
 from imaging.planner import needed_size
 from imaging.relocating import GROUP, Trouble
@@ -34,8 +36,10 @@ from imaging.usedmap import HEAD, TAIL
 
 _SUPER, _BLOCK_SHIFT = 1024, 24
 """Where the super block of ext2 to ext4 lies, and in it the logarithm of the block's KiB."""
-_HEAD = 4096
+_HEAD = btrfs.HEAD
 """Bytes at the start of a file system that say how large it is."""
+_TRIES = 256
+"""How small btrfs can be is found out to this part of the room that is asked of it, or to GRAIN."""
 _EXT = ("ext2", "ext3", "ext4")
 _SIGNATURE_AT = 510
 _EXT_LEAST = re.compile(r"minimum size of the filesystem: (\d+)")
@@ -85,6 +89,10 @@ def _refuse_by_image(plan: RestorePlan, pair: RestoreTarget, shrinkage: Shrinkag
     content.table_pieces(pair.target.size, shrinkage)
     head = content.bytes_at(shrinkage.start, shrinkage.start + min(_HEAD, shrinkage.old_size))
     _refuse_unless_fills(head, shrinkage)
+    if shrinkage.kind == "btrfs":
+        found = btrfs.parse_super(head[BTRFS_SUPER:])
+        if found.devices != 1 or found.seed:
+            raise _refused(shrinkage, "it lies on several devices, or is a seed for others")
     if shrinkage.kind in _EXT and head[_SIGNATURE_AT : _SIGNATURE_AT + 2] == b"\x55\xaa":
         raise _refused(shrinkage, "its boot sector can name blocks of a file, which would be moved")
     above = content.used.clipped(shrinkage.end, shrinkage.old_end).total
@@ -109,6 +117,9 @@ def _shape(head: bytes, kind: str) -> _Shape:
         (sectors,) = struct.unpack_from("<Q", head, 0x28)
         # Behind it lies the copy of the boot sector; ntfsresize keeps a cluster for that.
         return _Shape(size=sectors * sector, block=cluster, grain=2 * cluster)
+    if kind == "btrfs":
+        found = btrfs.parse_super(head[BTRFS_SUPER:])
+        return _Shape(size=found.size, block=found.sector, grain=found.sector)
     raw = head[_SUPER:]
     (low,), (shift, more) = struct.unpack_from("<I", raw, 4), struct.unpack_from("<II", raw, _BLOCK_SHIFT)
     wide, clustered = struct.unpack_from("<II", raw, 0x60)
@@ -138,6 +149,8 @@ def least_size(library: Path, image: str, source: ImagedDisk, shrinkage: Shrinka
     """Bytes that its tool says are the least for the file system; raises as `refuse_unless_fits`."""
     _refuse_unless_root()
     never = threading.Event()
+    if shrinkage.kind == "btrfs":
+        return _least_btrfs(library, image, source, shrinkage, never)
     view = views.of_image(library, image, source.name, shrinkage.start, shrinkage.old_size)
     with (
         views.opened(view) as file,
@@ -156,6 +169,43 @@ def least_size(library: Path, image: str, source: ImagedDisk, shrinkage: Shrinka
         return min(int(found[1]) << (10 + min(int(shift), 6)), shrinkage.old_size)
 
 
+def _least_btrfs(library: Path, image: str, source: ImagedDisk, shrinkage: Shrinkage, cancel: threading.Event) -> int:
+    """The size that is wanted where that can be, else one that can be, tried on a view of its own."""
+    wanted, old_size = shrinkage.size, shrinkage.old_size
+    step = max(GRAIN, (old_size - wanted) // _TRIES // GRAIN * GRAIN)
+    with (
+        views.opened_to_shrink(_view_of(library, image, source, shrinkage)) as (file, changes),
+        _memory_told(changes, shrinkage, cancel),
+        _device(file, old_size, source.logical_sector) as loop,
+        _mounted(loop, file, shrinkage) as (where, own_id),
+    ):
+        return btrfs.least(lambda size: btrfs.resized(where, own_id, size, cancel), wanted, old_size, step)
+
+
+@contextmanager
+def _mounted(loop: str, file: int, shrinkage: Shrinkage) -> Iterator[tuple[str, int]]:
+    """A btrfs, mounted: a path, and the number of its device. What the kernel or its tool refuses refuses all of it."""
+    own_id = btrfs.parse_super(read(file, _HEAD, 0)[BTRFS_SUPER:]).own_id
+    with _refusing(shrinkage), btrfs.mounted(loop, own_id) as where:
+        yield where, own_id
+
+
+@contextmanager
+def _refusing(shrinkage: Shrinkage) -> Iterator[None]:
+    """Raise RefusedError for what a tool says against it."""
+    try:
+        yield
+    except IoError as error:
+        raise _refused(shrinkage, error.message) from error
+
+
+def _view_of(library: Path, image: str, source: ImagedDisk, shrinkage: Shrinkage) -> views.View:
+    """The view in which it is made smaller; btrfs moves chunks whole, also what of them lies before the new end."""
+    moved_from = 0 if shrinkage.kind == "btrfs" else None
+    start, old_size, size = shrinkage.start, shrinkage.old_size, shrinkage.size
+    return views.of_image(library, image, source.name, start, old_size, size, moved_from)
+
+
 @contextmanager
 def shrunk(
     library: Path, image: str, source: ImagedDisk, shrinkage: Shrinkage, cancel: threading.Event
@@ -167,7 +217,7 @@ def shrunk(
     """
     _refuse_unless_root()
     sector = source.logical_sector
-    view = views.of_image(library, image, source.name, shrinkage.start, shrinkage.old_size, shrinkage.size)
+    view = _view_of(library, image, source, shrinkage)
     with views.opened_to_shrink(view) as (file, changes):
         with _memory_told(changes, shrinkage, cancel):
             used, changed = _shrink(file, changes, shrinkage, sector, cancel)
@@ -181,7 +231,7 @@ def _shrink(
     size = shrinkage.size
     _refuse_unless_fills(read(file, min(_HEAD, shrinkage.old_size), 0), shrinkage)
     with _device(file, shrinkage.old_size, sector) as loop:
-        _make_smaller(loop, shrinkage, sector, cancel)
+        _make_smaller(loop, file, shrinkage, sector, cancel)
     if shrinkage.kind == "ntfs":
         # Where a boot sector is damaged, this copy is looked for at the end of the partition.
         os.pwrite(file, read(file, sector, 0), size - sector)
@@ -233,7 +283,12 @@ def _device(file: int, size: int, sector: int, *, writable: bool = True) -> Iter
                 os.close(fd)
 
 
-def _make_smaller(loop: str, shrinkage: Shrinkage, sector: int, cancel: threading.Event) -> None:
+def _make_smaller(loop: str, file: int, shrinkage: Shrinkage, sector: int, cancel: threading.Event) -> None:
+    if shrinkage.kind == "btrfs":
+        with _mounted(loop, file, shrinkage) as (where, own_id):
+            if not btrfs.resized(where, own_id, shrinkage.size, cancel):
+                raise _refused(shrinkage, "what it holds does not fit into so little room")
+        return
     if shrinkage.kind in _EXT:
         _tool(["e2fsck", "-f", "-p", loop], shrinkage, cancel, accept=(0, 1))
         _tool(["resize2fs", loop, f"{shrinkage.size // 512}s"], shrinkage, cancel)
@@ -245,6 +300,10 @@ def _make_smaller(loop: str, shrinkage: Shrinkage, sector: int, cancel: threadin
 
 def _check(loop: str, shrinkage: Shrinkage, cancel: threading.Event) -> None:
     """Have its own tool say that the small file system is whole."""
+    if shrinkage.kind == "btrfs":
+        with _refusing(shrinkage):
+            btrfs.check(loop, cancel)
+        return
     if shrinkage.kind in _EXT:
         _tool(["e2fsck", "-f", "-n", loop], shrinkage, cancel)
         return
@@ -261,12 +320,11 @@ def _mapped(file: int, shrinkage: Shrinkage) -> Extents:
 
     try:
         # ntfsresize has Windows check the volume when it next starts: it is marked for that, and whole all the same.
-        ntfs = shrinkage.kind == "ntfs"
-        used = (
-            ntfsmap.used(bytes_of, size, to_be_checked=True)
-            if ntfs
-            else allocation.read_map(shrinkage.kind, bytes_of, size)
-        )
+        match shrinkage.kind:
+            case "ntfs":
+                used: Extents | None = ntfsmap.used(bytes_of, size, to_be_checked=True)
+            case kind:
+                used = allocation.read_map(kind, bytes_of, size)
     except IoError as error:
         raise _refused(shrinkage, f"afterwards {error.message}") from error
     if used is None:

@@ -29,7 +29,8 @@ _KINDS: dict[int, type[RescueError]] = {
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """Which bytes: of the device or file at `path`, or of a disk of an image; `keys` and `access` open its library.
 
-    With `new_size` it is for a file system that is made so small in it.
+    With `new_size` it is for a file system that is made so small in it, and what lies from `moved_from` on (by default
+    behind that size) may be moved.
     """
 
     start: int
@@ -41,6 +42,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     keys: dict[str, bytes] = {}
     access: dict[str, Any] = {}
     new_size: int = 0
+    moved_from: int | None = None
 
 
 @decodable
@@ -58,7 +60,9 @@ def of_disk(path: str, start: int, size: int) -> View:
     return View(path=path, start=start, size=size)
 
 
-def of_image(library: Path, image: str, disk: str, start: int, size: int, new_size: int = 0) -> View:
+def of_image(
+    library: Path, image: str, disk: str, start: int, size: int, new_size: int = 0, moved_from: int | None = None
+) -> View:
     """The view of a range of a disk of an image; raises BadImageError, IoError where the library cannot be opened."""
     address = remote.address_of(library)
     return View(
@@ -70,6 +74,7 @@ def of_image(library: Path, image: str, disk: str, start: int, size: int, new_si
         keys=keyring.keys_for(Library.open(library).info.id),
         access=credentials.needed([address]) if address else {},
         new_size=new_size,
+        moved_from=moved_from,
     )
 
 

@@ -37,7 +37,7 @@ def main() -> int:
         try:
             with ExitStack() as stack:
                 file = _file(asked, stack)
-                found = stack.enter_context(virtual.opened(_served(file, asked.new_size)))
+                found = stack.enter_context(virtual.opened(_served(file, asked)))
                 socket.send_fds(hands, [msgspec.json.encode(Refused())], list(found.values()))
                 sys.stdin.buffer.read()
         except RescueError as error:
@@ -58,10 +58,10 @@ def main() -> int:
     return ExitStatus.DONE
 
 
-def _served(file: VirtualFile, new_size: int) -> dict[str, VirtualFile]:
-    if not new_size:
+def _served(file: VirtualFile, asked: View) -> dict[str, VirtualFile]:
+    if not asked.new_size:
         return {"volume": Overlay(file)}
-    view = Relocating(file, new_size)
+    view = Relocating(file, asked.new_size, moved_from=asked.moved_from)
     return {"volume": view, "changes": view.changes}
 
 

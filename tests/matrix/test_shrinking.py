@@ -4,7 +4,7 @@ import dataclasses
 import os
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,25 @@ class Imaged:
         return plan_restore(library, image, {self.place.path.name: shown}, shrink=0)
 
 
-def _disk(folder: Path, kind: FileSystem, layout: Layout, files: Path) -> Imaged:
+def _fill_high(kind: FileSystem, place: Place, files: Path) -> None:
+    """The sample's files, and more of them high up: what was there before them was deleted."""
+    with attached(place) as loop, mounted(kind.mount, loop) as folder:
+        run("dd", "if=/dev/zero", f"of={folder}/filler", "bs=1M", f"count={_FILLER // MIB}")
+        run("sync", "-f", folder)
+        for i in range(4):
+            run("cp", "-r", files / "keep", folder / f"keep {i}")
+        run("sync", "-f", folder)
+        run("rm", folder / "filler")
+        run("cp", "-r", files / "links", folder)
+
+
+def _disk(
+    folder: Path,
+    kind: FileSystem,
+    layout: Layout,
+    files: Path,
+    fill: Callable[[FileSystem, Place, Path], None] = _fill_high,
+) -> Imaged:
     sector, path = layout.sector, folder / "source.img"
     fat = Place(path=path, start=MIB, size=FAT32.size_at(sector), sector=sector)
     place = Place(path=path, start=fat.start + fat.size, size=kind.size, sector=sector)
@@ -101,24 +119,12 @@ def _disk(folder: Path, kind: FileSystem, layout: Layout, files: Path) -> Imaged
     volumes.make(FAT32, fat)
     volumes.fill(FAT32, fat, files)
     volumes.make(kind, place)
-    _fill_high(kind, place, files)
+    fill(kind, place, files)
     with attached(swap) as loop:
         said("mkswap", loop)
     entries = volumes.entries(kind, place)
     captured = images.capture(path, folder / "library")
     return Imaged(kind=kind, layout=layout, fat=fat, place=place, swap=swap, entries=entries, captured=captured)
-
-
-def _fill_high(kind: FileSystem, place: Place, files: Path) -> None:
-    """The sample's files, and more of them high up: what was there before them was deleted."""
-    with attached(place) as loop, mounted(kind.mount, loop) as folder:
-        run("dd", "if=/dev/zero", f"of={folder}/filler", "bs=1M", f"count={_FILLER // MIB}")
-        run("sync", "-f", folder)
-        for i in range(4):
-            run("cp", "-r", files / "keep", folder / f"keep {i}")
-        run("sync", "-f", folder)
-        run("rm", folder / "filler")
-        run("cp", "-r", files / "links", folder)
 
 
 @pytest.fixture(

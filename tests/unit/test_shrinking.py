@@ -94,6 +94,13 @@ def test_a_size_that_is_wanted_is_refused_with_the_limits() -> None:
             plan_shrinkage(source, GIB, needed, 2, size)
 
 
+def test_btrfs_has_the_least_size_that_the_kernel_gives_it() -> None:
+    source = a_source((_FIRST, "vfat"), (_SECOND, "btrfs"))
+    assert _plan(source, 358 * MIB).size == 256 * MIB
+    with pytest.raises(RefusedError, match="as small as it can be"):
+        _plan(source, 357 * MIB)
+
+
 def test_the_recovery_partition_of_the_computer_does_not_become_smaller() -> None:
     source = a_source((_FIRST, "ext4"), (replace(_SECOND, recovery="a-mark"), "ext4"))
     assert _plan(source, 550 * MIB).partition == 1
@@ -139,7 +146,7 @@ def test_a_disk_that_is_too_small_in_any_case_is_refused_with_what_is_needed() -
         _plan(full, 402 * MIB - 1)
 
 
-@pytest.mark.parametrize("kind", ["xfs", "btrfs", "f2fs", "exfat", "vfat", "swap", "crypto_LUKS", "LVM2_member", ""])
+@pytest.mark.parametrize("kind", ["xfs", "f2fs", "exfat", "vfat", "swap", "crypto_LUKS", "LVM2_member", ""])
 def test_other_kinds_are_refused_with_what_is_needed(kind: str) -> None:
     source = a_source((_SECOND, kind))
     with pytest.raises(RefusedError, match="can be made smaller") as error:

@@ -50,6 +50,7 @@ from imaging.plan import (
 )
 from imaging.shares import Address, Login
 from imaging.signatures import Standing
+from imaging.sizing import Limits
 from imaging.ssh import Password, Ssh
 from imaging.sshshares import HostKey
 from imaging.startable import Starts
@@ -370,6 +371,12 @@ class Backend(Protocol):
 
     def grown(self, plan: RestorePlan) -> RestorePlan:
         """The plan, with the last partition taking the room of a larger disk; raises RefusedError, UsageError."""
+
+    def sizes(self, plan: RestorePlan) -> Sequence[Limits]:
+        """What sizes the partitions of the one disk that is restored can have; none of other plans."""
+
+    def refuse_unless_sizes_fit(self, plan: RestorePlan) -> None:
+        """Raise RefusedError where a file system cannot be as small or large as planned; takes up to minutes."""
 
     def plan_restore_partition(
         self, library: Path, image: Image, name: str, target: Disk, chosen: tuple[int, int]

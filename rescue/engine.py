@@ -45,6 +45,7 @@ from imaging import (
     run,
     safetyplan,
     sanitizers,
+    sizing,
     smaller,
     smart,
     ssh,
@@ -95,6 +96,7 @@ from imaging.plan import (
 )
 from imaging.shares import Address, Login
 from imaging.signatures import Standing
+from imaging.sizing import Limits
 from imaging.ssh import Password, Ssh
 from imaging.sshshares import HostKey
 from imaging.startable import Starts
@@ -451,6 +453,17 @@ class Engine:
     def grown(self, plan: RestorePlan) -> RestorePlan:
         """The plan, with the last partition taking the room of a larger disk; raises RefusedError, UsageError."""
         return growth.with_growth(plan)
+
+    def sizes(self, plan: RestorePlan) -> Sequence[Limits]:
+        """What sizes the partitions of the one disk that is restored can have; none of other plans."""
+        return sizing.limits(plan)
+
+    def refuse_unless_sizes_fit(self, plan: RestorePlan) -> None:
+        """Raise RefusedError where a file system cannot be as small or large as planned; takes up to minutes."""
+        smaller.refuse_unless_fits(plan)
+        for pair in plan.targets:
+            if pair.growth is not None:
+                growth.refuse_unless_able(pair.growth)
 
     def plan_restore_partition(
         self, library: Path, image: Image, name: str, target: Disk, chosen: tuple[int, int]

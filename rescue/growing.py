@@ -1,6 +1,7 @@
 """A partition that takes the room of a larger disk, or gives that which a smaller one lacks, in words."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from imaging.events import Grown, Smaller
 from imaging.manifest import ImagedDisk
@@ -19,6 +20,23 @@ _AFTER = {
                       "in there is not enlarged: do that on the running system."),
     "LVM2_member": N_("LVM does not know of it yet: on the running system, pvresize gives the room to its group."),
 }  # fmt: skip
+
+
+def resized_disk(pair: RestoreTarget) -> ImagedDisk:
+    """The image's disk, with the partition that grows or becomes smaller as large as it will be."""
+    growth, shrinkage, table = pair.growth, pair.shrinkage, pair.source.table
+    parts = {part.number: part for part in table.partitions}
+    if shrinkage is not None:
+        for part in table.partitions:
+            start, size = shrinkage.placed(part.start, part.size)
+            parts[part.number] = replace(part, start=start, size=size)
+        return replace(pair.source, table=replace(table, partitions=tuple(parts.values())))
+    if growth is None:
+        return pair.source
+    parts[growth.partition] = replace(parts[growth.partition], size=growth.size)
+    if growth.moved:
+        parts[growth.moved.partition] = replace(parts[growth.moved.partition], start=growth.moved.to)
+    return replace(pair.source, table=replace(table, partitions=tuple(parts.values())))
 
 
 def growth_lines(pair: RestoreTarget) -> list[str]:
@@ -51,6 +69,8 @@ def shrinkage_lines(pair: RestoreTarget) -> list[str]:
     after = [_("That is done before anything is written to the disk; the image stays as it is.")]
     if shrinkage.kind == "ntfs":
         after.append(_(_AFTER["ntfs"]))
+    if shrinkage.kind == "btrfs":
+        after.append(_("It is mounted for that: its log is replayed, and what was deleted may be cleared away."))
     lines = [words, *(INDENT + line for line in after)]
     if shrinkage.moved:
         numbers = ", ".join(str(one.partition) for one in shrinkage.moved)

@@ -1,6 +1,6 @@
 """The last screen before something is erased: the plan, the name to be typed of each thing that is lost, the button."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -114,7 +114,11 @@ class ErasingScreen(RescueScreen):
             yield text("", id="waiting")
             yield text("", id="hint")
         yield from self.choices()
-        yield Acts(Act(_("Back"), id="back"), Act(self.verb(), id=self.GO, disabled=True))
+        yield Acts(Act(_("Back"), id="back"), Act(self.verb(), id=self.GO, disabled=True), *self.more_acts())
+
+    def more_acts(self) -> Iterable[Act]:
+        """Buttons behind the two; none where there are no more."""
+        return ()
 
     def choices(self) -> ComposeResult:
         """What can be chosen beside; nothing where there is no choice."""

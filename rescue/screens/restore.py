@@ -1,25 +1,26 @@
 """Restore, last step: what will be erased and written, drawn and in words, and the disk's name typed to confirm it."""
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import replace as replace_part
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from msgspec.structs import replace
 from textual.app import ComposeResult
+from textual.binding import BindingType
 
 from imaging.bootcheck import State
 from imaging.disk import Disk
 from imaging.errors import RefusedError, RescueError, UsageError
 from imaging.forecast import Forecast
 from imaging.keptfiles import KeepRule
-from imaging.manifest import ImagedDisk
-from imaging.plan import CapturePlan, Growth, RestorePlan, RestoreTarget, Wipe
+from imaging.plan import CapturePlan, Growth, RestorePlan, RestoreTarget, Shrinkage, Wipe
 from rescue.chosen import Doomed, doomed
 from rescue.contents import content_words
 from rescue.drives import boot_lines, why_not_yet
 from rescue.formats import clean, format_size, joined
+from rescue.growing import resized_disk
 from rescue.keeping_words import EXTRA
 from rescue.language import N_, _
 from rescue.outlook import fits, most_expected
@@ -27,6 +28,8 @@ from rescue.parts import erased_partitions
 from rescue.report import plan_lines
 from rescue.screens.disklist import NOTHING, Known
 from rescue.screens.erasing import ErasingScreen, captioned, is_loud, room_for_bar
+from rescue.screens.sizes import SizesScreen
+from rescue.widgets.act import Act
 from rescue.widgets.diskbar import bar
 from rescue.widgets.toggle import Toggle
 
@@ -43,7 +46,7 @@ def drawing(pair: RestoreTarget, systems: Mapping[int, str], width: int) -> list
         after = bar(pair.target, room, names={**systems, **_coming(pair)}, marked=_chosen(pair))
     else:
         names = {volume.number: volume.system for volume in pair.source.volumes if volume.system}
-        after = bar(grown_disk(pair), room, size=pair.target.size, names=names)
+        after = bar(resized_disk(pair), room, size=pair.target.size, names=names)
     return captioned(now, after)
 
 
@@ -67,27 +70,10 @@ def lost_line(pair: RestoreTarget, systems: Mapping[int, str]) -> list[str]:
     return ["    " + _("LOST with all that is on it: {systems}").format(systems=joined(*lost, by=", "))] if lost else []
 
 
-def grown_disk(pair: RestoreTarget) -> ImagedDisk:
-    """The image's disk, with the partition that grows or becomes smaller as large as it will be."""
-    growth, shrinkage, table = pair.growth, pair.shrinkage, pair.source.table
-    parts = {part.number: part for part in table.partitions}
-    if shrinkage is not None:
-        for part in table.partitions:
-            start, size = shrinkage.placed(part.start, part.size)
-            parts[part.number] = replace_part(part, start=start, size=size)
-        return replace_part(pair.source, table=replace_part(table, partitions=tuple(parts.values())))
-    if growth is None:
-        return pair.source
-    parts[growth.partition] = replace_part(parts[growth.partition], size=growth.size)
-    if growth.moved:
-        parts[growth.moved.partition] = replace_part(parts[growth.moved.partition], start=growth.moved.to)
-    return replace_part(pair.source, table=replace_part(table, partitions=tuple(parts.values())))
-
-
-def with_growth(plan: RestorePlan, growth: Growth | None) -> RestorePlan:
-    """The plan of one disk, with a partition that grows, or with none."""
+def resized(plan: RestorePlan, growth: Growth | None, shrinkage: Shrinkage | None = None) -> RestorePlan:
+    """The plan of one disk, with a partition that grows or becomes smaller, or with none."""
     (pair,) = plan.targets
-    return replace(plan, targets=(replace(pair, growth=growth),))
+    return replace(plan, targets=(replace(pair, growth=growth, shrinkage=shrinkage),))
 
 
 def drawn_lines(plan: RestorePlan, seconds: float, known: Known, width: int) -> list[str]:
@@ -119,7 +105,8 @@ mean. To go on, type the disk's name or its serial number and press Enter
 then the Restore button can be pressed with Enter once more.
 
 On a larger disk the last partition can take the room that is left, with its
-file system: Tab to that line, and Space ticks it.
+file system: Tab to that line, and Space ticks it. F4 shows the sizes of all
+partitions, where another one can be chosen.
 
 Where a library has room for it, what is on the disk now can be saved first,
 as an image: Tab to that line, Space ticks it, and the line says how much
@@ -137,6 +124,8 @@ Where keys are trusted here, an image that none of them has signed is named
 in red, and a second word has to be typed to use it all the same.
 
 Nothing is written until then. Esc goes back.""")
+
+    BINDINGS: ClassVar[list[BindingType]] = [("f4", "sizes")]
 
     plan: RestorePlan
 
@@ -270,6 +259,8 @@ Nothing is written until then. Esc goes back.""")
         growth = pair.growth
         if growth is None or (growth.size - growth.old_size) * 100 < pair.target.size:
             return
+        if self.plan.targets[0].growth not in (None, growth):
+            return  # a person has chosen another size
         self.growth = growth
         box.words = _("Enlarge partition {number} from {before} to {after}").format(
             number=growth.partition, before=format_size(growth.old_size), after=format_size(growth.size)
@@ -277,10 +268,36 @@ Nothing is written until then. Esc goes back.""")
         box.ticked = self.plan.targets[0].growth is not None
         box.display = True
 
+    def more_acts(self) -> Iterable[Act]:
+        """The sizes of the partitions, where any can have another."""
+        if any(not one.fixed for one in self.backend.sizes(self.plan)):
+            yield Act(_("Sizes (F4)"), id="sizes")
+
+    def on_act_pressed(self, event: Act.Pressed) -> None:
+        """As always; or the sizes."""
+        if event.act.id == "sizes":
+            self.action_sizes()
+        else:
+            super().on_act_pressed(event)
+
+    def action_sizes(self) -> None:
+        """F4."""
+        if self.query("#sizes"):
+            self.open(SizesScreen(self.plan, self.use_sizes))
+
+    def use_sizes(self, plan: RestorePlan) -> None:
+        """Have the partitions the sizes of that plan; there may be another amount of room for what is kept."""
+        (pair,) = plan.targets
+        self.plan = resized(self.plan, pair.growth, pair.shrinkage)
+        self.offer_growth()
+        self.show_plan()
+        if self.keep.ticked:
+            self.look_for_files()
+
     def on_toggle_changed(self, event: Toggle.Changed) -> None:
         """The growth, the wiping; or where a safety image was ticked: what it takes, and in which library it fits."""
         if event.toggle.id == "growth":
-            self.plan = with_growth(self.plan, self.growth if event.toggle.ticked else None)
+            self.plan = resized(self.plan, self.growth if event.toggle.ticked else None)
             self.show_plan()
             if self.keep.ticked:
                 self.look_for_files()  # there is another amount of room for them now

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from msgspec import structs
 
-from imaging import bootcheck, growth, imagevolumes, mediaplan, partitions, planner
+from imaging import bootcheck, growth, imagevolumes, mediaplan, partitions, planner, shrinking, sizing
 from imaging.address import ObjectAddress
 from imaging.bootcheck import BootState
 from imaging.chunk import DEFAULT_LEVEL
@@ -68,6 +68,7 @@ from imaging.sanitize import Obstacle, Sanitizer
 from imaging.shares import Address, Kind, Login
 from imaging.signatures import UNSIGNED, Standing, why_not_used
 from imaging.signingkeys import PublicKey
+from imaging.sizing import Limits
 from imaging.ssh import Password, Ssh
 from imaging.sshkeys import parse_key
 from imaging.sshshares import HostKey
@@ -534,6 +535,8 @@ class FakeBackend:
     found_media: Mapping[str, Medium] = field(default_factory=dict)
     """The recovery drives, by path."""
     growth: MediaGrowPlan | None = None
+    least_size: int = 0
+    """What a file system needs, by its tool."""
     examined: Examined | RescueError | None = None
     """What a check that is asked for finds."""
 
@@ -945,6 +948,16 @@ class FakeBackend:
             raise UsageError("a partition grows where one whole disk is restored, and no other")
         found = growth.plan_growth(pair.source, pair.target.size)
         return structs.replace(plan, targets=(structs.replace(pair, growth=found),))
+
+    def sizes(self, plan: RestorePlan) -> Sequence[Limits]:
+        """The real limits."""
+        return sizing.limits(plan)
+
+    def refuse_unless_sizes_fit(self, plan: RestorePlan) -> None:
+        """As small as this computer was told that a file system can be."""
+        for pair in plan.targets:
+            if pair.shrinkage is not None and pair.shrinkage.size < self.least_size:
+                raise shrinking.not_small_enough(pair.shrinkage, self.least_size)
 
     def plan_restore_partition(
         self, library: Path, image: Image, name: str, target: Disk, chosen: tuple[int, int]

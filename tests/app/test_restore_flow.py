@@ -505,3 +505,71 @@ async def test_an_answer_that_comes_while_its_screen_is_taken_down_is_dropped(
         await person.until(wanted.is_set)
         await person.settle()
         assert "choose the disk to write to" in person.screen
+
+
+_TO_THE_PLAN = ("1", "enter", "enter", "enter")
+
+
+async def test_the_sizes_are_listed_with_their_limits_and_a_typed_one_is_had(sit_down: Sit) -> None:
+    backend = FakeBackend()
+    async with sit_down(backend) as person:
+        assert "[ Sizes (F4) ]" in await person.press(*_TO_THE_PLAN)
+        shown = await person.press("f4")
+        assert "Restore - the sizes of the partitions" in shown
+        assert "to 499.5 GB)" in shown
+        assert "All have the sizes that they have in the image." in shown
+        assert "Size of partition 2," in await person.press("enter")
+        shown = await person.press(*"300G", "enter")
+        assert "ENLARGED: partition 2" in shown
+        assert "from 255.5 GB to 322.1 GB" in shown
+        shown = await person.press("tab", "right", "enter")
+        assert "Restore - read this before you go on" in shown
+        assert "Enlarge partition 2" not in shown
+        await person.press("pagedown")
+        assert "from 255.5 GB to 322.1 GB" in person.words
+        await person.press(*"sda", "enter", "enter")
+    growth = submitted(backend).targets[0].growth
+    assert growth is not None
+    assert 300 << 30 >= growth.size > (300 << 30) - (1 << 20)
+
+
+async def test_plus_and_minus_change_a_size_and_what_its_tool_refuses_is_told(sit_down: Sit) -> None:
+    backend = FakeBackend(least_size=200 * GB)
+    async with sit_down(backend) as person:
+        await person.press(*_TO_THE_PLAN, "f4")
+        assert "ENLARGED: partition 2" in await person.press("plus")
+        assert "All have the sizes" in await person.press("minus")
+        assert "MADE SMALLER: partition 2" in await person.press("minus", "minus", "minus", "minus")
+        shown = await person.press("tab", "right", "enter")
+        assert "partition 2 cannot have 157.5 GB" in shown
+        assert "system needs 200.0 GB (200,000,000,000 bytes) at least" in shown
+        shown = await person.press("enter")
+        assert "MADE SMALLER: partition 2" in shown
+        await person.press("shift+tab", "shift+tab", "plus", "plus", "tab", "right", "enter")
+        await person.press(*"sda", "enter", "enter")
+    shrinkage = submitted(backend).targets[0].shrinkage
+    assert shrinkage is not None
+    assert 200 * GB <= shrinkage.size < shrinkage.old_size
+
+
+async def test_what_is_no_size_or_beyond_the_limits_is_told_and_nothing_changes(sit_down: Sit) -> None:
+    backend = FakeBackend()
+    async with sit_down(backend) as person:
+        await person.press(*_TO_THE_PLAN, "f4", "enter")
+        assert "That is no size: 512M or 20G would be one." in await person.press(*"much", "enter")
+        await person.press("enter", "enter")
+        assert "cannot grow to 4.4 TB" in await person.press(*"4T", "enter")
+        assert "All have the sizes" in await person.press("enter")
+        assert "read this before you go on" in await person.press("escape")
+        await person.press(*"sda", "enter", "enter")
+    (pair,) = submitted(backend).targets
+    assert (pair.growth, pair.shrinkage) == (None, None)
+
+
+async def test_sizes_are_not_offered_where_none_can_be_another(sit_down: Sit) -> None:
+    disk = make_imaged_disk()
+    volumes = tuple(replace(volume, content=Content(kind="vfat")) for volume in disk.volumes)
+    backend = FakeBackend(listing=FakeListing(images=(make_image(disks=(replace(disk, volumes=volumes),)),)))
+    async with sit_down(backend) as person:
+        assert "Sizes" not in await person.press(*_TO_THE_PLAN)
+        assert "read this before you go on" in await person.press("f4")

@@ -20,7 +20,7 @@ from imaging.manifest import Machine
 from imaging.plan import Growth, RestorePlan
 from imaging.planner import plan_restore
 from rescue.engine import engine
-from rescue.screens.restore import grown_disk
+from rescue.growing import resized_disk
 from tests.command import run_rescue
 from tests.disks import MIB, blank, digest, partition, run
 from tests.faults.killing import finish, kill_after, moments, seconds_of, wait_for_first_write
@@ -386,7 +386,7 @@ def test_the_screens_offer_a_disk_that_is_too_small_where_a_file_system_can_beco
     (pair,) = backend.plan_restore(library, image, {source.name: small}).targets
     assert pair.shrinkage is not None
     place, swap = ext4.smaller(room / "small.img")
-    drawn = {part.number: (part.start, part.size) for part in grown_disk(pair).table.partitions}
+    drawn = {part.number: (part.start, part.size) for part in resized_disk(pair).table.partitions}
     assert drawn == {
         1: (ext4.fat.start, ext4.fat.size),
         2: (place.start, place.size),

@@ -2,7 +2,20 @@
 
 from pathlib import Path
 
-from imaging import access, credentials, inventory, matching, media, objects, remote, shares, smaller, vouching, web
+from imaging import (
+    access,
+    credentials,
+    inventory,
+    matching,
+    media,
+    objects,
+    remote,
+    resectored,
+    shares,
+    smaller,
+    vouching,
+    web,
+)
 from imaging.address import is_address, parse
 from imaging.bootentry import with_boot_entry
 from imaging.credentials import Keys
@@ -57,6 +70,7 @@ def plan_order(order: Order, found: Found) -> Plan:
     if not isinstance(plan, RestorePlan):
         return plan
     smaller.refuse_unless_fits(plan)
+    resectored.refuse_unless_possible(plan)
     if isinstance(order.work, Restore) and order.work.boot_entry:
         plan = with_boot_entry(plan)
     if isinstance(order.work, Restore) and order.work.keep_files:

@@ -137,6 +137,17 @@ Change = Growth | Shrinkage
 """What is other on the target than in the image."""
 
 
+class Resectoring(msgspec.Struct, frozen=True, kw_only=True):
+    """The target's sectors have `after` bytes, those of the image `before`: the table is written anew for them.
+
+    The FAT volumes on the partitions `rebuilt` are made anew with the same files; all others stay as they are.
+    """
+
+    before: Size
+    after: Size
+    rebuilt: tuple[Size, ...] = ()
+
+
 class RestoreTarget(msgspec.Struct, frozen=True, kw_only=True):
     """One disk of the image and the disk that it goes to, as it was shown.
 
@@ -154,6 +165,13 @@ class RestoreTarget(msgspec.Struct, frozen=True, kw_only=True):
     """The partition that gives the room which the target does not have; None where all keep their sizes."""
     sanitizer: Sanitizer | None = None
     """How the drive can erase itself, where it is to; None where nobody has asked it yet."""
+    resectoring: Resectoring | None = None
+    """What changes because the target's sectors have another size; None where they have the same."""
+
+    @property
+    def sector(self) -> int:
+        """Bytes of a sector, as the table on the target counts; a file has those of the image."""
+        return self.resectoring.after if self.resectoring is not None else self.source.logical_sector
 
     @property
     def named_partitions(self) -> tuple[tuple[str, PartitionTarget], ...]:

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from msgspec.structs import replace
 
-from imaging import gpt, levels
+from imaging import gpt, levels, resectoring
 from imaging.chunk import DEFAULT_LEVEL
 from imaging.disk import Disk, PartitionRole, Role, TableKind, exact
 from imaging.errors import RefusedError, UsageError
@@ -75,10 +75,12 @@ def needed_size(source: ImagedDisk) -> int:
 
 def copy_of_table(source: ImagedDisk) -> int:
     """Bytes of the copy that ends a GPT: a table can have more than the usual 128 entries."""
-    sector = source.logical_sector
+    return gpt.room_at_end(_entries(source), source.logical_sector)
+
+
+def _entries(source: ImagedDisk) -> int:
     first = min((p.start for p in source.table.partitions), default=source.size - (1 << 20))
-    entries = Extents(source.table_extents).clipped(2 * sector, first).total
-    return gpt.room_at_end(entries, sector)
+    return Extents(source.table_extents).clipped(2 * source.logical_sector, first).total
 
 
 OUR_MOUNTS = "/run/rescue/media/"
@@ -118,17 +120,30 @@ def why_protected(disk: Disk, *, beside_kept: bool = False) -> str:
     return "it is read-only" if disk.read_only else ""
 
 
-def why_not_target(disk: Disk, source: ImagedDisk, *, any_size: bool = False) -> str:
-    """Why `source` cannot be restored onto `disk`, in words, whatever its size if need be; empty where it can."""
+def _has_other_sectors(disk: Disk, source: ImagedDisk) -> bool:
+    """A file has no sectors: what is restored into it keeps those of the image."""
+    return disk.logical_sector != source.logical_sector and not disk.regular_file
+
+
+def why_not_target(disk: Disk, source: ImagedDisk, *, any_size: bool = False, any_sectors: bool = False) -> str:
+    """Why `source` cannot be restored onto `disk`, in words; empty where it can.
+
+    `any_size` and `any_sectors`: where a partition may become smaller, or the table be written for other sectors, as
+    far as that is known by now.
+    """
     protected = why_protected(disk)
     if protected:
         return protected
     in_use = why_not_in_use(disk)
     if in_use:
         return in_use
-    if disk.logical_sector != source.logical_sector and not disk.regular_file:
-        return f"its sectors have {disk.logical_sector} bytes, those of the image {source.logical_sector}"
     needed = needed_size(source)
+    if _has_other_sectors(disk, source):
+        other = f"its sectors have {disk.logical_sector} bytes, those of the image {source.logical_sector}"
+        why = resectoring.why_not(source, disk.logical_sector) if any_sectors else ""
+        if why or not any_sectors:
+            return f"{other}, and {why}" if why else other
+        needed, any_size = resectoring.needed_size(source, disk.logical_sector, _entries(source)), False
     if disk.size < needed and not any_size:
         return f"it is too small: {exact(needed)} are needed, it has {exact(disk.size)}"
     return ""
@@ -237,13 +252,27 @@ def plan_restore(
         raise UsageError("a partition is named that becomes smaller, and several disks are restored", code="usage")
     pairs = []
     for name, target in targets.items():
-        why = "" if create else why_not_target(target, sources[name], any_size=shrink is not None)
+        why = "" if create else why_not_target(target, sources[name], any_size=shrink is not None, any_sectors=True)
         if not why and target.regular_file and lies_in(Path(target.path), library):
             why = "it lies in the image library"
+        other = not create and _has_other_sectors(target, sources[name])
         if why:
-            refuse_target(target.name, target, why, _SMALLER if _TOO_SMALL in why else "")
-        shrinkage = None if shrink is None else _shrinkage(sources[name], target, shrink, shrink_to)
-        pairs.append(RestoreTarget(source=sources[name], target=target, create=create, shrinkage=shrinkage))
+            refuse_target(target.name, target, why, _SMALLER if _TOO_SMALL in why and not other else "")
+        if other and shrink_to is not None:
+            raise RefusedError(
+                f"{target.name} has sectors of another size than the image: there no partition becomes smaller",
+                code="other-sectors",
+                hint="restore without --shrink",
+            )
+        pairs.append(
+            RestoreTarget(
+                source=sources[name],
+                target=target,
+                create=create,
+                shrinkage=None if shrink is None or other else _shrinkage(sources[name], target, shrink, shrink_to),
+                resectoring=resectoring.plan_resectoring(sources[name], target.logical_sector) if other else None,
+            )
+        )
     return RestorePlan(
         library=str(library), image=image.id, label=image.label, targets=tuple(pairs), read_back=read_back
     )
@@ -251,6 +280,8 @@ def plan_restore(
 
 def can_shrink(disk: Disk, source: ImagedDisk) -> bool:
     """Whether `source` comes to fit on `disk` where a partition becomes smaller, as far as that is known by now."""
+    if _has_other_sectors(disk, source):
+        return False
     try:
         return _shrinkage(source, disk, LAST) is not None
     except RefusedError:
@@ -308,7 +339,13 @@ def _target_hint(name: str, why: str) -> str:
 
 
 def _code(disk: Disk, why: str) -> str:
-    for words, code in ((_TOO_SMALL, "target-too-small"), ("in use", "in-use"), ("read-only", "target-read-only")):
+    known = (
+        (_TOO_SMALL, "target-too-small"),
+        ("in use", "in-use"),
+        ("read-only", "target-read-only"),
+        ("its sectors have", "other-sectors"),
+    )
+    for words, code in known:
         if words in why:
             return code
     return "protected-disk" if disk.roles else "refused"

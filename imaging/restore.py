@@ -24,8 +24,10 @@ from imaging.library import Library
 from imaging.manifest import Image
 from imaging.partitions import plan_again, volume_of
 from imaging.pipeline import ChunkBuffer, Counter, Reporter, run_all
-from imaging.plan import RestorePlan, RestoreTarget, Shrinkage
+from imaging.plan import Resectoring, RestorePlan, RestoreTarget, Shrinkage
 from imaging.planner import plan_restore
+from imaging.resectored import adapted
+from imaging.resectoredcontent import ResectoredContent
 from imaging.restoring import Restoring, carried, carry_out, grown, made_smaller, told, wiped
 from imaging.shrunkcontent import ShrunkContent
 from imaging.smaller import shrunk
@@ -122,7 +124,9 @@ def refuse_unless_as_shown(plan: RestorePlan, image: Image) -> None:
         else:
             one = pair.shrinkage
             shrink, size = (None, None) if one is None else (one.partition, one.size)
-            plan_restore(library, image, {pair.source.name: now}, shrink=shrink, shrink_to=size)
+            (again,) = plan_restore(library, image, {pair.source.name: now}, shrink=shrink, shrink_to=size).targets
+            if again.resectoring != pair.resectoring:
+                raise RefusedError(f"the sectors of {now.name} have another size than was shown", code="disk-changed")
         media.detach(now)
 
 
@@ -156,17 +160,21 @@ class _FromLibrary(Restoring):
         self.written = array("Q")
         self.views = ExitStack()
         """What has to be kept until the restore has ended."""
-        self.shrunk: ViewCopy | None = None
+        self.copies: list[ViewCopy] = []
+        """What does not come from the chunks as it is."""
         self.onto: Medium | None = None
 
     def prepare(self) -> None:
-        """As Restoring; what the image has of a file system that is to grow is looked at, or it is made smaller."""
+        """As Restoring; a file system that is to change is looked at in the image, or changed in memory."""
         if self.growth is not None:
             refuse_doubtful(self.growth, self.chunks.bytes_at)
         if self.pair.shrinkage is not None:
             # Before the work of minutes; once more after it, as for every restore.
             self.refuse_another()
             self._make_smaller(self.pair.shrinkage)
+        if self.pair.resectoring is not None:
+            self.refuse_another()
+            self._make_for_sectors(self.pair.resectoring)
         super().prepare()
 
     def _make_smaller(self, shrinkage: Shrinkage) -> None:
@@ -179,7 +187,18 @@ class _FromLibrary(Restoring):
         self.content = self.chunks = content = ShrunkContent.of(self.chunks, shrinkage, found.used, found.changed)
         self.onto = Nearer(self.target, shrinkage)
         _refuse_across(content, self.onto)
-        self.shrunk = ViewCopy(file=found.file, start=shrinkage.start, ranges=content.changed, passed=self._passed)
+        self.copies = [ViewCopy(file=found.file, start=shrinkage.start, ranges=content.changed, passed=self._passed)]
+
+    def _make_for_sectors(self, resectoring: Resectoring) -> None:
+        """Make anew, in memory, what cannot be as it is on sectors of another size: else nothing was written."""
+        self.report.step(f"Making the file systems fit the sectors of {self.name}")
+        fats = self.views.enter_context(adapted(self.chunks, resectoring))
+        self.content = self.chunks = ResectoredContent.of(self.chunks, resectoring, self.target.size, fats)
+        starts = {number: volume_of(self.pair.source, number).start for number in fats}
+        self.copies = [
+            ViewCopy(file=fat.file, start=starts[number], ranges=fat.used.shifted(starts[number]), passed=self._passed)
+            for number, fat in fats.items()
+        ]
 
     def _passed(self, size: int) -> None:
         self.stop_if_asked()
@@ -193,11 +212,11 @@ class _FromLibrary(Restoring):
     def write_body(self) -> None:
         """Write what differs, outside the table."""
         self.written = array("Q")
-        changed = self.shrunk.ranges.total if self.shrunk is not None else 0
+        changed = sum(copy.ranges.total for copy in self.copies)
         self.report.step(f"Restoring {self.name}", self.chunks.body.total + changed)
         run_all(self.chunks.busy(), self._worker, self.cancel, self._announce, self.chunks.store.lead)
-        if self.shrunk is not None:
-            self.shrunk.write(self.place, self.begin, self.counts)
+        for copy in self.copies:
+            copy.write(self.place, self.begin, self.counts)
         self.target.sync()
         self.report.finish_step()
 
@@ -251,10 +270,10 @@ class _FromLibrary(Restoring):
     def read_back(self) -> None:
         """Read what was written from the medium, and compare it; raises IoError where it is not there."""
         content, target = self.chunks, self.place
-        if not self.written and not (self.shrunk is not None and self.shrunk.written):
+        if not self.written and not any(copy.written for copy in self.copies):
             return
         total = sum(high - low for i in self.written for low, high in content.ranges(i))
-        total += self.shrunk.written if self.shrunk is not None else 0
+        total += sum(copy.written for copy in self.copies)
         self.report.step(f"{READING_BACK} what was written to {self.name}", total)
         target.forget_cached()
 
@@ -270,7 +289,7 @@ class _FromLibrary(Restoring):
             return work
 
         run_all(sorted(self.written), make_worker, self.cancel)
-        at = self.shrunk.differing(target) if self.shrunk is not None else None
-        if at is not None:
-            raise self._distrust(at)
+        for copy in self.copies:
+            if (at := copy.differing(target)) is not None:
+                raise self._distrust(at)
         self.report.finish_step()

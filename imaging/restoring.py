@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from imaging import marks, shrinking, unfinished, wiping
+from imaging import marks, resectoring, shrinking, unfinished, wiping
 from imaging.blockdev import size_of
 from imaging.carrying import carry, compare
 from imaging.chunk import digest
@@ -171,8 +171,13 @@ class Restoring(ABC):
         self._refuse_another_disk(self.target)
         if self.pair.growth is not None and self.pair.shrinkage is not None:
             raise RefusedError(f"{self.name} would both grow and become smaller: make a new plan", code="bad-plan")
+        if self.pair.resectoring is not None and self.pair.shrinkage is not None:
+            raise RefusedError(
+                f"{self.name} has other sectors, and would become smaller: make a new plan", code="bad-plan"
+            )
         refuse_unless_same(self.pair)
         shrinking.refuse_unless_same(self.pair, needed_size(self.pair.source))
+        resectoring.refuse_unless_same(self.pair)
 
     def render_table(self) -> None:
         """Find out what the table has to be; raises BadImageError, RefusedError."""
@@ -290,7 +295,7 @@ class Restoring(ABC):
         self.begin()
         self.target.sync()
         try:
-            enlarge(self.target.fileno(), growth, self.pair.source.logical_sector, self.cancel)
+            enlarge(self.target.fileno(), growth, self.pair.sector, self.cancel)
         except IoError as error:
             self.not_grown = error.message
             self.report.log(f"{name} did not grow, and is restored as it was: {error.message}", "warning")
@@ -345,7 +350,7 @@ class Restoring(ABC):
         kept, target = self.plan.keep, self.target
         if kept is None:
             return
-        image, place, sector = kept.image or self.plan.saved, kept.new, self.pair.source.logical_sector
+        image, place, sector = kept.image or self.plan.saved, kept.new, self.pair.sector
         if self.growth is not None and (self.growth.start, self.growth.old_size) == (place.start, place.size):
             place = replace(place, size=self.growth.size)
         if self.pair.shrinkage is not None:

@@ -52,7 +52,7 @@ class Tabled(ABC):
                 mbr = self.bytes_at(0, sector)
                 if change is not None:
                     _refuse_hybrid(mbr, self.disk.name, change)
-                    for number, place in _places(change):
+                    for number, place in places_of(change):
                         header, entries = tableedit.changed_gpt(header, entries, number, place, sector)
                     _refuse_beyond(tableedit.ends_gpt(header, entries, sector), size)
                 pieces = gpt.relocate(mbr, header, entries, size=size, sector=sector)
@@ -61,7 +61,7 @@ class Tabled(ABC):
                 pieces = self._pieces(self.table.clipped(0, max(end, 2 * sector)))
                 if change is not None:
                     at, mbr = pieces[-1]
-                    for number, place in _places(change):
+                    for number, place in places_of(change):
                         mbr = tableedit.changed_mbr(mbr, number, place, sector)
                     pieces[-1] = at, mbr
                     _refuse_beyond(tableedit.ends_mbr(mbr, sector), size)
@@ -99,7 +99,7 @@ class Tabled(ABC):
         return pieces
 
 
-def _places(change: Change) -> list[tuple[int, tableedit.Place]]:
+def places_of(change: Change) -> list[tuple[int, tableedit.Place]]:
     """The partitions of which the table is to say something else, by their numbers."""
     start = change.start
     other = tableedit.Place(old_start=start, old_size=change.old_size, start=start, size=change.size)

@@ -1,4 +1,4 @@
-"""What a file system that was made smaller has changed, brought from its view to the target, and read back."""
+"""What of a file system was changed in memory, brought from its view to the target, and read back."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -50,7 +50,7 @@ class ViewCopy:
             return read(self.file, high - low, low - self.start)
         except IoError as error:
             raise IoError(
-                f"what the smaller file system has at byte {low - self.start} cannot be read from the image",
+                f"what the changed file system has at byte {low - self.start} cannot be read from the image",
                 code="read-failed",
                 hint="`rescue verify` says whether the image is whole",
             ) from error

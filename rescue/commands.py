@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from imaging import growth, inventory, keeping, keyring, levels, planner, smaller, vouching
+from imaging import growth, inventory, keeping, keyring, levels, planner, resectored, smaller, vouching
 from imaging import jobs as jobs_
 from imaging.bootentry import with_boot_entry
 from imaging.errors import CancelledError, ExitStatus, RefusedError, RescueError, UsageError
@@ -290,6 +290,7 @@ def _plan_disks(options: Namespace, found: Found) -> RestorePlan:
         shrink_to=options.shrink.size if options.shrink else None,
     )
     smaller.refuse_unless_fits(plan)
+    resectored.refuse_unless_possible(plan)
     return plan
 
 

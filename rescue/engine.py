@@ -42,6 +42,7 @@ from imaging import (
     places,
     planner,
     remote,
+    resectored,
     run,
     safetyplan,
     sanitizers,
@@ -370,6 +371,7 @@ class Engine:
         """A partition becomes smaller on a disk that is too small; takes up to minutes then. Raises RefusedError."""
         plan = planner.plan_restore(library, image, targets, shrink=growth.LAST)
         smaller.refuse_unless_fits(plan)
+        resectored.refuse_unless_possible(plan)
         return vouching.of_restore(with_boot_entry(plan))
 
     def plan_safety(self, plan: RestorePlan) -> Sequence[CapturePlan]:
@@ -444,7 +446,8 @@ class Engine:
 
     def why_not_target(self, disk: Disk, source: ImagedDisk) -> str:
         """Empty where the disk can be chosen."""
-        return planner.why_not_target(disk, source, any_size=planner.can_shrink(disk, source))
+        smaller_fits = planner.can_shrink(disk, source)
+        return planner.why_not_target(disk, source, any_size=smaller_fits, any_sectors=True)
 
     def why_not_source(self, disk: Disk, library: Path | None = None) -> str:
         """Empty where the disk can be chosen."""

@@ -1,4 +1,4 @@
-"""A partition that takes the room of a larger disk, or gives that which a smaller one lacks, in words."""
+"""What is other on the target than in the image, in words: a partition's size, or that of the sectors."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +14,9 @@ from rescue.telling import told
 INDENT = "    "
 _WINDOWS_RECOVERY = "de94bba4-06d1-4d40-a16a-bfd50179d6ac"
 """The type of a GPT partition. Source: Microsoft, PARTITION_INFORMATION_GPT."""
+_EFI = ("c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "ef")
+"""The types of an EFI system partition, in a GPT and in an MBR."""
+_BIOS_SECTOR = 512
 _AFTER = {
     "ntfs": N_("Windows checks it when it starts for the first time."),
     "crypto_LUKS": N_("What is encrypted in it is as large as the partition when it is next unlocked; the file system "
@@ -76,6 +79,24 @@ def shrinkage_lines(pair: RestoreTarget) -> list[str]:
         numbers = ", ".join(str(one.partition) for one in shrinkage.moved)
         lines.append(_("MOVED: what lies behind it comes nearer, as it is: {numbers}").format(numbers=numbers))
         lines += [INDENT + line for line in _to_be_named(pair.source, shrinkage)]
+    return lines
+
+
+def resectoring_lines(pair: RestoreTarget) -> list[str]:
+    """What becomes of a disk whose sectors have another size; nothing where they have the same."""
+    change = pair.resectoring
+    if change is None:
+        return []
+    words = _("OTHER SECTORS: of {after} bytes, not {before}: the partition table is written anew")
+    lines = [words.format(after=change.after, before=change.before)]
+    if change.rebuilt:
+        numbers = ", ".join(map(str, change.rebuilt))
+        again = _("MADE ANEW: the file system (FAT) of partition {numbers}, with the same files")
+        lines.append(again.format(numbers=numbers))
+    if change.after > _BIOS_SECTOR:
+        lines.append(INDENT + _("A BIOS does not start a computer from such a disk; UEFI does."))
+        if not any(part.type.lower() in _EFI for part in pair.source.table.partitions):
+            lines.append(INDENT + _("There is no EFI system partition on it: no computer will start from this disk."))
     return lines
 
 

@@ -59,7 +59,7 @@ from rescue.formats import (
     joined,
     quoted,
 )
-from rescue.growing import growth_lines, shrinkage_lines
+from rescue.growing import growth_lines, resectoring_lines, shrinkage_lines
 from rescue.health import health_word
 from rescue.keeping_words import kept_lines
 from rescue.language import N_, _, ngettext
@@ -389,7 +389,8 @@ def target_lines(pair: RestoreTarget) -> list[str]:
     coming = _("WRITTEN: disk {disk} of the image: {size}, {used} of data").format(
         disk=clean(source.name), size=format_size(source.size), used=format_size(source.used)
     )
-    after = [coming, *growth_lines(pair), *shrinkage_lines(pair), *damage_lines(source), *left_out_lines(pair)]
+    other = [*growth_lines(pair), *shrinkage_lines(pair), *resectoring_lines(pair)]
+    after = [coming, *other, *damage_lines(source), *left_out_lines(pair)]
     if pair.create:
         words = _("CREATED: {path}, a file of {size}")
         return [words.format(path=clean(pair.target.path), size=format_size(pair.target.size)), *after]

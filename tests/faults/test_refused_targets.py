@@ -80,7 +80,6 @@ def test_a_target_one_sector_too_small_is_refused_and_the_least_one_works(captur
         ({"mounts": (Mount(source="/dev/sdz2", where="[swap]"),)}, "in-use", "/dev/sdz2 is swap space"),
         ({"holders": ("dm-0", "md1")}, "in-use", "dm-0, md1"),
         ({"read_only": True}, "target-read-only", "read-only"),
-        ({"logical_sector": 4096}, "refused", "its sectors have 4096 bytes, those of the image 512"),
         ({"fingerprint": "", "problem": "reading at byte 0 failed"}, "refused", "reading at byte 0 failed"),
         ({"fingerprint": ""}, "refused", "cannot be read"),
         ({"id": DiskId(size=5 * MIB)}, "target-too-small", f"{5 * MIB:,} bytes"),

@@ -27,6 +27,7 @@ from imaging import (
     extents,
     extmap,
     fatmap,
+    fattree,
     filesystems,
     gpt,
     health,
@@ -53,6 +54,7 @@ from imaging.disk import Content
 from imaging.errors import BadImageError, IoError, RefusedError, RescueError, UsageError
 from imaging.extents import Extents
 from imaging.fatfiles import FatVolume
+from imaging.fatfill import clusters_needed
 from imaging.keyslots import LEAST, MOST, SlotKind
 from imaging.library import Library, most_bytes
 from imaging.libraryinfo import LibraryInfo
@@ -313,6 +315,13 @@ def _fat_files(data: bytes) -> None:
         assert sum(map(len, found.pieces(file))) == file.size
 
 
+def _fat_tree(data: bytes) -> None:
+    volume = _bounded(data)
+    tree = fattree.read_tree(FatVolume(volume))
+    assert len(fattree.proof(tree, volume)) == 32
+    assert clusters_needed(tree, 512) * 512 <= 2 * len(data)
+
+
 def _about(data: bytes) -> None:
     about = medium.parse_about(data, "x")
     assert mediumcheck.days_old(about) >= 0
@@ -417,6 +426,7 @@ TARGETS: dict[str, Target] = {
         longest=1 << 16,
     ),
     "fat-files": Target(feed=_fat_files, seeds=[bytes(small_discs.fat())], allowed=(IoError,), longest=1 << 15),
+    "fat-tree": Target(feed=_fat_tree, seeds=[bytes(small_discs.fat())], allowed=(IoError,), longest=1 << 15),
     "media.json": Target(
         feed=_about,
         seeds=[b'{"format": 1, "version": "0.1.0", "build": "b", "built": "2026-01-01T00:00:00Z", "system_bytes": 9}'],

@@ -77,7 +77,8 @@ FAT32 = FileSystem(
     size=48 * MIB,
     # FAT32 has at least 65525 clusters, and none is smaller than a sector.
     size_of_4k=272 * MIB,
-    make=lambda loop, sector: ["mkfs.vfat", "-F", "32", "-s", "1", "-S", str(sector), "-n", LABEL, loop],
+    # -I: a loop device can have partitions of a disk that it was before.
+    make=lambda loop, sector: ["mkfs.vfat", "-I", "-F", "32", "-s", "1", "-S", str(sector), "-n", LABEL, loop],
     mount=(),
     mount_read_only=(),
     check=("fsck.vfat", "-n"),
@@ -108,7 +109,7 @@ def make(kind: FileSystem, place: Place) -> None:
 
 def fill(kind: FileSystem, place: Place, files: Path) -> None:
     """Copy the sample's files in and delete those that are meant to leave their data in free space."""
-    if kind is FAT32:
+    if kind.name == FAT32.name:
         return _fill_with_mtools(place, files)
     with attached(place) as loop, mounted(kind.mount, loop) as folder:
         run("cp", "-r", files / "stale", folder)
@@ -136,7 +137,7 @@ def entries(kind: FileSystem, place: Place) -> dict[str, str]:
 @contextmanager
 def opened(kind: FileSystem, place: Place) -> Iterator[Path]:
     """The file system's files in a folder, read-only."""
-    if kind is FAT32:
+    if kind.name == FAT32.name:
         with TemporaryDirectory(prefix="rescue-matrix-") as name:
             said("mcopy", "-s", "-n", "-i", f"{place.path}@@{place.start}", "::/keep", name)
             yield Path(name)
@@ -160,3 +161,11 @@ def swap_identity(place: Place) -> str:
     argv = ["blkid", "--probe", "--output", "export", f"--offset={place.start}", f"--size={place.size}"]
     found = said(*argv, place.path)
     return "\n".join(line for line in found.splitlines() if not line.startswith("DEVNAME"))
+
+
+def listed(place: Place) -> str:
+    """Names, short ones too, times and attributes of all files of a FAT volume."""
+    image = f"{place.path}@@{place.start}"
+    found = said("mdir", "-/", "-a", "-i", image, "::/")
+    lines = [line for line in found.splitlines() if "bytes free" not in line]
+    return "\n".join([*lines, said("mattrib", "-/", "-i", image, "::/")])

@@ -14,6 +14,7 @@ OVMF_FOLDER = Path("/usr/share/OVMF")
 
 # Most disks behind SATA have large sectors and pretend to have small ones (512e).
 _TODAYS_SECTORS = "logical_block_size=512,physical_block_size=4096"
+_LARGE_SECTORS = "logical_block_size=4096,physical_block_size=4096"
 
 # After the stick and every disk.
 LAST_TO_BOOT = 99
@@ -76,6 +77,8 @@ class Disk:
     serial: str
     model: str
     bus: Bus = Bus.SATA
+    large_sectors: bool = False
+    """Whether it has sectors of 4096 bytes and nothing smaller; QEMU has such disks behind virtio."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +198,8 @@ def _render_device(disk: Disk, number: int) -> str:
             return f"ide-hd,bus=ide.{number - 1},model={disk.model},{_TODAYS_SECTORS},{common}"
         case Bus.NVME:
             return f"nvme,{common}"
+        case Bus.VIRTIO if disk.large_sectors:
+            return f"virtio-blk-pci,{_LARGE_SECTORS},{common}"
         case Bus.VIRTIO:
             return f"virtio-blk-pci,{common}"
 
@@ -214,6 +219,8 @@ def check_host(machine: Machine) -> None:
     for path in [machine.stick, machine.disc, machine.usb_disk, *(disk.path for disk in machine.disks)]:
         if path is not None and not path.is_file():
             raise BuildError(f"there is no disk file {path}")
+    if any(disk.large_sectors and disk.bus is not Bus.VIRTIO for disk in machine.disks):
+        raise BuildError("only disks behind virtio have large sectors", hint="add --bus virtio")
     if machine.acpi_table is not None and not machine.acpi_table.is_file():
         raise BuildError(f"there is no ACPI table {machine.acpi_table}")
     if machine.accelerator is Accelerator.KVM and not os.access("/dev/kvm", os.R_OK | os.W_OK):

@@ -260,7 +260,14 @@ class Restoring(ABC):
             self.table_gone = True
 
     def _take_table_away(self, target: Medium) -> None:
-        for at, data in self.content.taken_away(target.size, self._mark, self.change):
+        (start, head), *others = self.content.taken_away(target.size, self._mark, self.change)
+        # The mark is on the medium before anything else is: of what a drive has in its cache a loss of power leaves any
+        # part, and the rest of a table without it would be no table, on a disk of which nobody knows why. A sector is
+        # written whole or not at all.
+        sector = self.pair.source.logical_sector
+        target.write(head[:sector], start)
+        target.sync()
+        for at, data in ((start + sector, head[sector:]), *others):
             target.write(data, at)
         target.sync()
 

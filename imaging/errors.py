@@ -42,8 +42,6 @@ class RescueError(Exception):
     `code` is stable and meant for scripts, `hint` says what to do next.
     """
 
-    untouched = False
-    """Whether a job that ended so is known to have written nothing to its targets."""
     exit_status = ExitStatus.INTERNAL
     default_code = "internal"
 

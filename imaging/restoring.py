@@ -1,9 +1,11 @@
 """Writing to targets that are held: each target's table is taken away before its first byte changes, and comes last."""
 
+import dataclasses
 import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -16,6 +18,8 @@ from imaging.errors import BadImageError, CancelledError, IoError, RefusedError,
 from imaging.events import Carried, Grown, Smaller
 from imaging.extents import Extents
 from imaging.growth import refuse_unless_same
+from imaging.library import Library
+from imaging.notes import Notes
 from imaging.pipeline import Counter, Reporter
 from imaging.plan import Change, Growth, Moved, RestorePlan, RestoreTarget, Wipe
 from imaging.planner import needed_size
@@ -61,7 +65,6 @@ def told(error: Exception, disks: Sequence["Restoring"]) -> Exception:
         error = of_system(error)
     if isinstance(error, RescueError):
         error.state = state
-        error.untouched = not any(disk.touched for disk in disks)
         return error
     unknown = RescueError(f"an error in Rescue itself: {type(error).__name__}: {error}")
     unknown.state = state
@@ -251,13 +254,28 @@ class Restoring(ABC):
                 raise self.failure
             if self.table_gone:
                 return
-            self.touched = True
             try:
+                self._note_undoing()
+                self.touched = True
                 self._take_table_away(self.target)
             except RescueError as error:
                 self.failure = error
                 raise
             self.table_gone = True
+
+    def _note_undoing(self) -> None:
+        """What was saved undoes something from now on, and files may wait in it; raises BadImageError, IoError.
+
+        Not before: cut off until here, a restore has changed nothing, and nobody is told that it could be undone.
+        """
+        if not self.plan.saved:
+            return
+        keeps = self.plan.keep is not None
+
+        def begun(noted: Notes) -> Notes:
+            return dataclasses.replace(noted, void=False, pinned=keeps or noted.pinned)
+
+        Library.open(Path(self.plan.safety)).annotate(self.plan.saved, begun)
 
     def _take_table_away(self, target: Medium) -> None:
         (start, head), *others = self.content.taken_away(target.size, self._mark, self.change)

@@ -28,13 +28,10 @@ def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, too
                 code="source-unreadable",
                 hint="see what of it can be saved, or restore without a safety image",
             )
-        # Noted before it is read back: cut off in that, it is no backup that somebody might take for the newest.
-        opened = Library.open(library)
-        opened.annotate(captured.image, lambda noted: replace(noted, before=plan.image, void=True))
+        # Noted before it is read back: cut off in that, it is no backup that somebody might take for the newest. That
+        # it undoes something is noted as the first byte is about to be written: imaging.restoring.
+        Library.open(library).annotate(captured.image, lambda noted: replace(noted, before=plan.image, void=True))
         _refuse_bad(library, captured.image, report, cancel)
-        # Nobody deletes it while the files wait in it.
-        keeps = plan.keep is not None
-        opened.annotate(captured.image, lambda noted: replace(noted, void=False, pinned=keeps or noted.pinned))
     except RescueError as error:
         error.state = "Nothing was erased: what is there could not be saved first."
         raise
@@ -59,14 +56,3 @@ def let_go(library: Path, image: str, report: Reporter) -> None:
         Library.open(library).annotate(image, lambda noted: replace(noted, pinned=False))
     except (RescueError, OSError) as error:
         report.log(f"that image {image} can be deleted now could not be noted: {error}", "warning")
-
-
-def note_void(plan: RestorePlan, saved: str, report: Reporter) -> None:
-    """Note that nothing was written after the saving: what was there before is what is there now.
-
-    How the restore ended stays as it is, whatever comes of the note.
-    """
-    try:
-        Library.open(Path(plan.safety)).annotate(saved, lambda noted: replace(noted, void=True))
-    except (RescueError, OSError) as error:
-        report.log(f"that image {saved} undoes nothing could not be noted: {error}", "warning")

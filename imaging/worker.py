@@ -74,7 +74,7 @@ from imaging.plan import (
 )
 from imaging.prune import prune
 from imaging.restore import refuse_early, restore
-from imaging.safety import let_go, note_void, save_first
+from imaging.safety import let_go, save_first
 from imaging.signatures import State
 from imaging.startable import warnings
 from imaging.startcheck import looked_at
@@ -245,14 +245,8 @@ def _restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Re
         done = restore_straight(known, foreign, report, cancel) if foreign else restore(known, report, cancel)
         if plan.keep is not None:
             let_go(Path(plan.keep.library), plan.keep.image or saved, report)
-        if saved and not (done.written or done.tables or done.partitions):
-            note_void(plan, saved, report)
         return replace(done, safety=saved)
     except RescueError as error:
-        if saved and error.untouched:
-            note_void(plan, saved, report)
-            if plan.keep is not None:
-                let_go(Path(plan.safety), saved, report)
         safe = saved or (plan.keep.image if plan.keep else "")
         if safe:
             error.state = f"{error.state} What was there before is image {safe}.".strip()

@@ -15,7 +15,7 @@ from imaging.notes import Notes
 from imaging.plan import RestorePlan, libraries_used
 from tests.command import run_rescue
 from tests.disks import MIB, partition
-from tests.faults.world import DISK_SIZE, Sample, carry_out_here, holds_used_bytes, images_of, warnings_of
+from tests.faults.world import DISK_SIZE, Sample, carry_out_here, holds_used_bytes, images_of
 
 
 @pytest.fixture
@@ -210,22 +210,45 @@ def test_a_restore_that_is_refused_after_the_saving_hides_no_earlier_safety_imag
     assert lived_in.read_bytes() == before
 
 
-def test_a_note_that_cannot_be_made_makes_no_good_restore_a_bad_one(
+def test_nothing_is_erased_where_it_cannot_be_noted_what_undoes_that(
     sample: Sample, lived_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_rescue("restore", sample.image_id, lived_in, "--library", sample.library, "--erase", lived_in.name)
+    before = lived_in.read_bytes()
     plan = planned(sample, lived_in, tmp_path / "kept")
     whole = Library.annotate
 
     def annotate(library: Library, image: str, change: Callable[[Notes], Notes]) -> Notes:
-        if change(Notes()).void and change(Notes()).before == "":
+        if not change(Notes(void=True)).void:
             raise IoError("no room", code="full")
         return whole(library, image, change)
 
     monkeypatch.setattr(Library, "annotate", annotate)
     done = carry_out_here(plan, tmp_path / "job")
-    assert done.status == 0, done.message
-    assert "undoes nothing could not be noted: no room" in "".join(warnings_of(tmp_path / "job"))
+    assert (done.status, done.code) == (5, "full")
+    assert "Nothing was written to" in done.state
+    assert lived_in.read_bytes() == before
+
+
+def test_cut_off_before_the_first_write_nothing_can_be_undone(
+    sample: Sample, lived_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The safety image is whole by then, and nobody is told that it would bring anything back."""
+    before = lived_in.read_bytes()
+    plan = planned(sample, lived_in, tmp_path / "kept")
+
+    class CutOff(BaseException):
+        """As the power would be."""
+
+    def cut(*_: object, read_back: bool) -> None:
+        raise CutOff(read_back)
+
+    monkeypatch.setattr("imaging.restore.carry_out", cut)
+    with pytest.raises(CutOff):
+        carry_out_here(plan, tmp_path / "job")
+    assert lived_in.read_bytes() == before
+    (saved,) = images_of(tmp_path / "kept")
+    assert Library.open(tmp_path / "kept").notes(saved).void
+    assert "no safety image" in run_rescue("undo", "--library", tmp_path / "kept", "--to", lived_in, status=4).err
 
 
 def test_a_disk_that_was_partitioned_anew_is_saved_though_a_mark_was_left_in_it(

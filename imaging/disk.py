@@ -6,6 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from imaging.unfinished import NOTHING, Manner
+
 Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A size or an offset in bytes."""
 
@@ -164,6 +166,8 @@ class Disk:
     unfinished: str = ""
     saved: str = ""
     keeps: tuple[str, ...] = ()
+    manner: Manner = NOTHING
+    """How that restore was to be done; where it is one of partitions alone, from the mark in the first of them."""
     failing: str = ""
     """Why parts of the first or last MiB cannot be read, in words: it can be saved, and is no target."""
     problem: str = ""

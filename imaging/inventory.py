@@ -39,6 +39,7 @@ from imaging.mounts import (
     read_mounts,
 )
 from imaging.run import find_tool, run
+from imaging.unfinished import NOTHING, Manner
 
 MEDIUM = "/run/rescue/medium"
 NETWORK_BOOT = Path("/run/rescue/network-boot.json")
@@ -328,10 +329,20 @@ def _look_inside(disk: Disk) -> Disk:
             logical = sfdisk.sector_size_of_file(disk.path)
             disk = replace(disk, logical_sector=logical, physical_sector=logical)
         mark, failing = marks.ends(fd)
-        begun, saved, keeps = _unfinished(fd)
-        disk = replace(disk, fingerprint=mark, failing=failing, unfinished=begun, saved=saved, keeps=keeps)
+        sector = _first_sector(fd)
+        disk = replace(
+            disk,
+            fingerprint=mark,
+            failing=failing,
+            unfinished=unfinished.parse(sector),
+            saved=unfinished.parse_saved(sector),
+            keeps=unfinished.parse_keeps(sector),
+            manner=unfinished.parse_manner(sector),
+        )
         table = _unless_boot_sector(disk, sfdisk.read_table(disk.path, disk.logical_sector), fd)
-        return replace(disk, table=_with_contents(disk, table, fd), content=_bare_content(disk, table))
+        table = _with_contents(disk, table, fd)
+        manner = disk.manner if disk.unfinished else _manner_of_partitions(table, fd)
+        return replace(disk, table=table, content=_bare_content(disk, table), manner=manner)
     except RescueError as error:
         return replace(disk, problem=error.message)
     finally:
@@ -408,14 +419,20 @@ def _with_marks(table: PartitionTable, part: Partition, fd: int) -> Partition:
     """
     begun = saved = recovery = ""
     with suppress(IoError):
-        begun, saved, _ = _unfinished(fd, part.start)
+        sector = _first_sector(fd, part.start)
+        begun, saved = unfinished.parse(sector), unfinished.parse_saved(sector)
         if ownmark.may_be_one(table, part):
             found = ownmark.parse(read(fd, ownmark.SIZE, part.start + ownmark.place(part.size)), part.size)
             recovery = found if ownmark.is_ours(part, found) else ""
     return replace(part, unfinished=begun, saved=saved, recovery=recovery)
 
 
-def _unfinished(fd: int, at: int = 0) -> tuple[str, str, tuple[str, ...]]:
-    """Of which image, in which one what was there before is saved, and by which rules files come over from that."""
-    sector = read(fd, unfinished.SIZE, at) if size_of(fd) >= at + unfinished.SIZE else b""
-    return unfinished.parse(sector), unfinished.parse_saved(sector), unfinished.parse_keeps(sector)
+def _manner_of_partitions(table: PartitionTable, fd: int) -> Manner:
+    """How the restore was to be done whose mark stands in the first of the partitions that bear one."""
+    begun = next((part for part in table.partitions if part.unfinished), None)
+    return NOTHING if begun is None else unfinished.parse_manner(_first_sector(fd, begun.start))
+
+
+def _first_sector(fd: int, at: int = 0) -> bytes:
+    """Where the mark of a restore that was cut off would stand; empty where the disk ends before its end."""
+    return read(fd, unfinished.SIZE, at) if size_of(fd) >= at + unfinished.SIZE else b""

@@ -19,6 +19,7 @@ from imaging.events import Carried, Grown, Smaller
 from imaging.extents import Extents
 from imaging.growth import refuse_unless_same
 from imaging.library import Library
+from imaging.manner import manner_of
 from imaging.notes import Notes
 from imaging.pipeline import Counter, Reporter
 from imaging.plan import Change, Growth, Moved, RestorePlan, RestoreTarget, Wipe
@@ -135,6 +136,7 @@ class Restoring(ABC):
         """Why the partition that was to grow has the size that it has in the image, in words."""
         self.wiped = Wipe.NONE
         self.carried: Carried | None = None
+        self.manner = unfinished.NOTHING
         self._target: Medium | None = None
 
     @property
@@ -155,7 +157,8 @@ class Restoring(ABC):
         there = self.pair.target
         parts = {there.partition_name(part.number): part.saved for part in there.table.partitions}
         saved = self.plan.saved or there.saved or parts.get(self.name, "")
-        return unfinished.render(self.plan.image, saved, self.plan.keep.rules if self.plan.keep else ())
+        rules = self.plan.keep.rules if self.plan.keep else ()
+        return unfinished.render(self.plan.image, saved, rules, self.manner)
 
     def hold(self, target: Medium) -> None:
         """Take what is held exclusively now."""
@@ -168,6 +171,7 @@ class Restoring(ABC):
             raise RefusedError("a file system can be enlarged by root alone", code="needs-root", hint="run as root")
         self.render_table()
         self._refuse_too_small(self.target, self.pieces)
+        self.manner = manner_of(self.plan, self.pair)
 
     def refuse_another(self) -> None:
         """Refuse what is not the disk that was shown, or would not be changed as it was shown."""

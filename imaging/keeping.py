@@ -28,7 +28,7 @@ _SPARE = 64 << 20
 """Bytes that stay free in the new file system, beside a hundredth of what is carried: folders, maps of blocks."""
 _HOME_TYPE = "933AC7E1-2EB4-4F13-B844-0E14E2AEF915"
 """The type of a GPT partition that systemd mounts as /home by itself. Source: systemd-gpt-auto-generator(8)."""
-_FORGOTTEN_HINT = "--keep-files brings them back; --no-keep-files restores without them"
+_FORGOTTEN_HINT = "`rescue complete`, or --keep-files, brings them back; --no-keep-files restores without them"
 _COPY_HINT = "back it up first (--save-first), and copy the files out of that"
 
 

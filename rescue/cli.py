@@ -16,6 +16,7 @@ from rescue import (
     boot_command,
     care_commands,
     commands,
+    complete_command,
     diff_command,
     encryption_commands,
     factory_commands,
@@ -279,6 +280,7 @@ def build_parser() -> argparse.ArgumentParser:
     log.set_defaults(run=log_command.log)
     media_commands.add_media(found, [json, library])
     factory_commands.add_factory(found, [json, library])
+    complete_command.add_complete(found, [json, library])
     undo_command.add_undo(found, [json, library])
     status_command.add_status(found, [json, library])
     key_commands.add_keys(found, [json, library])

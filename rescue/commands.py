@@ -185,7 +185,11 @@ def library_to_write(options: Namespace) -> Path:
 def restore(options: Namespace) -> int:
     """`rescue restore IMAGE TARGET...`."""
     plan = _wiping(_saving_first(_plan_restore(options), options), options)
-    plan = plan if options.no_boot_entry else with_boot_entry(plan)
+    return show_and_restore(plan if options.no_boot_entry else with_boot_entry(plan), options)
+
+
+def show_and_restore(plan: RestorePlan, options: Namespace) -> int:
+    """Show a restore's plan, have it confirmed and carry it out; with `--plan` it is shown alone."""
     if not (options.no_keep_files or options.plan):
         keeping.refuse_forgotten(plan)
     if options.plan and options.json:

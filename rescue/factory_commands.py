@@ -86,13 +86,7 @@ def _add_reset(parser: argparse.ArgumentParser) -> None:
 def add_confirmation(parser: argparse.ArgumentParser) -> None:
     """The options of a restore whose image and disk are not named one by one."""
     parser.add_argument("--plan", action="store_true", help=_("show what would be done, and end"))
-    parser.add_argument(
-        "--yes-on",
-        action="append",
-        default=[],
-        metavar="SERIAL",
-        help=_("confirms the disk by its serial number, in place of typing its name; once for each"),
-    )
+    add_yes_on(parser)
     add_erase(parser)
     parser.add_argument("--no-read-back", action="store_true", help=_("do not read back and compare what was written"))
     add_accept(parser)
@@ -101,6 +95,17 @@ def add_confirmation(parser: argparse.ArgumentParser) -> None:
     add_save_first(parser)
     add_wipe(parser)
     add_no_boot_entry(parser)
+
+
+def add_yes_on(parser: argparse.ArgumentParser) -> None:
+    """The option that confirms disks by their serial numbers."""
+    parser.add_argument(
+        "--yes-on",
+        action="append",
+        default=[],
+        metavar="SERIAL",
+        help=_("confirms the disk by its serial number, in place of typing its name; once for each"),
+    )
 
 
 def set_factory(options: Namespace) -> int:
@@ -205,7 +210,7 @@ def restore(options: Namespace, library: Path, image: Image, words: Sequence[str
     restored = Namespace(**vars(options))
     restored.library, restored.image, restored.targets = str(library), image.id, list(words)
     there = list(targets(words, image.disks, [library]).items()) if options.yes_on else []
-    _refuse_names(options.yes_on, [found for _, found in there])
+    refuse_names(options.yes_on, [found for _, (found, _new) in there])
     restored.partition, restored.erase = [], [*options.erase, *options.yes_on]
     if options.keep and there:
         # One by one, as what is erased alone is always confirmed.
@@ -252,9 +257,9 @@ def _ruled(offer: Offer) -> Disk:
     return disk
 
 
-def _refuse_names(serials: Sequence[str], found: Iterable[tuple[Disk, bool]]) -> None:
+def refuse_names(serials: Sequence[str], found: Iterable[Disk]) -> None:
     """What is confirmed unseen is confirmed by a serial number: the kernel's names change from start to start."""
-    known = {disk.id.serial for disk, _new in found} - {""}
+    known = {disk.id.serial for disk in found} - {""}
     for serial in serials:
         if serial not in known:
             raise RefusedError(

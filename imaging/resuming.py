@@ -1,0 +1,237 @@
+"""Restores that were cut off: which disks bear the mark of one, and the plans that complete it or undo it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imaging import growth, planner, smaller, vouching
+from imaging.bootentry import with_boot_entry
+from imaging.disk import Disk, Role
+from imaging.errors import BadImageError, RefusedError, RescueError
+from imaging.keeping import with_kept_files
+from imaging.keptfiles import KeepRule
+from imaging.library import Library
+from imaging.manifest import Image
+from imaging.partitions import plan_restore_partitions
+from imaging.plan import RestorePlan, Wipe
+from imaging.unfinished import MEDIUM, Manner
+
+SEVERAL = "several-disks"
+"""The code of the error where other disks belong to the restore, and nobody knows which."""
+_SAME_COMMAND = "the command, or the order, that began it completes it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutOff:
+    """One restore that was cut off: its image, the one in which it has saved what was there, and on which disks.
+
+    `keeps` are the rules by which files come over from `saved`. `names` are what is only partly restored: the disks,
+    or partitions of one.
+    """
+
+    image: str
+    saved: str
+    keeps: tuple[str, ...]
+    manner: Manner
+    disks: tuple[Disk, ...]
+    names: tuple[str, ...]
+
+    @property
+    def can_be_undone(self) -> bool:
+        """Whether what was there before was saved, and this is not what was being brought back."""
+        return self.saved not in ("", self.image)
+
+
+def cut_off(disks: Iterable[Disk]) -> list[CutOff]:
+    """Those whose marks stand on the disks: one for each disk, or for those that were restored together."""
+    found: list[CutOff] = []
+    for disk in disks:
+        if Role.BOOT_MEDIUM in disk.roles or Role.SYSTEM in disk.roles:
+            continue
+        one = _of(disk)
+        if one is None:
+            continue
+        together = (other for other in found if one.manner.disks > 1 and _belongs(other, one))
+        other = next(together, None)
+        if other is None:
+            found.append(one)
+        else:
+            found[found.index(other)] = CutOff(
+                image=one.image,
+                saved=one.saved or other.saved,
+                keeps=one.keeps,
+                manner=one.manner,
+                disks=(*other.disks, *one.disks),
+                names=(*other.names, *one.names),
+            )
+    return found
+
+
+def _of(disk: Disk) -> CutOff | None:
+    if disk.unfinished == MEDIUM:
+        return None
+    if disk.unfinished:
+        return CutOff(
+            image=disk.unfinished,
+            saved=disk.saved,
+            keeps=disk.keeps,
+            manner=disk.manner,
+            disks=(disk,),
+            names=(disk.name,),
+        )
+    first = next((part for part in disk.table.partitions if part.unfinished), None)
+    if first is None:
+        return None
+    same = [part.number for part in disk.table.partitions if part.unfinished == first.unfinished]
+    return CutOff(
+        image=first.unfinished,
+        saved=first.saved,
+        keeps=(),
+        manner=disk.manner,
+        disks=(disk,),
+        names=tuple(disk.partition_name(number) for number in same),
+    )
+
+
+def _belongs(other: CutOff, one: CutOff) -> bool:
+    """Whether two disks were restored together: from different disks of one image."""
+    mine = {disk.manner.disk for disk in other.disks}
+    return (other.image, other.manner.disks) == (one.image, one.manner.disks) and one.manner.disk not in mine
+
+
+def plan_completion(cut: CutOff, libraries: Sequence[Path], *, accept_unsigned: bool = False) -> RestorePlan:
+    """The restore that was cut off, as it was to be: the same image onto the same disks, in the same manner.
+
+    What it was to keep is another step, `with_files`. Takes up to minutes where a file system becomes smaller. Raises
+    RefusedError: "no-such-image" where no library has the image, "several-disks" where other disks belong to it that
+    bear no mark; BadImageError, UsageError, IoError.
+    """
+    manner = cut.manner
+    if manner.noted and not manner.known:
+        raise RefusedError(
+            f"how {_listed(cut)} was to be restored cannot be read: a newer version of Rescue began that",
+            code="unknown-version",
+            hint=_SAME_COMMAND,
+        )
+    if manner.straight:
+        raise RefusedError(
+            f"{_listed(cut)} was being restored straight from {manner.library}, and from no library",
+            code="no-such-image",
+            hint=f"attach what holds that, and give the same command again: rescue restore PATH {cut.disks[0].path}",
+        )
+    path, image = _found(cut.image, libraries, manner.library, f"is needed to complete the restore of {_listed(cut)}")
+    plan = _planned(cut, path, image)
+    if manner.grow and not plan.shrinks:
+        plan = growth.with_growth(plan, manner.grow)
+    if manner.wipe:
+        plan = planner.with_wipe(plan, _way(manner.wipe, cut))
+    if manner.boot_entry or not manner.noted:
+        plan = with_boot_entry(plan)
+    return vouching.of_restore(plan, accept_unsigned=accept_unsigned)
+
+
+def _planned(cut: CutOff, path: Path, image: Image) -> RestorePlan:
+    manner = cut.manner
+    if manner.partitions:
+        (disk,) = cut.disks
+        chosen = dict(manner.partitions)
+        return plan_restore_partitions(path, image, manner.disk, disk, chosen, read_back=manner.read_back)
+    if not cut.disks[0].unfinished:
+        raise RefusedError(
+            f"which partitions were restored to {cut.disks[0].name}, and from which, was not noted",
+            code="unknown-version",
+            hint=_SAME_COMMAND,
+        )
+    targets = targets_of(cut, image)
+    if len(targets) < (manner.disks if manner.noted else len(image.disks)):
+        raise RefusedError(
+            f"other disks were restored together with {_listed(cut)}, and it is not known which",
+            code=SEVERAL,
+            hint=_SAME_COMMAND,
+        )
+    # Of one that noted nothing it is only known that it was to fit.
+    shrink = (manner.shrink or None) if manner.noted else growth.LAST
+    plan = planner.plan_restore(path, image, targets, read_back=manner.read_back, shrink=shrink)
+    smaller.refuse_unless_fits(plan)
+    return plan
+
+
+def targets_of(cut: CutOff, image: Image) -> Mapping[str, Disk]:
+    """The disks that bear the mark, by the names of the image's disks that go there, as far as that is known."""
+    names = {disk.name for disk in image.disks}
+    if len(cut.disks) == 1 and not cut.manner.noted and len(names) == 1:
+        return {image.disks[0].name: cut.disks[0]}
+    return {disk.manner.disk: disk for disk in cut.disks if disk.manner.disk in names}
+
+
+def with_files(plan: RestorePlan, cut: CutOff, libraries: Sequence[Path]) -> RestorePlan:
+    """The plan, with what the restore was to keep; raises as keeping.with_kept_files does, and "unknown-rule"."""
+    return with_kept_files(plan, rules_of(cut.disks[0]), Path(plan.library), libraries) if cut.keeps else plan
+
+
+def rules_of(disk: Disk) -> tuple[KeepRule, ...]:
+    """By which rules files of a disk were to be kept; raises RefusedError where a newer program has others."""
+    for word in disk.keeps:
+        if word not in list(KeepRule):
+            raise RefusedError(
+                f"a restore of {disk.name} was to keep {word}, which this version of Rescue does not know",
+                code="unknown-rule",
+                hint="complete it with the newer version, or undo it",
+            )
+    return tuple(KeepRule(word) for word in disk.keeps)
+
+
+def plan_undoing(cut: CutOff, libraries: Sequence[Path], *, accept_unsigned: bool = False) -> RestorePlan:
+    """The restore of what was there before, onto the disks that bear the mark; raises as `plan_completion` does."""
+    what = f"holds what was there before on {_listed(cut)}"
+    if not cut.can_be_undone:
+        raise RefusedError(
+            f"what was there before on {_listed(cut)} was not saved: the restore can only be completed",
+            code="no-such-image",
+        )
+    path, image = _found(cut.saved, libraries, cut.manner.safety or cut.manner.library, what)
+    targets: dict[str, Disk] = {}
+    for source in image.disks:
+        same = [disk for disk in cut.disks if source.id.same_disk(disk.id)]
+        # A file has no identity, and one disk alone was the one that was saved.
+        same = same or list(cut.disks if len(cut.disks) == len(image.disks) == 1 else ())
+        if same:
+            targets[source.name] = same[0]
+    if not targets:
+        raise RefusedError(f"image {image.id} is of other disks than {_listed(cut)}", code="no-such-disk")
+    plan = with_boot_entry(planner.plan_restore(path, image, targets))
+    return vouching.of_restore(plan, accept_unsigned=accept_unsigned)
+
+
+def _found(image_id: str, libraries: Sequence[Path], noted: str, what: str) -> tuple[Path, Image]:
+    """An image and the library that has it; raises RefusedError, which says where it was, or why none can be read."""
+    problems = []
+    for path in dict.fromkeys(libraries):
+        try:
+            return path, Library.open(path).image(image_id)
+        except BadImageError as error:
+            if error.code not in ("no-such-image", "not-a-library"):
+                problems.append(error.message)
+        except RescueError as error:
+            problems.append(error.message)
+    where = f"; it was in library {noted}" if noted else ""
+    why = f" ({'; '.join(problems)})" if problems else ""
+    raise RefusedError(
+        f"image {image_id} {what}, and is in none of the libraries here{why}{where}",
+        code="no-such-image",
+        hint="attach the disk, stick or share that holds this library, and open it where it is encrypted",
+    )
+
+
+def _way(word: str, cut: CutOff) -> Wipe:
+    if word not in list(Wipe):
+        raise RefusedError(
+            f"{_listed(cut)} was to be erased in a way that this version of Rescue does not know: {word}",
+            code="unknown-version",
+            hint=_SAME_COMMAND,
+        )
+    return Wipe(word)
+
+
+def _listed(cut: CutOff) -> str:
+    return ", ".join(cut.names)

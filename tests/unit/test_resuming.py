@@ -1,0 +1,83 @@
+"""What the marks on disks say of restores that were cut off."""
+
+from dataclasses import replace
+
+import pytest
+
+from imaging.disk import Disk, DiskId, Role
+from imaging.errors import RefusedError
+from imaging.keptfiles import KeepRule
+from imaging.resuming import cut_off, plan_completion, rules_of, targets_of
+from imaging.unfinished import MEDIUM, Manner
+from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_image, an_imaged_disk
+
+
+def begun(name: str = "sda", *, source: str = "sda", disks: int = 1, image: str = "new", saved: str = "old") -> Disk:
+    """A disk that bears the mark of a restore."""
+    manner = Manner(version=1, disk=source, disks=disks)
+    identity = DiskId(size=GIB, serial=name)
+    return a_disk(path=f"/dev/{name}", id=identity, unfinished=image, saved=saved, manner=manner)
+
+
+def test_each_disk_that_bears_a_mark_was_cut_off() -> None:
+    found = cut_off([a_disk(path="/dev/sdx"), begun("sda"), begun("sdb", saved="")])
+    assert [(cut.names, cut.can_be_undone) for cut in found] == [(("sda",), True), (("sdb",), False)]
+
+
+def test_disks_that_were_restored_together_are_one() -> None:
+    found = cut_off([begun("sdb", source="b", disks=2), begun("sdc", image="other"), begun("sda", source="a", disks=2)])
+    assert [cut.names for cut in found] == [("sdb", "sda"), ("sdc",)]
+    image = an_image(disks=(an_imaged_disk(name="a"), an_imaged_disk(name="b")))
+    assert {name: disk.name for name, disk in targets_of(found[0], image).items()} == {"a": "sda", "b": "sdb"}
+
+
+def test_two_computers_disks_from_one_image_are_not_one() -> None:
+    found = cut_off([begun("sda", source="a", disks=2), begun("sdb", source="a", disks=2)])
+    assert [cut.names for cut in found] == [("sda",), ("sdb",)]
+
+
+def test_what_is_being_brought_back_cannot_be_undone() -> None:
+    (cut,) = cut_off([begun(image="old", saved="old")])
+    assert not cut.can_be_undone
+
+
+def test_partitions_that_bear_a_mark_are_named() -> None:
+    parts = (
+        a_partition(1, unfinished="new", saved="old"),
+        a_partition(2, start=200 * MIB),
+        a_partition(3, start=400 * MIB, unfinished="new", saved="old"),
+    )
+    manner = Manner(version=1, disk="sda", partitions=((1, 1), (2, 2), (3, 3)))
+    (cut,) = cut_off([a_disk(table=a_table(*parts), manner=manner)])
+    assert (cut.names, cut.image, cut.saved) == (("sda1", "sda3"), "new", "old")
+
+
+@pytest.mark.parametrize("disk", [begun(image=MEDIUM), replace(begun(), roles=(Role.BOOT_MEDIUM,))])
+def test_a_recovery_medium_is_no_reset(disk: Disk) -> None:
+    assert cut_off([disk]) == []
+
+
+def test_what_a_newer_program_began_is_left_to_it() -> None:
+    (cut,) = cut_off([replace(begun(), manner=Manner(version=2))])
+    with pytest.raises(RefusedError, match="newer version of Rescue"):
+        plan_completion(cut, [])
+
+
+def test_what_came_straight_says_from_where() -> None:
+    manner = Manner(version=1, straight=True, library="/mnt/2019-saved")
+    (cut,) = cut_off([replace(begun(), manner=manner)])
+    with pytest.raises(RefusedError, match="straight from /mnt/2019-saved"):
+        plan_completion(cut, [])
+
+
+def test_the_image_that_is_needed_and_its_library_are_named() -> None:
+    manner = Manner(version=1, disk="sda", library="1a2b3c4d /mnt/nas/images")
+    (cut,) = cut_off([replace(begun(), manner=manner)])
+    with pytest.raises(RefusedError, match=r"image new is needed .* it was in library 1a2b3c4d /mnt/nas/images"):
+        plan_completion(cut, [])
+
+
+def test_rules_come_back_and_unknown_ones_are_refused() -> None:
+    assert rules_of(replace(begun(), keeps=("homes", "accounts"))) == (KeepRule.HOMES, KeepRule.ACCOUNTS)
+    with pytest.raises(RefusedError, match="was to keep dreams"):
+        rules_of(replace(begun(), keeps=("homes", "dreams")))

@@ -48,6 +48,7 @@ from imaging.plan import (
     VerifyPlan,
     VerifySetPlan,
 )
+from imaging.resuming import CutOff
 from imaging.shares import Address, Login
 from imaging.signatures import Standing
 from imaging.sizing import Limits
@@ -320,6 +321,15 @@ class Backend(Protocol):
     def plan_restore(self, library: Path, image: Image, targets: Mapping[str, Disk]) -> RestorePlan:
         """`targets` by the names of the image's disks; on one that is too small a partition becomes smaller, which its
         tool is asked for: up to minutes then. Raises RefusedError."""
+
+    def cut_off(self) -> Sequence[CutOff]:
+        """The restores that were cut off, but for what a job is at work on; takes up to seconds. Raises IoError."""
+
+    def plan_completion(self, cut: CutOff) -> RestorePlan:
+        """Go on with one, but for files that it was to keep; takes up to minutes. Raises RefusedError."""
+
+    def plan_undoing(self, cut: CutOff) -> RestorePlan:
+        """Bring back what was there before it; raises RefusedError, BadImageError."""
 
     def plan_safety(self, plan: RestorePlan) -> Sequence[CapturePlan]:
         """In which libraries what a restore's targets hold can be saved first, its own one before others."""

@@ -43,6 +43,7 @@ from imaging import (
     planner,
     remote,
     resectored,
+    resuming,
     run,
     safetyplan,
     sanitizers,
@@ -95,6 +96,7 @@ from imaging.plan import (
     VerifySetPlan,
     disks_used,
 )
+from imaging.resuming import CutOff
 from imaging.shares import Address, Login
 from imaging.signatures import Standing
 from imaging.sizing import Limits
@@ -373,6 +375,19 @@ class Engine:
         smaller.refuse_unless_fits(plan)
         resectored.refuse_unless_possible(plan)
         return vouching.of_restore(with_boot_entry(plan))
+
+    def cut_off(self) -> Sequence[CutOff]:
+        """The restores that were cut off: the target of one that is at work bears its mark, too."""
+        taken = self._taken()
+        return [] if taken is None else resuming.cut_off(disk for disk in inventory.scan() if disk.path not in taken)
+
+    def plan_completion(self, cut: CutOff) -> RestorePlan:
+        """Go on with one, but for files that it was to keep; takes up to minutes. Raises RefusedError."""
+        return resuming.plan_completion(cut, self.libraries())
+
+    def plan_undoing(self, cut: CutOff) -> RestorePlan:
+        """Bring back what was there before it; raises RefusedError, BadImageError."""
+        return resuming.plan_undoing(cut, self.libraries())
 
     def plan_safety(self, plan: RestorePlan) -> Sequence[CapturePlan]:
         """Nothing of one on a target, or that cannot be written to."""

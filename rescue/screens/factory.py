@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +15,9 @@ from imaging.errors import RefusedError, RescueError
 from imaging.manifest import Image
 from imaging.notes import FactoryState, Notes
 from imaging.plan import RestorePlan
+from imaging.resuming import SEVERAL, CutOff, targets_of
+from rescue.cutoff import COMPLETE, completing, undoing
+from rescue.cutoff import UNDO as UNDO_CUT
 from rescue.factories import Offer, newest_saved, offers, saved_disk, target_by_rule
 from rescue.factory_words import made_for
 from rescue.formats import clean, format_place, format_when, joined
@@ -25,7 +29,7 @@ from rescue.screens.elsewhere import ElsewhereScreen
 from rescue.screens.restore import RestorePlanScreen
 from rescue.screens.shelf import Filter, ShelfScreen
 from rescue.screens.targets import Restore, TargetScreen
-from rescue.shelf import Item, Shelf, locked_lines
+from rescue.shelf import Item, Shelf, gather, locked_lines
 from rescue.telling import told
 from rescue.widgets.choices import Choice, Choices
 
@@ -46,6 +50,10 @@ A factory image is the state in which a computer left the factory, or its
 administrator's hands. Restoring it erases everything on the disk that it
 goes to: programs, settings and files.
 
+A reset or restore that was cut off, by a power cut say, stands above all:
+it can be completed, with whatever it was to keep, or be undone where the
+disk was saved before.
+
 The images that were made for this computer stand first. Where what was on
 a disk was saved before the last reset or restore, that can be undone here.
 
@@ -60,6 +68,11 @@ disk's name.
 `rescue factory set IMAGE` makes an image a factory image.""")
     BINDINGS: ClassVar[list[BindingType]] = [("o", "other")]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut: Sequence[CutOff] = ()
+        """The restores that were cut off: each is completed or undone before anything else is begun."""
+
     def body(self) -> ComposeResult:
         """The list."""
         yield text("", id="question")
@@ -71,6 +84,28 @@ disk's name.
         """Nothing is looked for any more."""
         self.say("status", f" {clean(told(error.message))}")
         self.query_one("#status").display = True
+
+    def look_again(self) -> None:
+        """Read the libraries, and what was cut off."""
+
+        def ask() -> tuple[Sequence[CutOff], Shelf]:
+            cut = self.backend.cut_off()
+            return cut, gather(self.backend, self.backend.libraries())
+
+        def then(found: tuple[Sequence[CutOff], Shelf]) -> None:
+            self.cut, shelf = found
+            self.show_shelf(shelf)
+
+        self.look(ask, then)
+
+    def interrupted(self) -> list[Choice]:
+        """What was cut off, to be completed or undone; none of it while a filter is set."""
+        choices = []
+        for number, cut in enumerate(() if self.words else self.cut):
+            choices.append(choice(f"{COMPLETE}{number}", completing(cut)))
+            if cut.can_be_undone:
+                choices.append(choice(f"{UNDO_CUT}{number}", undoing(cut)))
+        return choices
 
     def offers(self, shelf: Shelf, items: Sequence[Item]) -> list[Offer]:
         """The factory images among these."""
@@ -89,10 +124,12 @@ disk's name.
         self.say("question", _(" This computer: {words}").format(words=machine_line(shelf.here)))
         all_ = self.offers(shelf, shelf.good)
         saved = saved_of(shelf)
-        undo = [] if saved is None or self.words else [Choice(key=UNDO, lines=undo_lines(saved))]
+        # What brings back the disk as it was before the restore that was cut off stands above.
+        told = saved is not None and any(cut.saved == saved[1].id for cut in self.cut)
+        undo = [] if saved is None or told or self.words else [Choice(key=UNDO, lines=undo_lines(saved))]
         shown = self.offers(shelf, self.wanted(shelf.good, shelf.here))
         factory = [Choice(key=key_of(offer), lines=offer_lines(offer)) for offer in shown]
-        self.query_one(Choices).show([*factory, *undo])
+        self.query_one(Choices).show([*self.interrupted(), *factory, *undo])
         self.say("hits", _(" {count} of {all}").format(count=len(shown), all=len(all_)))
         status = self.status(shelf, all_)
         if self.words and not shown:
@@ -104,7 +141,7 @@ disk's name.
         """What there is to say of the libraries, and what to do where no image is marked."""
         lines = [_(" Cannot be read: {what}").format(what=words) for words in shelf.problems]
         lines += [f" {words}" for words in locked_lines(shelf)]
-        if not found and not shelf.locked and saved_of(shelf) is None:
+        if not found and not shelf.locked and saved_of(shelf) is None and not self.cut:
             lines.append(_(" No factory image was found."))
             lines.append(_(" Plug in the medium that holds it and press l, or press o to look elsewhere."))
             lines.append(_(" Any other image is restored with Restore an image, in the menu."))
@@ -118,6 +155,13 @@ disk's name.
         if shelf is not None and event.option_id == UNDO:
             self.undo(shelf)
             return
+        for number, cut in enumerate(self.cut):
+            if shelf is not None and event.option_id == f"{COMPLETE}{number}":
+                self.complete(cut, shelf)
+                return
+            if event.option_id == f"{UNDO_CUT}{number}":
+                self.look(partial(self.backend.plan_undoing, cut), self.show_plan, "plan")
+                return
         found = self.offers(shelf, shelf.good) if shelf else []
         offer = next((offer for offer in found if key_of(offer) == event.option_id), None)
         if shelf is None or offer is None:
@@ -134,6 +178,31 @@ disk's name.
                 self.use(offer, shelf)
 
         self.open(Question(words, yes=_("use it all the same"), no=_("go back")), answered)
+
+    def complete(self, cut: CutOff, shelf: Shelf) -> None:
+        """The plan of going on with what was cut off; where other disks belong to it, a person chooses them first."""
+
+        def ask() -> RestorePlan | Restore:
+            try:
+                return self.backend.plan_completion(cut)
+            except RefusedError as error:
+                found = next((one for one in shelf.good if one.id == cut.image), None)
+                if error.code != SEVERAL or found is None or found.image is None:
+                    raise
+                known = dict(targets_of(cut, found.image))
+                return Restore(library=found.library, image=found.image, libraries=shelf.libraries, targets=known)
+
+        def then(found: RestorePlan | Restore) -> None:
+            if isinstance(found, Restore):
+                self.open(TargetScreen(found))
+            else:
+                self.show_plan(found)
+
+        self.look(ask, then, "plan")
+
+    def show_plan(self, plan: RestorePlan) -> None:
+        """What will be done, and the disk's name to be typed."""
+        self.open(RestorePlanScreen(plan, NOTHING))
 
     def use(self, offer: Offer, shelf: Shelf) -> None:
         """The plan where the image's own rule finds the one disk, the choice of a disk where it does not."""
@@ -173,7 +242,10 @@ disk's name.
                 raise
 
         def then(plan: RestorePlan | None) -> None:
-            self.open(TargetScreen(order) if plan is None else RestorePlanScreen(plan, NOTHING))
+            if plan is None:
+                self.open(TargetScreen(order))
+            else:
+                self.show_plan(plan)
 
         self.look(ask, then, "plan")
 
@@ -187,6 +259,11 @@ disk's name.
     def action_other(self) -> None:
         """o: look elsewhere; what was found there stands in the list afterwards."""
         self.open(ElsewhereScreen(), lambda _done: self.action_again())
+
+
+def choice(key: str, lines: tuple[str, ...]) -> Choice:
+    """A choice whose further lines stand below its first."""
+    return Choice(key=key, lines=(lines[0], *(INDENT + line for line in lines[1:])))
 
 
 def saved_of(shelf: Shelf) -> tuple[Path, Image, Notes] | None:

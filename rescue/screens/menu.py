@@ -15,8 +15,10 @@ from textual.widgets import OptionList
 from imaging.disk import Disk
 from imaging.errors import RescueError
 from imaging.manifest import Machine
+from imaging.resuming import CutOff
 from rescue import headstart
 from rescue.backend import Backend, Job
+from rescue.cutoff import menu_words
 from rescue.drives import menu_lines
 from rescue.feed import Feed
 from rescue.formats import cells, clean, format_place, joined, padded
@@ -68,6 +70,8 @@ class Survey:
     libraries: Sequence[Path]
     problem: str = ""
     """What could not be found out, and why."""
+    cut: Sequence[CutOff] = ()
+    """The restores that were cut off."""
     ssh: bool = False
     """Whether somebody can come in from another computer."""
 
@@ -106,6 +110,7 @@ A job that runs goes on whatever you do here; r shows it again.
     def body(self) -> ComposeResult:
         """Facts above, tasks below."""
         with Vertical(id="facts"):
+            yield text("", id="cut")
             yield text(fact(_("Computer"), ".."), id="computer")
             yield text("", id="medium")
             yield text("", id="state")
@@ -117,7 +122,7 @@ A job that runs goes on whatever you do here; r shows it again.
     def on_mount(self) -> None:
         """Show the tasks, and start to watch for jobs."""
         self.began = time.monotonic()
-        for empty in ("medium", "state", "ssh", "running"):
+        for empty in ("cut", "medium", "state", "ssh", "running"):
             self.show_fact(empty, "")
         self.show_tasks()
         self.query_one(NumberedChoices).focus()
@@ -157,6 +162,7 @@ A job that runs goes on whatever you do here; r shows it again.
     def show_survey(self, found: Survey) -> None:
         """The computer, the medium, and where images are."""
         self.surveying = False
+        self.show_fact("cut", menu_words(found.cut))
         if found.machine is not None:
             self.say("computer", fact(_("Computer"), machine_line(found.machine)))
         source = disk_title(found.medium) if found.medium else ""
@@ -246,6 +252,7 @@ def survey(backend: Backend) -> Survey:
         network_boot=ask(backend.network_boot),
         in_memory=bool(ask(backend.in_memory)),
         libraries=libraries or (),
+        cut=ask(backend.cut_off) or (),
         problem=joined(*dict.fromkeys(problems), by="; "),
         ssh=ssh is not None and ssh.on,
     )

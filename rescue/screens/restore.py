@@ -16,6 +16,7 @@ from imaging.errors import RefusedError, RescueError, UsageError
 from imaging.forecast import Forecast
 from imaging.keptfiles import KeepRule
 from imaging.plan import CapturePlan, Growth, RestorePlan, RestoreTarget, Shrinkage, Wipe
+from imaging.resuming import rules_of
 from rescue.chosen import Doomed, doomed
 from rescue.contents import content_words
 from rescue.drives import boot_lines, why_not_yet
@@ -154,6 +155,8 @@ Nothing is written until then. Esc goes back.""")
         self.seeking = self.waiting and self.may_keep
         self.show_button()
         self.offer_growth()
+        for box in self.query("#wipe").results(Toggle):
+            box.ticked = self.plan.wipe is not Wipe.NONE
         if self.hindrance():
             self.set_interval(WATCH, self.show_medium)
         self.look(partial(self.backend.plan_safety, self.plan), self.offer, "safety")
@@ -206,8 +209,8 @@ Nothing is written until then. Esc goes back.""")
         self.seeking = wanted
         self.say_keep(_("Keep the home folders. Looking at what is there ..") if wanted else _(KEEP))
         if wanted:
-            rules = tuple(KeepRule) if self.settings.ticked else (KeepRule.HOMES,)
-            self.look(partial(self.found_files, self.plan, rules), self.use_files, "forecast")
+            extra = self.settings.ticked
+            self.look(partial(self.found_files, self.plan, extra=extra), self.use_files, "forecast")
 
     def say_keep(self, words: str) -> None:
         """What stands behind the box; the others, the plan and the button as they are now."""
@@ -218,8 +221,14 @@ Nothing is written until then. Esc goes back.""")
         self.show_plan()
         self.show_button()
 
-    def found_files(self, plan: RestorePlan, rules: Sequence[KeepRule]) -> RestorePlan:
-        """The plan with what is kept, which waits in the first library with room; raises RefusedError, IoError."""
+    def found_files(self, plan: RestorePlan, *, extra: bool) -> RestorePlan:
+        """The plan with what is kept, which waits in the first library with room; raises RefusedError, IoError.
+
+        With `extra` all that can be; of what was cut off, all that it was to keep.
+        """
+        rules: Sequence[KeepRule] = tuple(KeepRule) if extra else (KeepRule.HOMES,)
+        if extra and self.waiting:
+            rules = rules_of(plan.targets[0].target)
         fitting = self.fitting() if self.places else None
         if self.places and fitting is None:
             raise RefusedError(

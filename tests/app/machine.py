@@ -2,14 +2,14 @@
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from msgspec import structs
 
-from imaging import bootcheck, growth, imagevolumes, mediaplan, partitions, planner, shrinking, sizing
+from imaging import bootcheck, growth, imagevolumes, mediaplan, partitions, planner, resuming, shrinking, sizing
 from imaging.address import ObjectAddress
 from imaging.bootcheck import BootState
 from imaging.chunk import DEFAULT_LEVEL
@@ -63,7 +63,9 @@ from imaging.plan import (
     RestoreTarget,
     VerifyPlan,
     VerifySetPlan,
+    Wipe,
 )
+from imaging.resuming import CutOff
 from imaging.sanitize import Obstacle, Sanitizer
 from imaging.shares import Address, Kind, Login
 from imaging.signatures import UNSIGNED, Standing, why_not_used
@@ -891,6 +893,27 @@ class FakeBackend:
         plan = planner.plan_restore(library, image, targets)
         standing = self.standings.get(image.id, UNSIGNED)
         return structs.replace(plan, standing=standing, doubt=why_not_used(standing, strict=self.strict))
+
+    def cut_off(self) -> Sequence[CutOff]:
+        """What the marks of its disks say."""
+        return resuming.cut_off(self.found_disks)
+
+    def plan_completion(self, cut: CutOff) -> RestorePlan:
+        """Of whole disks alone, from its one library."""
+        plan = self._again(cut, cut.image, resuming.targets_of)
+        if cut.manner.disks > len(plan.targets):
+            raise RefusedError("other disks belong to it", code=resuming.SEVERAL)
+        return planner.with_wipe(plan, Wipe(cut.manner.wipe))
+
+    def plan_undoing(self, cut: CutOff) -> RestorePlan:
+        """Onto the one disk."""
+        return self._again(cut, cut.saved, lambda cut, image: {image.disks[0].name: cut.disks[0]})
+
+    def _again(self, cut: CutOff, wanted: str, targets: Callable[[CutOff, Image], Mapping[str, Disk]]) -> RestorePlan:
+        image = next((image for image in self.listing.images if image.id == wanted), None)
+        if image is None:
+            raise RefusedError(f"image {wanted} is in none of the libraries here", code="no-such-image")
+        return self.plan_restore(LIBRARY, image, targets(cut, image))
 
     def plan_safety(self, plan: RestorePlan) -> Sequence[CapturePlan]:
         """The libraries that the test has for it, as far as the real planner takes them."""

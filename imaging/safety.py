@@ -4,6 +4,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+from imaging.access import writable
 from imaging.capture import capture
 from imaging.errors import IoError, RescueError
 from imaging.library import Library
@@ -53,6 +54,8 @@ def _refuse_bad(library: Path, image: str, report: Reporter, cancel: threading.E
 def let_go(library: Path, image: str, report: Reporter) -> None:
     """Nothing waits in a safety image any more: it can be deleted, as others can. Whatever comes of that."""
     try:
-        Library.open(library).annotate(image, lambda noted: replace(noted, pinned=False))
+        # What completes a restore finds it mounted read-only, and has captured nothing into it.
+        with writable(library):
+            Library.open(library).annotate(image, lambda noted: replace(noted, pinned=False))
     except (RescueError, OSError) as error:
         report.log(f"that image {image} can be deleted now could not be noted: {error}", "warning")

@@ -29,7 +29,7 @@ def completing(cut: CutOff) -> tuple[str, ...]:
     title = _("Complete the restore of {disk}, which was cut off").format(disk=_names(cut))
     lines = [_("with image {image}: only what is missing is written").format(image=clean(cut.image))]
     if cut.keeps:
-        lines.append(_("files that it was to keep are brought back from image {image}").format(image=clean(cut.saved)))
+        lines.append(_("the files to be kept come from image {image}").format(image=clean(cut.saved)))
     return (title, *lines)
 
 

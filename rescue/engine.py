@@ -379,7 +379,7 @@ class Engine:
     def cut_off(self) -> Sequence[CutOff]:
         """The restores that were cut off: the target of one that is at work bears its mark, too."""
         taken = self._taken()
-        return [] if taken is None else resuming.cut_off(disk for disk in inventory.scan() if disk.path not in taken)
+        return [] if taken is None else resuming.cut_off(disk for disk in self.disks() if disk.path not in taken)
 
     def plan_completion(self, cut: CutOff) -> RestorePlan:
         """Go on with one, but for files that it was to keep; takes up to minutes. Raises RefusedError."""

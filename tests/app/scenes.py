@@ -22,6 +22,7 @@ from imaging.plan import MediaGrowPlan
 from imaging.signatures import Signer, Standing
 from imaging.signatures import State as SignatureState
 from imaging.ssh import Ssh
+from imaging.unfinished import Manner
 from tests.app.imagefiles import FakeFiles, a_file
 from tests.app.machine import (
     BLANK_STICK,
@@ -204,6 +205,17 @@ def undoable() -> FakeBackend:
     return backend
 
 
+def interrupted() -> FakeBackend:
+    """A reset that keeps files was cut off."""
+    backend = undoable()
+    manner = Manner(version=1, disk="sda")
+    begun = replace(
+        SDA, unfinished="20261120T101500-office", saved="20261121T080000-before", keeps=("homes",), manner=manner
+    )
+    backend.found_disks = (STICK, BUSY, begun, SDB)
+    return backend
+
+
 def noted() -> FakeBackend:
     """The image has a note and was verified."""
     backend = calm()
@@ -370,6 +382,8 @@ SCENES = [
     Scene(name="factory", screen="FactoryScreen", keys="f", backend=factory_made),
     Scene(name="factory-others", screen="Question", keys="f down enter", backend=factory_made),
     Scene(name="factory-undo", screen="FactoryScreen", keys="f", backend=undoable),
+    Scene(name="menu-cut-off", screen="MenuScreen", backend=interrupted),
+    Scene(name="factory-cut-off", screen="FactoryScreen", keys="f", backend=interrupted),
     Scene(name="plan-saving", screen="RestorePlanScreen", keys="1 enter enter enter tab space", backend=savable),
     Scene(name="factory-none", screen="FactoryScreen", keys="f"),
     Scene(name="images-none", screen="ImagesScreen", keys="1", backend=bare),

@@ -41,7 +41,7 @@ async def test_the_menu_says_so_above_all_else_and_f_completes_it(sit_down: Sit)
         assert person.screen.index(told) < person.screen.index("Computer")
         screen = await person.press("f")
         assert screen.index("Complete the restore of sda, which was cut off") < screen.index("Undo it: bring back")
-        assert "brought back from image saved" in person.words
+        assert "come from image saved" in person.words
         screen = await person.press("enter")
         assert "read this before you go on" in screen
         assert "[x] Keep the home folders" in screen

@@ -1,12 +1,15 @@
 """A restore that was cut off is completed with `rescue complete`, as it was to be, and with nothing remembered."""
 
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
 
 from imaging import inventory, planner
+from imaging.disk import Disk
 from imaging.errors import IoError
 from imaging.events import RestoreResult
 from imaging.partitions import plan_restore_partitions
@@ -14,6 +17,7 @@ from imaging.plan import RestorePlan, Wipe
 from imaging.restore import _FromLibrary
 from imaging.resuming import cut_off, plan_completion
 from imaging.writer import Target
+from rescue.engine import Engine
 from tests.command import run_rescue
 from tests.disks import MIB, blank, partition
 from tests.faults.world import DISK_SIZE, Sample, carry_out_here, holds_used_bytes, images_of
@@ -52,7 +56,30 @@ def test_the_same_restore_goes_on_and_writes_only_what_is_missing(sample: Sample
     assert "there is nothing to complete" in run_rescue(*words, "--erase", target.name, status=3).err
 
 
-def test_it_grows_is_not_read_back_and_is_wiped_as_it_was_to_be(sample: Sample, tmp_path: Path) -> None:
+class Workshop(Engine):
+    """The real engine, but its one disk is a disk file."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.file = file
+
+    def disks(self, libraries: Iterable[Path] = ()) -> Sequence[Disk]:
+        """The file."""
+        return [inventory.look(str(self.file), libraries)]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_what_a_job_is_at_work_on_was_not_cut_off(
+    sample: Sample, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: bool
+) -> None:
+    plan = planned(sample, target)
+    cut(sample, plan, tmp_path / "job")
+    job = SimpleNamespace(known_plan=plan, state="running" if running else "died")
+    monkeypatch.setattr("imaging.jobs.jobs", lambda: [job])
+    assert [found.names for found in Workshop(target).cut_off()] == ([] if running else [(target.name,)])
+
+
+def test_it_is_wiped_and_not_read_back_as_it_was_to_be(sample: Sample, tmp_path: Path) -> None:
     target = blank(tmp_path / "larger.img", DISK_SIZE + 8 * MIB, 0xAA)
     plan = replace(planned(sample, target), wipe=Wipe.OVERWRITE, read_back=False)
     cut(sample, plan, tmp_path / "job")

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
-from imaging import care, inventory, medium, mediumcheck
+from imaging import care, inventory, medium, mediumcheck, planner
 from imaging.disk import Disk
 from imaging.factory import factory_image
 from imaging.library import Library
@@ -23,7 +24,7 @@ from tests import small_medium
 from tests.app.conftest import Person
 from tests.disks import blank
 from tests.faults.media import library_on
-from tests.faults.world import DISK_SIZE, PATIENCE, Sample, holds_used_bytes, images_of
+from tests.faults.world import DISK_SIZE, PATIENCE, Sample, carry_out_here, holds_used_bytes, images_of
 
 README = Path(__file__).parents[2] / "rescue/README.md"
 ROW = re.compile(r"^\| (?P<task>[^|]+?) \| (?P<keys>[^|]*`[^|]+?) \|", re.MULTILINE)
@@ -95,6 +96,23 @@ async def test_a_computer_is_reset_to_its_factory_state(sample: Sample, tmp_path
     said = await walk(Workshop(target), keys_for("Reset this computer", the_disks_name="new.img"), "A job has ended")
     assert "DONE" in said
     assert holds_used_bytes(sample, target)
+
+
+@pytest.mark.parametrize("undo", [False, True])
+async def test_what_was_cut_off_is_completed_or_undone(sample: Sample, tmp_path: Path, undo: bool) -> None:
+    target = blank(tmp_path / "new.img", DISK_SIZE, 0xAA)
+    shown = inventory.look(str(target), [sample.library])
+    plan = planner.plan_restore(sample.library, sample.image, {sample.imaged.name: shown})
+    frame = max((sample.library / "chunks").rglob("*.cacnk"), key=lambda path: path.stat().st_size)
+    whole = frame.read_bytes()
+    frame.write_bytes(whole[:-100])
+    assert carry_out_here(structs.replace(plan, safety=str(sample.library)), tmp_path / "job").status == 4
+    frame.write_bytes(whole)
+    keys = keys_for("Complete what was cut off", the_disks_name="new.img")
+    said = await walk(Workshop(target), [keys[0], "down", *keys[1:]] if undo else keys, "A job has ended")
+    assert "DONE" in said
+    assert holds_used_bytes(sample, target) is not undo
+    assert not undo or target.read_bytes() == bytes([0xAA]) * DISK_SIZE
 
 
 async def test_a_computer_is_backed_up(sample: Sample, tmp_path: Path) -> None:

@@ -346,6 +346,7 @@ def _cutting(data: bytes) -> None:
 
 def _mark(data: bytes) -> None:
     assert len(unfinished.parse(data[:512])) < 512
+    unfinished.parse_manner(data[:512])
 
 
 def a_gpt() -> bytes:

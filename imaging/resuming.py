@@ -119,7 +119,9 @@ def plan_completion(cut: CutOff, libraries: Sequence[Path], *, accept_unsigned: 
             code="no-such-image",
             hint=f"attach what holds that, and give the same command again: rescue restore PATH {cut.disks[0].path}",
         )
-    path, image = _found(cut.image, libraries, manner.library, f"is needed to complete the restore of {_listed(cut)}")
+    path, image = _found(
+        cut.image, libraries, manner.library, f"image {cut.image} is needed to complete the restore of {_listed(cut)}"
+    )
     plan = _planned(cut, path, image)
     if manner.grow and not plan.shrinks:
         plan = growth.with_growth(plan, manner.grow)
@@ -183,7 +185,7 @@ def rules_of(disk: Disk) -> tuple[KeepRule, ...]:
 
 def plan_undoing(cut: CutOff, libraries: Sequence[Path], *, accept_unsigned: bool = False) -> RestorePlan:
     """The restore of what was there before, onto the disks that bear the mark; raises as `plan_completion` does."""
-    what = f"holds what was there before on {_listed(cut)}"
+    what = f"image {cut.saved} holds what was there before on {_listed(cut)}"
     if not cut.can_be_undone:
         raise RefusedError(
             f"what was there before on {_listed(cut)} was not saved: the restore can only be completed",
@@ -217,7 +219,7 @@ def _found(image_id: str, libraries: Sequence[Path], noted: str, what: str) -> t
     where = f"; it was in library {noted}" if noted else ""
     why = f" ({'; '.join(problems)})" if problems else ""
     raise RefusedError(
-        f"image {image_id} {what}, and is in none of the libraries here{why}{where}",
+        f"{what}, and is in none of the libraries here{why}{where}",
         code="no-such-image",
         hint="attach the disk, stick or share that holds this library, and open it where it is encrypted",
     )

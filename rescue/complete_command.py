@@ -61,8 +61,11 @@ def _chosen(word: str | None, known: Sequence[Path]) -> CutOff:
     if asked is not None:
         found = [cut for cut in found if asked in cut.disks]
     if not found:
-        what = f"{asked.name} is not only partly restored" if asked else "no disk here is only partly restored"
-        raise RefusedError(f"{what}: there is nothing to complete", code="nothing-cut-off")
+        if asked is None:
+            raise RefusedError("no restore to a disk of this computer was cut off", code="nothing-cut-off")
+        raise RefusedError(
+            f"no restore to {asked.name} was cut off: there is nothing to complete", code="nothing-cut-off"
+        )
     if len(found) > 1:
         names = ", ".join(name for cut in found for name in cut.names)
         raise UsageError(

@@ -1,6 +1,7 @@
 """The command that starts a machine in QEMU, for people, for the demo and for the tests."""
 
 import os
+import shlex
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ class Disk:
     bus: Bus = Bus.SATA
     large_sectors: bool = False
     """Whether it has sectors of 4096 bytes and nothing smaller; QEMU has such disks behind virtio."""
+    log: Path | None = None
+    """A file, made anew, that takes down each write to the disk and each flush, in the format of dm-log-writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +117,9 @@ class Machine:
     """A network card, with these ways in: QEMU gives it 10.0.2.15, and this computer is 10.0.2.2. None: no card."""
     uefi_variables: Path | None = None
     """A file that keeps UEFI's variables, its boot entries among them, from one run to the next. None: nothing does."""
+    state: Path | None = None
+    """A file with the state of such a machine, saved by the monitor's `migrate`, to go on from; it stands still then,
+    until the monitor's `cont`."""
     tap: str | None = None
     """A network card on this interface of the host, to boot from where nothing else does."""
 
@@ -153,8 +159,10 @@ def render_command(machine: Machine, *, variables: str | None) -> list[str]:
         argv += ["-drive", f"if=none,id=usbdisk,format=raw,file={_escaped(machine.usb_disk)}"]
         argv += ["-device", "usb-storage,bus=usb.0,drive=usbdisk,serial=RESCUE-USB"]
     for number, disk in enumerate(machine.disks, start=1):
-        argv += ["-drive", f"if=none,id=disk{number},format=raw,file={_escaped(disk.path)}"]
+        argv += ["-drive", _render_drive(disk, number)]
         argv += ["-device", _render_device(disk, number)]
+    if machine.state:
+        argv += ["-S", "-incoming", f"exec:cat {shlex.quote(str(machine.state))}"]
     if machine.network is not None:
         ways = "".join(f",hostfwd=tcp:127.0.0.1:{way.here}-:{way.there}" for way in machine.network)
         argv += ["-netdev", f"user,id=net{ways}", "-device", "virtio-net-pci,netdev=net"]
@@ -189,6 +197,15 @@ def _render_network_boot(tap: str, firmware: Firmware) -> list[str]:
         for version in ("IPv4", "IPv6"):
             argv += ["-fw_cfg", f"name=opt/org.tianocore/{version}PXESupport,string=n"]
     return argv
+
+
+def _render_drive(disk: Disk, number: int) -> str:
+    if disk.log is None:
+        return f"if=none,id=disk{number},format=raw,file={_escaped(disk.path)}"
+    # Source: qemu/qapi/block-core.json, BlockdevOptionsBlklogwrites.
+    files = f"file.driver=raw,file.file.driver=file,file.file.filename={_escaped(disk.path)}"
+    log = f"log.driver=raw,log.file.driver=file,log.file.filename={_escaped(disk.log)}"
+    return f"if=none,id=disk{number},driver=blklogwrites,{files},{log}"
 
 
 def _render_device(disk: Disk, number: int) -> str:

@@ -1,11 +1,15 @@
 """A machine in QEMU, started through live-image/run-in-qemu, with its serial terminal and its monitor."""
 
 import json
+import os
+import shlex
+import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pexpect
 
@@ -16,6 +20,10 @@ from .terminal import ScreenTimeoutError, SerialTerminal
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RUN_IN_QEMU = CHECKOUT / "live-image/run-in-qemu"
+
+SERIAL_NUMBER = "RESCUE-TEST"
+# The first disk's serial number, as the machine reports it.
+DISK_SERIAL = SERIAL_NUMBER + "-1"
 
 # Under emulation, beside other tests, a boot to the menu was seen to take 133 s. These bound a hang on a host that is
 # three times busier still; they are not what it takes.
@@ -128,11 +136,41 @@ class Machine:
         except (OSError, ValueError, RuntimeError, ScreenTimeoutError):
             return ""
 
+    def kill(self) -> None:
+        """Take the power away: QEMU does nothing any more, as it would where it is asked to end."""
+        if self._process.pid is not None:
+            os.kill(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def save_state(self, path: Path) -> None:
+        """Write all that the machine is, but for its disks, to a file, and let it stand still from then on."""
+        self._monitor("stop")
+        self._monitor("migrate", uri=f"exec:cat > {shlex.quote(str(path))}")
+        deadline = time.monotonic() + STEP
+        while (found := self._monitor("query-migrate")["status"]) != "completed":
+            if found == "failed" or time.monotonic() > deadline:
+                raise RuntimeError(f"the machine's state was not saved: {found}")
+            time.sleep(0.2)
+
+    def go_on(self) -> None:
+        """Once the state that it was started from is read."""
+        deadline = time.monotonic() + STEP
+        while not (self._folder / "monitor").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        while self._monitor("query-status")["status"] == "inmigrate" and time.monotonic() < deadline:
+            time.sleep(0.2)
+        self._monitor("cont")
+
+    def writes_to_stick(self) -> int:
+        """How many there were so far."""
+        found = {one["device"]: one["stats"] for one in self._monitor("query-blockstats")}
+        return int(found["stick"]["wr_operations"])
+
     def stop(self) -> None:
         """End the machine whatever it does, as pulling the plug would."""
         self._process.close(force=True)
 
-    def _monitor(self, command: str, **arguments: object) -> None:
+    def _monitor(self, command: str, **arguments: object) -> Any:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(STEP)
             connection.connect(str(self._folder / "monitor"))
@@ -146,6 +184,7 @@ class Machine:
                         pass
                     if "error" in answer:
                         raise RuntimeError(f"QEMU refused {name}: {answer['error']}")
+        return answer["return"]
 
 
 @contextmanager

@@ -9,9 +9,9 @@ import pytest
 from tests.disks import MIB, blank, run
 
 from .conftest import Sample
-from .machine import CHECKOUT, JOB, STEP, started
+from .machine import CHECKOUT, DISK_SERIAL, JOB, SERIAL_NUMBER, STEP, started
 from .terminal import ENTER
-from .test_end_to_end import DISK_SERIAL, SERIAL_NUMBER, read_the_marker
+from .test_end_to_end import read_the_marker
 from .test_mounted import PROMPT, open_the_shell
 
 ROOM = 1024 * MIB

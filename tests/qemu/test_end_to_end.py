@@ -8,12 +8,8 @@ import pytest
 from livebuild.sample import ROOT_SIZE
 
 from .conftest import LABEL, Sample
-from .machine import BOOT, JOB, STEP, Machine, started
+from .machine import BOOT, DISK_SERIAL, JOB, SERIAL_NUMBER, STEP, Machine, started
 from .terminal import ENTER, TAB
-
-SERIAL_NUMBER = "RESCUE-TEST"
-# The first disk's serial number, as the machine reports it.
-DISK_SERIAL = SERIAL_NUMBER + "-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,9 @@ import pytest
 from imaging import iso, medium
 
 from .conftest import Sample, run
-from .machine import BOOT, CHECKOUT, JOB, STEP, Machine, started
+from .machine import BOOT, CHECKOUT, JOB, SERIAL_NUMBER, STEP, Machine, started
 from .terminal import ENTER
-from .test_end_to_end import SERIAL_NUMBER, read_the_marker, restore_through_the_menu
+from .test_end_to_end import read_the_marker, restore_through_the_menu
 
 RESCUE = CHECKOUT / ".venv/bin/rescue"
 PROMPT = "root@rescue:~#"

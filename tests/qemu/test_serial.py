@@ -7,9 +7,9 @@ import pytest
 
 from .conftest import Sample
 from .line import SlowLine
-from .machine import BOOT, JOB, STEP, Machine, started
+from .machine import BOOT, JOB, SERIAL_NUMBER, STEP, Machine, started
 from .terminal import CTRL_L, ENTER
-from .test_end_to_end import SERIAL_NUMBER, read_the_marker, start_a_restore
+from .test_end_to_end import read_the_marker, start_a_restore
 
 BAUD = 9600
 SLOW = 3 << 20

@@ -14,12 +14,14 @@ _ID_SHOWN = 8
 
 def manner_of(plan: RestorePlan, pair: RestoreTarget) -> Manner:
     """What the mark of one target says beside the image; of libraries their ids begin it, where they can be read."""
+    change = pair.growth or pair.shrinkage
     return Manner(
         disk=pair.source.name,
         disks=len(plan.targets),
         partitions=tuple((spot.volume, spot.partition) for spot in pair.partitions),
         grow=pair.growth.partition if pair.growth is not None else 0,
         shrink=pair.shrinkage.partition if pair.shrinkage is not None else 0,
+        size=change.size if change is not None else 0,
         wipe=plan.wipe.value,
         boot_entry=plan.boot_entry,
         read_back=plan.read_back,

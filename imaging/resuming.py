@@ -124,7 +124,7 @@ def plan_completion(cut: CutOff, libraries: Sequence[Path], *, accept_unsigned: 
     )
     plan = _planned(cut, path, image)
     if manner.grow and not plan.shrinks:
-        plan = growth.with_growth(plan, manner.grow)
+        plan = growth.with_growth(plan, manner.grow, manner.size or None)
     if manner.wipe:
         plan = planner.with_wipe(plan, _way(manner.wipe, cut))
     if manner.boot_entry or not manner.noted:
@@ -153,7 +153,10 @@ def _planned(cut: CutOff, path: Path, image: Image) -> RestorePlan:
         )
     # Of one that noted nothing it is only known that it was to fit.
     shrink = (manner.shrink or None) if manner.noted else growth.LAST
-    plan = planner.plan_restore(path, image, targets, read_back=manner.read_back, shrink=shrink)
+    size = manner.size or None if shrink and manner.disks == 1 else None
+    plan = planner.plan_restore(
+        path, image, targets, read_back=manner.read_back, shrink=shrink, shrink_to=size if manner.shrink else None
+    )
     smaller.refuse_unless_fits(plan)
     return plan
 

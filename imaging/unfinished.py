@@ -46,6 +46,7 @@ class Manner(
         "partitions": "p",
         "grow": "g",
         "shrink": "s",
+        "size": "z",
         "wipe": "w",
         "boot_entry": "b",
         "read_back": "r",
@@ -69,6 +70,8 @@ class Manner(
     grow: int = 0
     shrink: int = 0
     """The number of the partition that takes more room than it had in the image, or gives some; 0 for none."""
+    size: int = 0
+    """Bytes that this partition has then."""
     wipe: str = ""
     boot_entry: bool = False
     read_back: bool = True

@@ -144,6 +144,17 @@ class Carried(msgspec.Struct, frozen=True, kw_only=True):
     not_kept: dict[str, int] = {}
 
 
+class Renewed(msgspec.Struct, frozen=True, kw_only=True):
+    """A disk that got an identity of its own: so many ids, and the files, by their paths, that were changed for that.
+
+    `not_done` says in words what may still name the original.
+    """
+
+    ids: int
+    files: tuple[str, ...] = ()
+    not_done: tuple[str, ...] = ()
+
+
 class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     """What a restore did, in chunks: `compared` were looked at on the target, `skipped` of them held the right bytes.
 
@@ -177,6 +188,8 @@ class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     """How the disks were erased before, a plan's Wipe; empty where they were not."""
     carried: Carried | None = None
     """The files that were kept; None where none were to be."""
+    renewed: Renewed | None = None
+    """What came of the new identity; None where the disk has that of the image."""
 
 
 class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, tag="verify"):

@@ -128,11 +128,16 @@ class FatVolume:
 
     def pieces(self, file: FatFile) -> Iterator[bytes]:
         """The bytes of a file, by clusters; raises IoError (code "bad-map") where its chain ends early."""
+        for at, size in self.ranges(file):
+            yield self._volume(at, self.shape.cluster)[:size]
+
+    def ranges(self, file: FatFile) -> Iterator[tuple[int, int]]:
+        """Where the bytes of a file lie, `(offset, size)`; raises as `pieces`."""
         left = file.size
         for cluster in self.chain(file.cluster) if left else ():
-            data = self._volume(self.place(cluster), self.shape.cluster)[:left]
-            left -= len(data)
-            yield data
+            size = min(left, self.shape.cluster)
+            left -= size
+            yield self.place(cluster), size
             if not left:
                 return
         if left:

@@ -9,6 +9,7 @@ from imaging import levels
 from imaging.chunk import DEFAULT_LEVEL
 from imaging.disk import Disk, DiskId, Partition, Size
 from imaging.errors import UsageError
+from imaging.identities import NewIdentity
 from imaging.keptfiles import KeptFiles
 from imaging.manifest import ImagedDisk
 from imaging.sanitize import Sanitizer
@@ -247,6 +248,8 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True, tag="restore", tag_
     """Whether this computer's firmware gets an entry for what was restored, where it finds no loader there without."""
     keep: KeptFiles | None = None
     """What of the system on the one target is carried over to the one that is restored; None for nothing."""
+    identity: NewIdentity | None = None
+    """What the one disk, and the system on it, is known by from then on; None for what the image has."""
     version: int = VERSION
 
     @property

@@ -28,7 +28,7 @@ from imaging.plan import Resectoring, RestorePlan, RestoreTarget, Shrinkage
 from imaging.planner import plan_restore
 from imaging.resectored import adapted
 from imaging.resectoredcontent import ResectoredContent
-from imaging.restoring import Restoring, carried, carry_out, grown, made_smaller, told, wiped
+from imaging.restoring import Restoring, carried, carry_out, grown, made_smaller, renewed, told, wiped
 from imaging.shrunkcontent import ShrunkContent
 from imaging.smaller import shrunk
 from imaging.viewcopy import ViewCopy
@@ -78,6 +78,7 @@ def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Res
         smaller=made_smaller(disks),
         wiped=wiped(disks),
         carried=carried(disks),
+        renewed=renewed(disks),
         unreadable=sum(t.source.unreadable_in(p.volume for p in t.partitions).total for t in plan.targets),
         read_back=plan.read_back,
         seconds=time.monotonic() - began,

@@ -9,18 +9,19 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from imaging import marks, resectoring, shrinking, unfinished, wiping
+from imaging import cloning, marks, renewing, resectoring, shrinking, tableedit, unfinished, wiping
 from imaging.blockdev import size_of
 from imaging.carrying import carry, compare
 from imaging.chunk import digest
 from imaging.enlarging import enlarge
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError, of_system
-from imaging.events import Carried, Grown, Smaller
+from imaging.events import Carried, Grown, Renewed, Smaller
 from imaging.extents import Extents
 from imaging.growth import refuse_unless_same
 from imaging.library import Library
 from imaging.manner import manner_of
 from imaging.notes import Notes
+from imaging.ownplan import EFI_SYSTEM
 from imaging.pipeline import Counter, Reporter
 from imaging.plan import Change, Growth, Moved, RestorePlan, RestoreTarget, Wipe
 from imaging.planner import needed_size
@@ -53,6 +54,8 @@ def carry_out(disks: Sequence["Restoring"], *, read_back: bool) -> None:
         disk.enlarge(read_back=read_back)
     for disk in disks:
         disk.carry(read_back=read_back)
+    for disk in disks:
+        disk.renew()
     for disk in disks:
         disk.write_table(read_back=read_back)
 
@@ -105,6 +108,11 @@ def carried(disks: Sequence["Restoring"]) -> Carried | None:
     return next((disk.carried for disk in disks if disk.carried is not None), None)
 
 
+def renewed(disks: Sequence["Restoring"]) -> Renewed | None:
+    """What has come of a new identity."""
+    return next((disk.renewed for disk in disks if disk.renewed is not None), None)
+
+
 def wiped(disks: Sequence["Restoring"]) -> Wipe:
     """How the disks were erased: where in several ways, the one that reaches least of what a drive keeps aside."""
     ways = {disk.wiped for disk in disks}
@@ -137,6 +145,7 @@ class Restoring(ABC):
         self.wiped = Wipe.NONE
         self.carried: Carried | None = None
         self.manner = unfinished.NOTHING
+        self.renewed: Renewed | None = None
         self._target: Medium | None = None
 
     @property
@@ -169,6 +178,10 @@ class Restoring(ABC):
         self.refuse_another()
         if self.growth is not None and self.growth.filesystem and os.geteuid() != 0:
             raise RefusedError("a file system can be enlarged by root alone", code="needs-root", hint="run as root")
+        if self.plan.identity is not None:
+            if os.geteuid() != 0:
+                raise RefusedError("root alone can give new ids", code="needs-root", hint="run as root")
+            renewing.refuse_doubtful(self.plan.identity, self.pair.source, self.content.bytes_at)
         self.render_table()
         self._refuse_too_small(self.target, self.pieces)
         self.manner = manner_of(self.plan, self.pair)
@@ -185,10 +198,18 @@ class Restoring(ABC):
         refuse_unless_same(self.pair)
         shrinking.refuse_unless_same(self.pair, needed_size(self.pair.source))
         resectoring.refuse_unless_same(self.pair)
+        cloning.refuse_unless_same(self.plan)
 
     def render_table(self) -> None:
         """Find out what the table has to be; raises BadImageError, RefusedError."""
         self.pieces = self.content.table_pieces(self.target.size, self.change)
+        identity, table = self.plan.identity, self.pair.source.table.kind
+        if identity is not None and identity.new_table:
+            parts = {one.number: one.new for one in identity.partitions}
+            sector = self.pair.source.logical_sector
+            self.pieces = tableedit.with_new_ids(
+                self.pieces, identity.new_table, parts, kind=table.value, sector=sector
+            )
 
     def wipe(self) -> None:
         """Erase all that is there, where the plan says so; the mark of an unfinished disk stays."""
@@ -380,11 +401,8 @@ class Restoring(ABC):
         if kept is None:
             return
         image, place, sector = kept.image or self.plan.saved, kept.new, self.pair.sector
-        if self.growth is not None and (self.growth.start, self.growth.old_size) == (place.start, place.size):
-            place = replace(place, size=self.growth.size)
-        if self.pair.shrinkage is not None:
-            start, size = self.pair.shrinkage.placed(place.start, place.size)
-            place = replace(place, start=start, size=size)
+        start, size = self._placed(place.start, place.size)
+        place = replace(place, start=start, size=size)
         self.begin()
         target.sync()
         self.carried = carry(kept, image, target.fileno(), place, sector, self.report, self.cancel)
@@ -393,6 +411,48 @@ class Restoring(ABC):
         if read_back:
             compare(kept, image, target.fileno(), place, sector, self.report, self.cancel)
             target.forget_cached()
+
+    def _placed(self, start: int, size: int) -> tuple[int, int]:
+        """Where a partition that has this place in the image lies on the target."""
+        if self.growth is not None and (self.growth.start, self.growth.old_size) == (start, size):
+            return start, self.growth.size
+        moved = self.growth.moved if self.growth is not None else None
+        if moved is not None and (moved.start, moved.size) == (start, size):
+            return moved.to, size
+        return self.pair.shrinkage.placed(start, size) if self.pair.shrinkage is not None else (start, size)
+
+    def renew(self) -> None:
+        """Give the disk an identity of its own, where it is to have one.
+
+        The table is away meanwhile: cut off at any moment, the disk is unfinished, and the next restore writes anew
+        what the image has, and begins with this again.
+        """
+        identity, target = self.plan.identity, self.target
+        if identity is None:
+            return
+        types = {part.number: part.type.lower() for part in self.pair.source.table.partitions}
+        spots = []
+        for volume in self.pair.source.volumes:
+            start, size = self._placed(volume.start, volume.size)
+            spot = renewing.Spot(
+                number=volume.number,
+                start=start,
+                size=size,
+                kind=volume.content.kind,
+                label=volume.content.label,
+                system=volume.system,
+                firmware=types.get(volume.number, "") in EFI_SYSTEM,
+            )
+            spots.append(spot)
+        sector = self.pair.source.logical_sector
+        self.begin()
+        target.sync()
+        target.forget_cached()
+        self.renewed = renewing.renew(identity, spots, target.fileno(), sector, self.report, self.cancel)
+        target.sync()
+        target.forget_cached()
+        renewing.confirm(identity, spots, target.fileno(), sector)
+        target.forget_cached()
 
     def write_table(self, *, read_back: bool) -> None:
         """Write the table once all else is on the medium, its first sector last of all."""
@@ -437,6 +497,8 @@ class Restoring(ABC):
             again = (
                 f"Restore the image again with --keep-files {rules}: what is missing will be written and brought back."
             )
+        if self.plan.identity is not None:
+            again = "Restore the image again with --new-identity: only what is missing will be written."
         return f"{name} is only partly restored and {so}. {again}"
 
 

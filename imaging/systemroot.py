@@ -152,7 +152,7 @@ def _only_one(found: Iterable[_Candidate], what: str, sector: int, *, writable: 
             with ExitStack() as trying:
                 try:
                     mount = trying.enter_context(_viewed(one.view, one.content.kind, sector, what, writable=writable))
-                    folder = _root_folder(mount)
+                    folder = root_folder(mount)
                 except IoError as error:
                     problems.append(error.message)
                     continue
@@ -186,9 +186,12 @@ def _viewed(view: View, kind: str, sector: int, what: str, *, writable: bool = F
 
 
 @contextmanager
-def mounted(loop: str, kind: str, what: str, *, writable: bool) -> Iterator[int]:
-    """A file system of a loop device, attached nowhere. Raises RefusedError without root, IoError."""
-    settings = {"source": loop, **_SETTINGS.get(kind, {})}
+def mounted(loop: str, kind: str, what: str, *, writable: bool, top: bool = True) -> Iterator[int]:
+    """A file system of a loop device, attached nowhere; of btrfs its top, or else the subvolume that is its default.
+
+    Raises RefusedError without root, IoError.
+    """
+    settings = {"source": loop, **(_SETTINGS.get(kind, {}) if top else {})}
     mount = newmounts.detached(kind, settings, FLAGS[kind], what, execute=False, writable=writable)
     try:
         yield mount
@@ -226,7 +229,7 @@ def forget(kind: str, loop: str) -> None:
             run(["btrfs", "device", "scan", "--forget", loop], accept=range(-64, 256))
 
 
-def _root_folder(mount: int) -> tuple[bytes, ...] | None:
+def root_folder(mount: int) -> tuple[bytes, ...] | None:
     """Where a system's root folder is in a file system; None where there is none."""
     for folder in _FOLDERS:
         if is_there(mount, (*folder, b"etc", b"passwd")) and any(is_there(mount, (*folder, *r)) for r in _RELEASES):

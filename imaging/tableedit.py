@@ -9,7 +9,7 @@ Sources: UEFI 2.10, 5.2 (MBR) and 5.3 (GPT).
 import struct
 import uuid
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from imaging import gpt
@@ -30,6 +30,7 @@ NO_DRIVE_LETTER = 1 << 63
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
 _ENTRY = struct.Struct("<16s16sQQQ")
 _SLOTS = 4
+_MBR_ID = 0x1B8
 _MBR_MOST = 0xFFFFFFFF
 _NO_CHS = b"\xfe\xff\xff"
 """Cylinder, head and sector of a place that they cannot name."""
@@ -140,6 +141,58 @@ def changed_mbr(mbr: bytes, number: int, place: Place, sector: int) -> bytes:
     begins = mbr[at + 1 : at + 4] if place.start == place.old_start else _NO_CHS
     entry = mbr[at : at + 1] + begins + mbr[at + 4 : at + 5] + _NO_CHS + struct.pack("<II", first, count)
     return mbr[:at] + entry + mbr[at + 16 :]
+
+
+def with_new_ids(
+    pieces: Writes, own: str, parts: Mapping[int, str], *, kind: str, sector: int
+) -> list[tuple[int, bytes]]:
+    """A whole table (`kind`: "gpt" or "dos") as it is to be written, with another id and other ids of its partitions.
+
+    An MBR has none of its partitions: these follow from its own. Raises BadImageError where a copy of a GPT is damaged.
+    """
+    if kind != "gpt":
+        return _patched(pieces, _MBR_ID, int(own, 16).to_bytes(4, "little"))
+    first = _bytes(pieces, sector, sector)
+    for at in (gpt.parse_header(first).other_at * sector, sector):
+        header = _bytes(pieces, at, sector)
+        found = gpt.parse_header(header, copy=at != sector)
+        entries = _bytes(pieces, found.entries_at * sector, found.entries_bytes)
+        for entry in gpt.parse_entries(found, entries):
+            if (new := parts.get(entry.number)) is not None:
+                own_at = (entry.number - 1) * found.entry_size + 16
+                entries = entries[:own_at] + uuid.UUID(new).bytes_le + entries[own_at + 16 :]
+        fields = list(_HEADER.unpack_from(header))
+        size = fields[2]
+        fields[3], fields[9], fields[13] = 0, uuid.UUID(own).bytes_le, zlib.crc32(entries)
+        fields[3] = zlib.crc32(_HEADER.pack(*fields) + header[_HEADER.size : size])
+        pieces = _patched(pieces, found.entries_at * sector, entries)
+        pieces = _patched(pieces, at, _HEADER.pack(*fields) + header[_HEADER.size :])
+    return list(pieces)
+
+
+def _bytes(pieces: Writes, at: int, size: int) -> bytes:
+    """Bytes of a disk out of what is to be written to it; raises BadImageError where these are not all of it."""
+    found, known = bytearray(size), 0
+    for start, data in pieces:
+        low, high = max(at, start), min(at + size, start + len(data))
+        if low < high:
+            found[low - at : high - at] = data[low - start : high - start]
+            known += high - low
+    if known != size:
+        raise BadImageError("a copy of the GPT is not where it should be", code="bad-table")
+    return bytes(found)
+
+
+def _patched(pieces: Writes, at: int, new: bytes) -> list[tuple[int, bytes]]:
+    """What is to be written, with other bytes from `at` on."""
+    changed = []
+    for start, data in pieces:
+        low, high = max(at, start), min(at + len(new), start + len(data))
+        inside = low < high
+        changed.append(
+            (start, data[: low - start] + new[low - at : high - at] + data[high - start :] if inside else data)
+        )
+    return changed
 
 
 def ends_gpt(header: bytes, entries: bytes, sector: int) -> list[int]:

@@ -41,6 +41,7 @@ from imaging.events import (
     MediaResult,
     PruneResult,
     RemoveResult,
+    Renewed,
     RestoreResult,
     Result,
     Verdict,
@@ -296,6 +297,12 @@ def _finished(result: Result) -> Finished:
             status, code = ExitStatus.DAMAGED, "not-grown"
             message = f"Image {result.image} was restored, but {stuck[0].partition} did not grow: {stuck[0].why_not}."
             hint = "it is as it was in the image, and the disk can be used; enlarge it from the running system"
+        case RestoreResult(renewed=Renewed(not_done=left)) if left:
+            status, code = ExitStatus.DAMAGED, "not-renewed"
+            message = f"Image {result.image} was restored with a new identity, but not in full: {left[0]}."
+            hint = "start it without the original beside it, and have its initramfs made anew there"
+        case RestoreResult(renewed=Renewed()):
+            message = f"Image {result.image} was restored, and the disk has an identity of its own."
         case RestoreResult(grown=grown) if grown:
             message = f"Image {result.image} was restored, and {grown[0].partition} has grown."
         case RestoreResult(written=0, tables=tables) if tables:

@@ -58,6 +58,25 @@ def add_shrink(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_new_identity(command: argparse.ArgumentParser) -> None:
+    """The options of a disk that is to stand beside its original."""
+    command.add_argument(
+        "--new-identity",
+        action="store_true",
+        help=_(
+            "for a disk beside its original: new ids of the disk, its partitions and file systems, in all settings of "
+            "Linux systems on it, too; a new machine id, new ssh host keys. Programs of the image make its initramfs "
+            "anew, as root but shut in"
+        ),
+    )
+    command.add_argument(
+        "--host-name",
+        default="",
+        metavar="NAME",
+        help=_("with --new-identity: what the computer is called from then on"),
+    )
+
+
 def _add_resized(command: argparse.ArgumentParser, name: str, words: str) -> None:
     """An option that names a partition, or leaves that to us."""
     last = Wanted(partition=growth.LAST)

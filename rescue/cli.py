@@ -41,6 +41,7 @@ from rescue.accepting import (
     add_grow,
     add_keep,
     add_keep_files,
+    add_new_identity,
     add_no_boot_entry,
     add_save_first,
     add_shrink,
@@ -59,7 +60,8 @@ exit statuses:
   6  cancelled
   7  verify --against, diff: what was compared differs
   8  capture: the image is there, but parts of the disk could not be read: it is damaged;
-     restore --grow: all is restored, but a partition has not grown
+     restore --grow: all is restored, but a partition has not grown;
+     restore --new-identity: all is restored, but an initramfs or a loader may still name the original
   9  --check: the image is whole, but a file system in it has errors
  10  media check: the medium is whole, but over a year old or behind the installed version;
      status: there is no backup, or it is older than --overdue says
@@ -319,6 +321,7 @@ def _add_restore(restore: argparse.ArgumentParser) -> None:
     add_keep_files(restore)
     add_grow(restore)
     add_shrink(restore)
+    add_new_identity(restore)
     restore.add_argument("--plan", action="store_true", help=_("show what would be done, and end"))
     add_erase(restore)
     restore.add_argument(

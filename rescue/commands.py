@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from imaging import growth, inventory, keeping, keyring, levels, planner, resectored, smaller, vouching
+from imaging import cloning, growth, inventory, keeping, keyring, levels, planner, resectored, smaller, vouching
 from imaging import jobs as jobs_
 from imaging.bootentry import with_boot_entry
 from imaging.errors import CancelledError, ExitStatus, RefusedError, RescueError, UsageError
@@ -221,6 +221,12 @@ def _plan_restore(options: Namespace) -> RestorePlan:
                 code="usage",
                 hint="import it into a library first",
             )
+        if options.new_identity:
+            raise UsageError(
+                "what is restored straight stays as it is: --new-identity is for images of a library",
+                code="usage",
+                hint="import it into a library first",
+            )
         return _grown(straight.plan(options, found), options)
     if options.keep and options.partition:
         raise UsageError("give the partitions to restore, or those to keep, not both", code="usage")
@@ -230,7 +236,11 @@ def _plan_restore(options: Namespace) -> RestorePlan:
         )
     if options.shrink is not None and (options.partition or options.keep):
         raise UsageError("a partition becomes smaller where whole disks are restored, and no others", code="usage")
+    if options.host_name and not options.new_identity:
+        raise UsageError("--host-name is for a disk with --new-identity", code="usage")
     plan = _plan_partitions(options, found) if options.partition or options.keep else _plan_disks(options, found)
+    if options.new_identity:
+        plan = cloning.with_new_identity(plan, options.host_name)
     plan = vouching.of_restore(_grown(plan, options), accept_unsigned=options.accept_unsigned)
     return vouching.refuse_doubtful(plan)
 
@@ -256,6 +266,8 @@ def _saving_first(plan: RestorePlan, options: Namespace) -> RestorePlan:
 
 def _keeping_files(plan: RestorePlan, options: Namespace) -> RestorePlan:
     """With the files of the old system that are kept; what is there is saved first, if need be beside the image."""
+    if plan.identity is not None:
+        raise UsageError("files of this computer are kept, or the disk gets a new identity: not both", code="usage")
     rules = keeping_words.rules_of(options.keep_files)
     library = library_at(options.save_first or plan.library)
     passphrases.refuse_plain(library, options)

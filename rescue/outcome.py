@@ -41,6 +41,7 @@ from rescue.care import (
 from rescue.checked import checked_lines
 from rescue.formats import clean, format_count, format_duration, format_rate, format_size, joined
 from rescue.growing import grown_figures, smaller_figures
+from rescue.identity_words import renewed_figures
 from rescue.keeping_words import carried_figures
 from rescue.language import N_, _, ngettext
 from rescue.medium import grow_figures, iso_figures, media_figures
@@ -156,7 +157,7 @@ def restore_figures(result: RestoreResult) -> list[str]:
         lines.append(_("Not checked: what was written was not read back"))
     lines += [*lost_figure(result), *grown_figures(result.grown)]
     lines += [*smaller_figures(result.smaller), *start_figures(result.starts)]
-    lines += carried_figures(result.carried)
+    lines += [*carried_figures(result.carried), *renewed_figures(result.renewed)]
     if result.boot_entries:
         words = _("New in the firmware, and tried first: the boot entry {labels}")
         lines.append(words.format(labels=clean(", ".join(result.boot_entries))))

@@ -61,6 +61,7 @@ from rescue.formats import (
 )
 from rescue.growing import growth_lines, resectoring_lines, shrinkage_lines
 from rescue.health import health_word
+from rescue.identity_words import identity_lines
 from rescue.keeping_words import kept_lines
 from rescue.language import N_, _, ngettext
 from rescue.medium import grow_lines, iso_lines, media_lines
@@ -415,6 +416,7 @@ def restore_lines(plan: RestorePlan) -> list[str]:
     lines += [*kept_lines(plan), *wipe_lines(plan)]
     for pair in plan.targets:
         lines += target_lines(pair)
+    lines += identity_lines(plan)
     if plan.boot_entry:
         lines.append(
             _("FIRMWARE: it gets a boot entry for this, and tries it first, should it find nothing there without one")

@@ -12,7 +12,7 @@ from typing import NoReturn, Protocol
 
 from msgspec import structs
 
-from imaging import growth, levels, planner, wanted
+from imaging import cloning, growth, levels, planner, wanted
 from imaging.disk import Disk, Role, format_size
 from imaging.errors import RefusedError, UsageError
 from imaging.manifest import Image, Machine
@@ -26,6 +26,7 @@ _BEFORE_WWN = re.compile(r"^(?:0x|naa\.|eui\.|wwn-)+")
 _NO_DISK = re.compile(r"mmcblk\d+(?:boot\d|rpmb)")
 """Small areas of an eMMC that the kernel shows as disks beside it. Source: Documentation/driver-api/mmc."""
 _MOST_NAMED = 4
+_SERIAL = "{serial}"
 
 
 class Damaged(Protocol):
@@ -131,6 +132,8 @@ def _plan_restore(work: Restore, found: Found) -> RestorePlan:
     more = _wanted(work.grow)
     if more is not None and (more.size or not plan.shrinks):
         plan = growth.with_growth(plan, more.partition, more.size)
+    if work.new_identity:
+        plan = cloning.with_new_identity(plan, _host_name(work.host_name, found.machine))
     plan = planner.with_wipe(plan, Wipe(work.wipe))
     # After a power cut the same order completes what it had begun, which was saved before that.
     begun = all(_was_saved(pair, image, found) for pair in plan.targets)
@@ -143,6 +146,16 @@ def _wanted(said: bool | int | str) -> Wanted | None:
         return wanted.parse(said)
     # True is 1, and is not meant as a number.
     return Wanted(partition=growth.LAST if said is True else said) if said else None
+
+
+def _host_name(pattern: str, machine: Machine) -> str:
+    """The name, with this computer's serial number in it; raises RefusedError where that is not known."""
+    serial = re.sub(r"[^a-z0-9]+", "-", machine.serial.lower()).strip("-")
+    if _SERIAL in pattern and not serial:
+        raise RefusedError(
+            f"the order names this computer by its serial number, and it has none: {pattern}", code="bad-order"
+        )
+    return pattern.replace(_SERIAL, serial)
 
 
 def _was_saved(pair: RestoreTarget, image: Image, found: Found) -> bool:

@@ -127,6 +127,10 @@ class Restore(WhichImage, frozen=True, kw_only=True):
     shrink: bool | Annotated[int, Meta(ge=1, le=128)] | Annotated[str, Meta(pattern=wanted.PATTERN)] = False
     """A partition that becomes smaller on a disk that is too small: true for one that can, or its number; "2:20G": it
     has that size, on any disk."""
+    new_identity: bool = False
+    """New ids of the disk and of what stands on it, and a new machine id: for a disk beside its original."""
+    host_name: Annotated[str, Meta(max_length=100)] = ""
+    """With `new_identity`: what the computer is called; {serial} stands for its serial number."""
     wipe: Literal["", "discard", "overwrite", "sanitize"] = ""
     """How the disks are erased before."""
     boot_entry: bool = True
@@ -276,6 +280,10 @@ def _why_not_restore(work: Restore) -> tuple[str, str] | None:
         return "restore.keep", "where partitions stay, none grows or becomes smaller and no disk is wiped"
     if isinstance(work.shrink, str) and (work.grow or len(work.disk) > 1):
         return "restore.shrink", "one partition of one disk gets another size: give no grow, and one disk"
+    if work.host_name and not work.new_identity:
+        return "restore.host_name", "host_name is for a restore with new_identity = true"
+    if work.new_identity and (work.keep or work.keep_files or len(work.disk) > 1):
+        return "restore.new_identity", "a new identity is given where one whole disk is restored, and no files are kept"
     if work.keep and len(work.disk) > 1:
         return "restore.keep", "partitions stay on one disk: give one [[restore.disk]]"
     if work.keep_files and work.wipe == "sanitize":

@@ -206,7 +206,7 @@ class Restoring(ABC):
         identity, table = self.plan.identity, self.pair.source.table.kind
         if identity is not None and identity.new_table:
             parts = {one.number: one.new for one in identity.partitions}
-            sector = self.pair.source.logical_sector
+            sector = self.pair.sector
             self.pieces = tableedit.with_new_ids(
                 self.pieces, identity.new_table, parts, kind=table.value, sector=sector
             )
@@ -307,7 +307,7 @@ class Restoring(ABC):
         # The mark is on the medium before anything else is: of what a drive has in its cache a loss of power leaves any
         # part, and the rest of a table without it would be no table, on a disk of which nobody knows why. A sector is
         # written whole or not at all.
-        sector = self.pair.source.logical_sector
+        sector = self.pair.sector
         target.write(head[:sector], start)
         target.sync()
         for at, data in ((start + sector, head[sector:]), *others):
@@ -444,7 +444,7 @@ class Restoring(ABC):
                 firmware=types.get(volume.number, "") in EFI_SYSTEM,
             )
             spots.append(spot)
-        sector = self.pair.source.logical_sector
+        sector = self.pair.sector
         self.begin()
         target.sync()
         target.forget_cached()

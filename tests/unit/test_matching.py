@@ -1,5 +1,6 @@
 """Which computer, which image and which disks an order means, and that what could be two is refused."""
 
+import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -332,6 +333,25 @@ def test_an_order_can_have_a_partition_become_smaller_where_that_is_needed_and_g
     assert isinstance(plan, RestorePlan)
     assert plan.targets[0].shrinkage is None
     assert plan.targets[0].growth is not None
+
+
+def test_an_order_can_give_a_new_identity_and_a_name_with_the_serial_number() -> None:
+    here = marked(a=FactoryState())
+    part = a_table().partitions[0]
+    content = Content(kind="swap", uuid=str(uuid.UUID(int=1)))
+    volume = Volume(number=1, start=part.start, size=part.size, used=1 << 20, map_origin="header", content=content)
+    images = tuple(replace(image, disks=(an_imaged_disk(volumes=(volume,)),)) for image in here.images)
+    here = replace(here, images=images)
+    words = FACTORY + 'new_identity = true\nhost_name = "pc-{serial}"\n' + ON_A
+    plan = plan_of(words, replace(here, machine=replace(here.machine, serial="AB 12/x")))
+    assert isinstance(plan, RestorePlan)
+    assert plan.identity is not None
+    assert plan.identity.host_name == "pc-ab-12-x"
+    with pytest.raises(RefusedError, match="it has none"):
+        plan_of(words, replace(here, machine=replace(here.machine, serial="")))
+    plan = plan_of(FACTORY + ON_A, here)
+    assert isinstance(plan, RestorePlan)
+    assert plan.identity is None
 
 
 def test_an_order_can_leave_partitions_as_they_are() -> None:

@@ -115,6 +115,8 @@ def test_captures_and_verifications_can_be_ordered() -> None:
         (FACTORY + "keep = [2]\ngrow = true", ", line 4 cannot be understood: where partitions stay, none grows"),
         (FACTORY + "keep = [0]", ", line 4 cannot be understood: restore.keep"),
         (FACTORY + "keep = [2]" + 2 * "\n[[restore.disk]]\nserial = 'S'", "partitions stay on one disk"),
+        (FACTORY + "host_name = 'pc'", ", line 4 cannot be understood: host_name is for a restore with new_identity"),
+        (FACTORY + "keep = [2]\nnew_identity = true", "a new identity is given where one whole disk is restored"),
         (FACTORY + "grow = 0", ", line 4 cannot be understood: restore.grow: "),
         (FACTORY + "grow = '2:much'", ", line 4 cannot be understood: restore.grow: "),
         (FACTORY + "shrink = '0:2G'", ", line 4 cannot be understood: restore.shrink: "),

@@ -388,6 +388,9 @@ class Backend(Protocol):
     def refuse_unless_sizes_fit(self, plan: RestorePlan) -> None:
         """Raise RefusedError where a file system cannot be as small or large as planned; takes up to minutes."""
 
+    def with_new_identity(self, plan: RestorePlan) -> RestorePlan | None:
+        """The plan, with new ids of its disk, where that is to be offered; takes up to seconds, raises RescueError."""
+
     def plan_restore_partition(
         self, library: Path, image: Image, name: str, target: Disk, chosen: tuple[int, int]
     ) -> RestorePlan:

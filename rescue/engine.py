@@ -14,6 +14,7 @@ from imaging import (
     care,
     certificates,
     checkboot,
+    cloning,
     credentials,
     elsewhere,
     exportplan,
@@ -74,6 +75,7 @@ from imaging.imagevolumes import OpenVolume
 from imaging.keptfiles import KeepRule
 from imaging.keyboard import Keyboard
 from imaging.levels import LEVELS
+from imaging.library import Library
 from imaging.logs import Place
 from imaging.manifest import Image, ImagedDisk, Machine, Volume
 from imaging.mediasource import Weight
@@ -482,6 +484,13 @@ class Engine:
         for pair in plan.targets:
             if pair.growth is not None:
                 growth.refuse_unless_able(pair.growth)
+
+    def with_new_identity(self, plan: RestorePlan) -> RestorePlan | None:
+        """The plan, with new ids, where that is to be offered; takes up to seconds. Raises BadImageError, IoError."""
+        if plan.foreign is not None:
+            return None
+        made_on = Library.open(Path(plan.library)).image(plan.image).machine
+        return cloning.offered(plan, made_on, self.machine(), inventory.scan())
 
     def plan_restore_partition(
         self, library: Path, image: Image, name: str, target: Disk, chosen: tuple[int, int]

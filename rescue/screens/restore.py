@@ -14,6 +14,7 @@ from imaging.bootcheck import State
 from imaging.disk import Disk
 from imaging.errors import RefusedError, RescueError, UsageError
 from imaging.forecast import Forecast
+from imaging.identities import NewIdentity
 from imaging.keptfiles import KeepRule
 from imaging.plan import CapturePlan, Growth, RestorePlan, RestoreTarget, Shrinkage, Wipe
 from imaging.resuming import rules_of
@@ -105,6 +106,9 @@ mean. To go on, type the disk's name or its serial number and press Enter
 (for one partition its own name, such as sda2, or the serial number and :2);
 then the Restore button can be pressed with Enter once more.
 
+Where the original is attached, too, or was another computer's, this disk
+can get an identity of its own: new ids, machine id and ssh keys.
+
 On a larger disk the last partition can take the room that is left, with its
 file system: Tab to that line, and Space ticks it. F4 shows the sizes of all
 partitions, where another one can be chosen.
@@ -139,6 +143,8 @@ Nothing is written until then. Esc goes back.""")
         """Whether files that are to be kept are being looked for."""
         self.growth: Growth | None = None
         """How the last partition can grow."""
+        self.identity: NewIdentity | None = None
+        """The new ids that are offered."""
 
     def choices(self) -> ComposeResult:
         """A safety image, a partition that grows, and a disk that is wiped."""
@@ -146,12 +152,13 @@ Nothing is written until then. Esc goes back.""")
         yield Toggle(_(KEEP), id="keep")
         yield Toggle(_("and accounts, networks, this computer's name and its ssh keys"), id="settings")
         yield Toggle("", id="growth")
+        yield Toggle(_("An identity of its own, to stand beside the original: new ids, ssh keys"), id="identity")
         if not any(pair.partitions or pair.create or pair.may_stay for pair in self.plan.targets):
             yield Toggle(_("Wipe the disk first: nothing old can be found on it then"), id="wipe")
 
     def on_mount(self) -> None:
         """Watch how far the check of the running medium is; a safety image is offered where there can be one."""
-        self.safety.display = self.keep.display = self.settings.display = False
+        self.safety.display = self.keep.display = self.settings.display = self.clone.display = False
         self.seeking = self.waiting and self.may_keep
         self.show_button()
         self.offer_growth()
@@ -160,6 +167,7 @@ Nothing is written until then. Esc goes back.""")
         if self.hindrance():
             self.set_interval(WATCH, self.show_medium)
         self.look(partial(self.backend.plan_safety, self.plan), self.offer, "safety")
+        self.look(partial(self.backend.with_new_identity, self.plan), self.offer_identity, "identity")
 
     def on_unmount(self) -> None:
         """Nobody waits for the forecast any more."""
@@ -257,6 +265,24 @@ Nothing is written until then. Esc goes back.""")
         """The box for a safety image."""
         return self.query_one("#safety", Toggle)
 
+    @property
+    def clone(self) -> Toggle:
+        """The box for new ids."""
+        return self.query_one("#identity", Toggle)
+
+    def offer_identity(self, found: RestorePlan | None) -> None:
+        """The original is attached, or belongs to another computer: this may be meant to be a disk of its own."""
+        self.identity = found.identity if found is not None else None
+        self.clone.display = self.identity is not None
+
+    def use_identity(self, identity: NewIdentity | None) -> None:
+        """With these new ids, or with those of the image; files of this computer are kept without."""
+        self.plan = replace(self.plan, identity=identity)
+        if identity is not None and self.keep.ticked:
+            self.keep.ticked = False
+            self.look_for_files()
+        self.show_plan()
+
     def offer_growth(self) -> None:
         """Where the last partition can take what would be drawn as free."""
         box = self.query_one("#growth", Toggle)
@@ -312,7 +338,12 @@ Nothing is written until then. Esc goes back.""")
                 self.look_for_files()  # there is another amount of room for them now
         elif event.toggle.id == "wipe":
             self.use_wipe(Wipe.DISCARD if event.toggle.ticked else Wipe.NONE)
+        elif event.toggle.id == "identity":
+            self.use_identity(self.identity if event.toggle.ticked else None)
         elif event.toggle.id in ("keep", "settings"):
+            if self.keep.ticked:
+                self.clone.ticked = False
+                self.use_identity(None)
             self.look_for_files()
         elif self.safety.ticked:
             self.use_place(self.places[0], _("Save what is there first. Looking at what is used .."))

@@ -36,6 +36,7 @@ from imaging.forecast import DiskForecast, Forecast
 from imaging.freeing import Freed
 from imaging.health import Condition, Health
 from imaging.identify import Attachment
+from imaging.identities import NewIdentity
 from imaging.imagevolumes import OpenVolume
 from imaging.keptfiles import KeepRule, KeptFiles, KeptPath, RootPlace
 from imaging.keyboard import Keyboard
@@ -492,6 +493,8 @@ class FakeBackend:
     found_network: Network = NETWORK
     found_ssh: Ssh = Ssh()  # noqa: RUF009
     found_keyboard: Keyboard = KEYBOARD
+    found_identity: NewIdentity | None = None
+    """New ids that a restore is offered."""
     found_order: State | None = None
     order_left: int | None = None
     """Seconds until the order's countdown ends; None where none runs."""
@@ -981,6 +984,10 @@ class FakeBackend:
         for pair in plan.targets:
             if pair.shrinkage is not None and pair.shrinkage.size < self.least_size:
                 raise shrinking.not_small_enough(pair.shrinkage, self.least_size)
+
+    def with_new_identity(self, plan: RestorePlan) -> RestorePlan | None:
+        """Offered where the test says so."""
+        return structs.replace(plan, identity=self.found_identity) if self.found_identity is not None else None
 
     def plan_restore_partition(
         self, library: Path, image: Image, name: str, target: Disk, chosen: tuple[int, int]

@@ -9,6 +9,7 @@ import pytest
 from imaging.disk import Content, Disk
 from imaging.errors import RefusedError
 from imaging.health import Health
+from imaging.identities import NewIdentity, Renamed
 from imaging.plan import CapturePlan, RestorePlan
 from imaging.signatures import Signer, Standing, State
 from rescue.screens.menu import MenuScreen
@@ -573,3 +574,39 @@ async def test_sizes_are_not_offered_where_none_can_be_another(sit_down: Sit) ->
     async with sit_down(backend) as person:
         assert "Sizes" not in await person.press(*_TO_THE_PLAN)
         assert "read this before you go on" in await person.press("f4")
+
+
+_OWN = NewIdentity(
+    old_table="0x1",
+    new_table="0x2",
+    partitions=(Renamed(number=1, kind="partition", old="00000001-01", new="00000002-01"),),
+    volumes=(Renamed(number=1, kind="vfat", old="ABCD-1234", new="1234-ABCD"),),
+)
+
+
+async def test_a_disk_beside_its_original_gets_new_ids_where_that_is_ticked(sit_down: Sit) -> None:
+    backend = FakeBackend(found_identity=_OWN)
+    async with sit_down(backend) as person:
+        shown = await person.press("1", "enter", "enter", "enter")
+        assert "[ ] An identity of its own" in shown
+        assert "NEW IDENTITY" not in person.words
+        assert "[x] An identity of its own" in await person.press(*"sda", "tab", "tab", "space")
+        await person.press("pagedown")
+        assert "NEW IDENTITY: this disk can stand beside its original" in person.words
+        assert "RUN: the restored system's own program" in person.words
+        await person.press("shift+tab", "shift+tab", "enter", "enter")
+    assert submitted(backend).identity == _OWN
+
+
+async def test_new_ids_that_are_ticked_off_again_are_none(sit_down: Sit) -> None:
+    backend = FakeBackend(found_identity=_OWN)
+    async with sit_down(backend) as person:
+        await person.press("1", "enter", "enter", "enter")
+        await person.press(*"sda", "tab", "tab", "space", "space")
+        await person.press("shift+tab", "shift+tab", "enter", "enter")
+    assert submitted(backend).identity is None
+
+
+async def test_new_ids_are_not_offered_where_nothing_asks_for_them(sit_down: Sit) -> None:
+    async with sit_down(FakeBackend()) as person:
+        assert "An identity of its own" not in await person.press("1", "enter", "enter", "enter")

@@ -22,6 +22,8 @@ def manner_of(plan: RestorePlan, pair: RestoreTarget) -> Manner:
         grow=pair.growth.partition if pair.growth is not None else 0,
         shrink=pair.shrinkage.partition if pair.shrinkage is not None else 0,
         size=change.size if change is not None else 0,
+        new_identity=plan.identity is not None,
+        host_name=plan.identity.host_name if plan.identity is not None else "",
         wipe=plan.wipe.value,
         boot_entry=plan.boot_entry,
         read_back=plan.read_back,

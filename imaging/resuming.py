@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imaging import growth, planner, smaller, vouching
+from imaging import cloning, growth, planner, smaller, vouching
 from imaging.bootentry import with_boot_entry
 from imaging.disk import Disk, Role
 from imaging.errors import BadImageError, RefusedError, RescueError
@@ -125,6 +125,8 @@ def plan_completion(cut: CutOff, libraries: Sequence[Path], *, accept_unsigned: 
     plan = _planned(cut, path, image)
     if manner.grow and not plan.shrinks:
         plan = growth.with_growth(plan, manner.grow, manner.size or None)
+    if manner.new_identity:
+        plan = cloning.with_new_identity(plan, manner.host_name)
     if manner.wipe:
         plan = planner.with_wipe(plan, _way(manner.wipe, cut))
     if manner.boot_entry or not manner.noted:

@@ -47,6 +47,8 @@ class Manner(
         "grow": "g",
         "shrink": "s",
         "size": "z",
+        "new_identity": "i",
+        "host_name": "h",
         "wipe": "w",
         "boot_entry": "b",
         "read_back": "r",
@@ -72,6 +74,9 @@ class Manner(
     """The number of the partition that takes more room than it had in the image, or gives some; 0 for none."""
     size: int = 0
     """Bytes that this partition has then."""
+    new_identity: bool = False
+    host_name: str = ""
+    """Whether the disk gets ids of its own, and what the computer on it is called then."""
     wipe: str = ""
     boot_entry: bool = False
     read_back: bool = True

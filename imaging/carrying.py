@@ -4,40 +4,22 @@ It happens before the disk has its table: cut off at any moment, the disk is kno
 it carries all of them over anew. Whatever cannot be carried over in full ends the restore there, as nothing is lost.
 """
 
-import errno
 import os
-import secrets
-import stat
-import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from fcntl import ioctl
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from imaging import accounts, filedata, keptpaths, systemroot, tree
-from imaging.accounts import Owners
+from imaging import filedata, keptpaths, systemroot, tree
 from imaging.blockdev import loop_over
-from imaging.durable import sync_all, write_all
-from imaging.errors import BadImageError, CancelledError, IoError
+from imaging.bringing import CODE, HINT, READ, Bringing, stop_if_asked, telling
+from imaging.durable import sync_all
+from imaging.errors import BadImageError, IoError
 from imaging.events import Carried
 from imaging.keptfiles import KeepRule, KeptFiles, RootPlace
 from imaging.library import Library
 from imaging.pipeline import Reporter
 from imaging.systemroot import SystemRoot
-from imaging.tree import Entry, EntryKind
-
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_ACLS = ("system.posix_acl_access", "system.posix_acl_default")
-_MOST_TOLD = 20
-_ROOM = 1 << 20
-"""Bytes with which a file system is not full: an attribute that it takes no more is too large for it."""
-_CODE = "not-carried"
-_HINT = "restore without keeping files, and copy them out of the safety image; or restore that, which undoes all"
-_SET_FLAGS, _FIXED = 0x40086602, 0x10 | 0x20
-"""FS_IOC_SETFLAGS, FS_IMMUTABLE_FL and FS_APPEND_FL. Source: linux/fs.h."""
-_SAVED_TWICE = ("trusted.SGI_ACL_FILE", "trusted.SGI_ACL_DEFAULT")
-"""How XFS shows access lists to root beside their own names: with the old system's ids."""
 
 
 def carry(
@@ -48,13 +30,13 @@ def carry(
     It is on the medium afterwards. Raises IoError where anything could not be carried over, CancelledError.
     """
     with _source(kept, image) as old, _mounted(file, place, sector, writable=True) as mount:
-        work = _Carrying(old, systemroot.looked_into(place, mount), report, cancel)
+        work = Bringing(old, systemroot.looked_into(place, mount), report, cancel)
         report.step("Bringing back the files that are kept", kept.size)
         for path in keptpaths.found(old, kept.rules, kept.elsewhere):
             work.bring(path)
         if KeepRule.ACCOUNTS in kept.rules:
             work.take_over_accounts()
-        with _told("the restored file system"):
+        with telling("the restored file system"):
             root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
             try:
                 sync_all(root)
@@ -64,7 +46,7 @@ def carry(
         work.tell_rest()
         if work.files + work.left < kept.files:
             raise IoError(
-                f"{work.files:,} of the {kept.files:,} files that were to be kept are there", code=_CODE, hint=_HINT
+                f"{work.files:,} of the {kept.files:,} files that were to be kept are there", code=CODE, hint=HINT
             )
         return Carried(files=work.files, bytes=work.bytes, accounts=kept.accounts, not_kept=dict(work.not_kept))
 
@@ -78,31 +60,35 @@ def compare(
         report.step("Reading back the files that are kept", kept.size)
 
         def passed(size: int) -> None:
-            _stop(cancel)
+            stop_if_asked(cancel)
             report.advance(size)
 
         for path in keptpaths.found(old, kept.rules, kept.elsewhere):
             for where in keptpaths.regular_files(old, path):
                 if not _is_same(old, where, new, passed):
-                    raise IoError(
-                        f"{keptpaths.shown(old, where)} is not on the disk as it was written",
-                        code="read-back-differs",
-                        hint="this disk cannot be trusted: replace it",
-                    )
+                    raise _differs(old, where)
         report.finish_step()
+
+
+def _differs(old: SystemRoot, path: Sequence[bytes]) -> IoError:
+    return IoError(
+        f"{keptpaths.shown(old, path)} is not on the disk as it was written",
+        code="read-back-differs",
+        hint="this disk cannot be trusted: replace it",
+    )
 
 
 def _is_same(old: SystemRoot, path: Sequence[bytes], new: SystemRoot, passed: Callable[[int], None]) -> bool:
     """Raises IoError where the safety image cannot be read: that says nothing of the disk."""
     with ExitStack() as stack:
-        with _told(keptpaths.shown(old, path)):
+        with telling(keptpaths.shown(old, path)):
             one = stack.enter_context(_open_at(old.mount, path))
         try:
             other = stack.enter_context(_open_at(new.mount, keptpaths.placed(path, old, new)))
             return filedata.same(one, other, passed)
         except filedata.SourceError as error:
             raise IoError(
-                f"{keptpaths.shown(old, path)} cannot be read at byte {error.at} of its safety image", code=_CODE
+                f"{keptpaths.shown(old, path)} cannot be read at byte {error.at} of its safety image", code=CODE
             ) from error
         except (OSError, BadImageError):
             return False
@@ -111,7 +97,7 @@ def _is_same(old: SystemRoot, path: Sequence[bytes], new: SystemRoot, passed: Ca
 @contextmanager
 def _open_at(mount: int, path: Sequence[bytes]) -> Iterator[int]:
     with tree.folder(mount, path[:-1]) as parent:
-        fd = os.open(path[-1], _READ, dir_fd=parent)
+        fd = os.open(path[-1], READ, dir_fd=parent)
         try:
             yield fd
         finally:
@@ -138,242 +124,3 @@ def _mounted(file: int, place: RootPlace, sector: int, *, writable: bool) -> Ite
             ) from error
         finally:
             os.close(fd)
-
-
-def _stop(cancel: threading.Event) -> None:
-    if cancel.is_set():
-        raise CancelledError("stopped because somebody asked")
-
-
-@contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Whatever goes wrong in here is an error of ours that names it."""
-    try:
-        yield
-    except filedata.SourceError as error:
-        raise IoError(f"{what} cannot be read at byte {error.at} of its safety image", code=_CODE) from error
-    except OSError as error:
-        why = error.strerror or error
-        raise IoError(f"{what} could not be carried over: {why}", code=_CODE, hint=_HINT) from error
-    except BadImageError as error:
-        raise IoError(f"{what} could not be carried over: {error.message}", code=_CODE, hint=_HINT) from error
-
-
-class _Carrying:
-    """A carrying over that is under way."""
-
-    def __init__(self, old: SystemRoot, new: SystemRoot, report: Reporter, cancel: threading.Event) -> None:
-        self._old, self._new, self._report, self._cancel = old, new, report, cancel
-        self._accounts = keptpaths.accounts_of(old), keptpaths.accounts_of(new)
-        self._owners = Owners(*self._accounts)
-        self._first: dict[tuple[int, int], tuple[bytes, ...]] = {}
-        """Where a file with several names was brought to, by its device (a subvolume has its own) and inode."""
-        self._told = 0
-        self.files = self.bytes = 0
-        self.left = 0
-        """What is no file that could be kept: sockets and devices."""
-        self.not_kept: dict[str, int] = {}
-
-    def bring(self, path: Sequence[bytes]) -> None:
-        """Bring one file or folder, in place of what is there."""
-        where = keptpaths.placed(path, self._old, self._new)
-        with _told(keptpaths.shown(self._old, path)):
-            self._make(path[:-1], where[:-1])
-            with tree.folder(self._old.mount, path[:-1]) as source, tree.folder(self._new.mount, where[:-1]) as target:
-                _remove(target, where[-1])
-                self._one(source, target, path, where)
-
-    def _make(self, path: Sequence[bytes], where: Sequence[bytes]) -> None:
-        """Make the folder `where`, as `path` is in the old system, and those above it, as far as they are not there."""
-        try:
-            with tree.folder(self._new.mount, where):
-                return
-        except BadImageError:
-            if not where or not path:
-                raise
-        self._make(path[:-1], where[:-1])
-        with tree.folder(self._old.mount, path[:-1]) as source, tree.folder(self._new.mount, where[:-1]) as above:
-            os.mkdir(where[-1], 0o755, dir_fd=above)
-            with tree.inside(path[-1], source) as old, tree.inside(where[-1], above) as new:
-                self._keep(old, new, tree.look(source, path[-1]), path)
-
-    def _one(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> None:
-        _stop(self._cancel)
-        entry = tree.look(source, path[-1])
-        if entry.problem:
-            raise IoError(f"{keptpaths.shown(self._old, path)} cannot be read: {entry.problem}", code=_CODE)
-        match entry.kind:
-            case EntryKind.FOLDER:
-                self._enter(source, target, entry, path, where)
-            case EntryKind.FILE:
-                self._file(source, target, entry, path, where)
-            case EntryKind.LINK:
-                os.symlink(entry.target, where[-1], dir_fd=target)
-                self._own_unfollowed(source, target, path, where)
-                self.files += 1
-            case EntryKind.OTHER:
-                self._special(source, target, path, where)
-
-    def _enter(self, source: int, target: int, entry: Entry, path: Sequence[bytes], where: Sequence[bytes]) -> None:
-        if len(path) > tree.DEEPEST:
-            raise IoError(f"{keptpaths.shown(self._old, path)} lies in too many folders", code=_CODE)
-        with tree.inside(path[-1], source) as old:
-            if keptpaths.is_snapshot(old, source):
-                self._not_kept("snapshots that cannot be written to", path)
-                return
-            os.mkdir(where[-1], 0o700, dir_fd=target)
-            with tree.inside(where[-1], target) as new:
-                self._fill(old, new, entry, path, where)
-
-    def _fill(self, old: int, new: int, entry: Entry, path: Sequence[bytes], where: Sequence[bytes]) -> None:
-        for name in tree.names_in(old, path):
-            with _told(keptpaths.shown(self._old, (*path, name))):
-                self._one(old, new, (*path, name), (*where, name))
-        self._keep(old, new, entry, path)
-
-    def _file(self, source: int, target: int, entry: Entry, path: Sequence[bytes], where: Sequence[bytes]) -> None:
-        fd = os.open(path[-1], _READ, dir_fd=source)
-        try:
-            status = os.fstat(fd)
-            key = status.st_dev, status.st_ino
-            if status.st_nlink > 1 and key in self._first:
-                first = self._first[key]
-                with tree.folder(self._new.mount, first[:-1]) as folder:
-                    os.link(first[-1], where[-1], src_dir_fd=folder, dst_dir_fd=target, follow_symlinks=False)
-                self.files += 1
-                return
-            out = os.open(where[-1], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
-            try:
-                self.bytes += filedata.copy(fd, out, self._passed)
-                self._keep(fd, out, entry, path)
-            finally:
-                os.close(out)
-            if status.st_nlink > 1:
-                self._first[key] = tuple(where)
-            self.files += 1
-        finally:
-            os.close(fd)
-
-    def _passed(self, size: int, moved: int) -> None:
-        _stop(self._cancel)
-        self._report.advance(size, moved)
-
-    def _special(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> None:
-        """A pipe is made anew; a socket belongs to a program that runs no more, and a device to no home folder."""
-        status = os.stat(path[-1], dir_fd=source, follow_symlinks=False)
-        if not stat.S_ISFIFO(status.st_mode):
-            self.left += 1
-            self._not_kept("devices and sockets", path)
-            return
-        os.mkfifo(where[-1], 0o600, dir_fd=target)
-        self.files += 1
-        self._own_unfollowed(source, target, path, where)
-        os.chmod(where[-1], stat.S_IMODE(status.st_mode), dir_fd=target)
-
-    def _own_unfollowed(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> None:
-        status = os.stat(path[-1], dir_fd=source, follow_symlinks=False)
-        user, group = self._owners.user(status.st_uid), self._owners.group(status.st_gid)
-        os.chown(where[-1], user, group, dir_fd=target, follow_symlinks=False)
-        os.utime(where[-1], ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=target, follow_symlinks=False)
-
-    def _keep(self, source: int, out: int, entry: Entry, path: Sequence[bytes]) -> None:
-        """Owner, attributes, rights and times, in the order in which none undoes another."""
-        status = os.fstat(source)
-        os.fchown(out, self._owners.user(status.st_uid), self._owners.group(status.st_gid))
-        names = [name for name in _attributes(source) if name not in _SAVED_TWICE]
-        for name in _ACLS:
-            # The folder that it lies in may have left it some.
-            if name in _attributes(out) and name not in names:
-                os.removexattr(out, name)
-        for name in names:
-            value = os.getxattr(source, name)
-            try:
-                os.setxattr(out, name, self._owners.acl(value) if name in _ACLS else value)
-            except OSError as error:
-                state = os.fstatvfs(out)
-                if error.errno in (errno.ENOSPC, errno.EDQUOT) and state.f_bavail * state.f_frsize < _ROOM:
-                    raise
-                # Such as what only the other kind of file system knows, or holds in this size.
-                self._not_kept("extended attributes", path)
-        os.fchmod(out, entry.mode)
-        os.utime(out, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-    def _not_kept(self, what: str, path: Sequence[bytes]) -> None:
-        self.not_kept[what] = self.not_kept.get(what, 0) + 1
-        self._told += 1
-        if self._told <= _MOST_TOLD:
-            self._report.log(f"Not kept: {what} of {keptpaths.shown(self._old, path)}", "warning")
-
-    def tell_rest(self) -> None:
-        """Tell how many warnings were not told."""
-        if self._told > _MOST_TOLD:
-            self._report.log(f"And {self._told - _MOST_TOLD:,} more like these", "warning")
-
-    def take_over_accounts(self) -> None:
-        """Put people's accounts into the new system's files, each of which is replaced whole."""
-        for name, text in accounts.taken_over(*self._accounts, self._owners).items():
-            where = (*self._new.path, b"etc", name.encode())
-            with _told(f"/etc/{name}"), tree.folder(self._new.mount, where[:-1]) as folder:
-                _replace(folder, where[-1], text.encode(errors="surrogateescape"))
-
-
-def _replace(folder: int, name: bytes, data: bytes) -> None:
-    """Give a file that is there new contents, its owner, rights and labels as they were."""
-    made = b".%s.%s" % (secrets.token_hex(4).encode(), name)
-    old = os.open(name, _READ, dir_fd=folder)
-    try:
-        status = os.fstat(old)
-        out = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
-        try:
-            write_all(out, data)
-            os.fchown(out, status.st_uid, status.st_gid)
-            for attribute in _attributes(old):
-                with suppress(OSError):
-                    os.setxattr(out, attribute, os.getxattr(old, attribute))
-            os.fchmod(out, stat.S_IMODE(status.st_mode))
-            os.fsync(out)
-        finally:
-            os.close(out)
-    finally:
-        os.close(old)
-    os.rename(made, name, src_dir_fd=folder, dst_dir_fd=folder)
-
-
-def _attributes(fd: int) -> list[str]:
-    """The names of a file's extended attributes; none where its file system has no such thing."""
-    try:
-        return os.listxattr(fd)
-    except OSError as error:
-        if error.errno == errno.EOPNOTSUPP:
-            return []
-        raise
-
-
-def _loosen(folder: int, name: bytes) -> None:
-    """Take the flags from a file or a folder that keep everybody from changing it, where it has any."""
-    fd = os.open(name, _READ, dir_fd=folder)
-    try:
-        found = keptpaths.flags_of(fd)
-        if found & _FIXED:
-            ioctl(fd, _SET_FLAGS, bytearray(struct.pack("=II", found & ~_FIXED, 0)))
-    except OSError:
-        return  # removing it will tell
-    finally:
-        os.close(fd)
-
-
-def _remove(folder: int, name: bytes) -> None:
-    """Take away a file, or a folder with all that is in it; nothing where there is none."""
-    entry = tree.look(folder, name)
-    try:
-        if entry.kind in (EntryKind.FOLDER, EntryKind.FILE) and not entry.problem:
-            _loosen(folder, name)
-        if entry.kind is EntryKind.FOLDER and not entry.problem:
-            with tree.inside(name, folder) as inner:
-                for one in tree.names_in(inner, (name,)):
-                    _remove(inner, one)
-            os.rmdir(name, dir_fd=folder)
-        else:
-            os.unlink(name, dir_fd=folder)
-    except FileNotFoundError:
-        return

@@ -7,12 +7,14 @@ it carries all of them over anew. Whatever cannot be carried over in full ends t
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from imaging import filedata, keptpaths, systemroot, tree
+from imaging import bringingprofiles, filedata, keptpaths, profiles, systemroot, tree
 from imaging.blockdev import loop_over
 from imaging.bringing import CODE, HINT, READ, Bringing, stop_if_asked, telling
+from imaging.bringingprofiles import BringingProfiles
 from imaging.durable import sync_all
 from imaging.errors import BadImageError, IoError
 from imaging.events import Carried
@@ -30,8 +32,9 @@ def carry(
     It is on the medium afterwards. Raises IoError where anything could not be carried over, CancelledError.
     """
     with _source(kept, image) as old, _mounted(file, place, sector, writable=True) as mount:
-        work = Bringing(old, systemroot.looked_into(place, mount), report, cancel)
-        report.step("Bringing back the files that are kept", kept.size)
+        kind = BringingProfiles if kept.windows else Bringing
+        work = kind(old, systemroot.looked_into(place, mount), report, cancel)
+        report.step("Bringing back the files that are kept", kept.work)
         for path in keptpaths.found(old, kept.rules, kept.elsewhere):
             work.bring(path)
         if KeepRule.ACCOUNTS in kept.rules:
@@ -57,7 +60,7 @@ def compare(
     """Read the files that were carried over from the medium, and compare them; raises IoError where one differs."""
     with _source(kept, image) as old, _mounted(file, place, sector, writable=False) as mount:
         new = systemroot.looked_into(place, mount)
-        report.step("Reading back the files that are kept", kept.size)
+        report.step("Reading back the files that are kept", kept.work)
 
         def passed(size: int) -> None:
             stop_if_asked(cancel)
@@ -66,6 +69,9 @@ def compare(
         for path in keptpaths.found(old, kept.rules, kept.elsewhere):
             for where in keptpaths.regular_files(old, path):
                 if not _is_same(old, where, new, passed):
+                    raise _differs(old, where)
+            if old.windows:
+                for where in bringingprofiles.differing(old, path, new):
                     raise _differs(old, where)
         report.finish_step()
 
@@ -104,9 +110,12 @@ def _open_at(mount: int, path: Sequence[bytes]) -> Iterator[int]:
             os.close(fd)
 
 
-def _source(kept: KeptFiles, image: str) -> AbstractContextManager[SystemRoot]:
+@contextmanager
+def _source(kept: KeptFiles, image: str) -> Iterator[SystemRoot]:
     library = Library.open(Path(kept.library))
-    return systemroot.at_place(library, library.image(image), kept.disk, kept.old)
+    without = frozenset(profiles.folded(os.fsencode(name)) for name in kept.settings)
+    with systemroot.at_place(library, library.image(image), kept.disk, kept.old) as root:
+        yield replace(root, without_settings=without)
 
 
 @contextmanager

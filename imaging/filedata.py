@@ -2,11 +2,13 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from imaging.durable import write_all
 
 _BLOCK = 4 << 20
+_HOLE = 64 << 10
+"""Bytes of zeros that become a hole, as Windows has them on NTFS."""
 
 
 class SourceError(Exception):
@@ -18,8 +20,10 @@ class SourceError(Exception):
         self.at = at
 
 
-def copy(source: int, out: int, passed: Callable[[int, int], None]) -> int:
+def copy(source: int, out: int, passed: Callable[[int, int], None], *, zeros_are_holes: bool = False) -> int:
     """Copy all of an open file to another that is empty; returns the bytes that were written.
+
+    `zeros_are_holes` is for a file system that does not tell where its holes are: zeros become some.
 
     `passed` is told of each step: so many bytes were gone through, and so many of them written. Raises OSError where
     writing fails, SourceError where reading does, and whatever `passed` raises.
@@ -39,13 +43,26 @@ def copy(source: int, out: int, passed: Callable[[int, int], None]) -> int:
             raise SourceError(start) from error
         if not data:
             break
-        os.lseek(out, start, os.SEEK_SET)
-        write_all(out, data)
+        written = 0
+        for offset, piece in _pieces(data) if zeros_are_holes else ((0, data),):
+            os.lseek(out, start + offset, os.SEEK_SET)
+            write_all(out, piece)
+            written += len(piece)
         at = start + len(data)
-        total += len(data)
-        passed(len(data), len(data))
+        total += written
+        passed(len(data), written)
     os.ftruncate(out, end)
     return total
+
+
+def _pieces(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Those that are not all zeros, each with where it begins."""
+    if data.count(0) == len(data):
+        return
+    for offset in range(0, len(data), _HOLE):
+        piece = data[offset : offset + _HOLE]
+        if piece.count(0) != len(piece):
+            yield offset, piece
 
 
 def same(one: int, other: int, passed: Callable[[int], None]) -> bool:

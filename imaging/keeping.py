@@ -7,15 +7,16 @@ nothing that happens to the disk, to the power or to this program loses them. Se
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from msgspec import structs
 
-from imaging import filedata, systemroot, tree
+from imaging import filedata, profiles, systemroot, tree
 from imaging.disk import Disk, PartitionTable, format_size
 from imaging.errors import BadImageError, RefusedError, UsageError
 from imaging.imagevolumes import LUKS
-from imaging.keptfiles import PATHS, KeepRule, KeptFiles, KeptPath
+from imaging.keptfiles import PATHS, KeepRule, KeptFiles, KeptPath, LeftPath
 from imaging.keptpaths import CODE, accounts_of, found, placed, shown, walk
 from imaging.library import Library
 from imaging.manifest import ImagedDisk
@@ -29,6 +30,8 @@ _SPARE = 64 << 20
 _HOME_TYPE = "933AC7E1-2EB4-4F13-B844-0E14E2AEF915"
 """The type of a GPT partition that systemd mounts as /home by itself. Source: systemd-gpt-auto-generator(8)."""
 _FORGOTTEN_HINT = "`rescue complete`, or --keep-files, brings them back; --no-keep-files restores without them"
+_MOST_LEFT = 100
+"""How many paths that are not kept a plan names."""
 _COPY_HINT = "back it up first (--save-first), and copy the files out of that"
 
 
@@ -52,21 +55,33 @@ def with_kept_files(
     source = Library.open(Path(plan.library))
     image = source.image(plan.image)
     _refuse_home_partition(pair.source.table, "the image")
-    with _old(pair, saved) as old, systemroot.in_image(source, image, pair.source, writable=True) as new:
+    with (
+        _old(pair, saved, windows=systemroot.may_be_windows(image, pair.source.name)) as there,
+        systemroot.in_image(source, image, pair.source, writable=True, windows=there.windows) as new,
+    ):
+        if new.windows:
+            _refuse_linux_rules(chosen)
+        old = replace(there, without_settings=frozenset(_settings_of(new)) if new.windows else frozenset())
         _refuse_links(old, new, pair.target.name)
         elsewhere = (*_elsewhere(old, new, chosen), *_encrypted(pair.target))
         paths = list(found(old, chosen, elsewhere))
         _refuse_unplaceable(paths, old, new)
+        measured = _Measuring(old)
         kept = KeptFiles(
             rules=chosen,
             library=str(saved[0] if saved else library),
             old=old.place,
             new=new.place,
-            paths=tuple(_measured(old, path) for path in paths),
+            paths=tuple(measured.path(path) for path in paths),
             accounts=accounts_of(old).people if KeepRule.ACCOUNTS in chosen else (),
             elsewhere=elsewhere,
             disk=saved[2] if saved else pair.target.name,
             image=saved[1] if saved else "",
+            left=tuple(measured.left),
+            left_out=measured.left_out,
+            encrypted=measured.encrypted,
+            span=measured.span,
+            settings=tuple(os.fsdecode(p[-1]) for p in paths if profiles.folded(p[-1]) in old.without_settings),
         )
         _refuse_nothing(kept, old, pair.target.name)
         _refuse_no_room(kept, pair, new)
@@ -105,15 +120,17 @@ def _saved(pair: RestoreTarget, libraries: Sequence[Path]) -> tuple[Path, str, s
     )
 
 
-def _old(pair: RestoreTarget, saved: tuple[Path, str, str] | None) -> AbstractContextManager[SystemRoot]:
+def _old(
+    pair: RestoreTarget, saved: tuple[Path, str, str] | None, *, windows: bool | None
+) -> AbstractContextManager[SystemRoot]:
     if saved is None:
         _refuse_home_partition(pair.target.table, pair.target.name)
-        return systemroot.on_disk(pair.target)
+        return systemroot.on_disk(pair.target, windows=windows)
     library = Library.open(saved[0])
     image = library.image(saved[1])
     disk: ImagedDisk = next(disk for disk in image.disks if disk.name == saved[2])
     _refuse_home_partition(disk.table, pair.target.name)
-    return systemroot.in_image(library, image, disk)
+    return systemroot.in_image(library, image, disk, windows=windows)
 
 
 def _refuse_home_partition(table: PartitionTable, name: str) -> None:
@@ -126,18 +143,43 @@ def _refuse_home_partition(table: PartitionTable, name: str) -> None:
             )
 
 
+def _refuse_linux_rules(rules: Sequence[KeepRule]) -> None:
+    for rule in rules:
+        if rule is not KeepRule.HOMES:
+            raise RefusedError(
+                f"{rule} cannot be kept of Windows: accounts, networks and its name are in the registry, which is that "
+                "of the image",
+                code=CODE,
+                hint="--keep-files without rules keeps people's folders in C:\\Users",
+            )
+
+
+def _settings_of(new: SystemRoot) -> Iterator[str]:
+    """People who have an account in the Windows that is restored: their part of its registry is there."""
+    with tree.folder(new.mount, new.homes) as users:
+        for name in tree.names_in(users, new.homes):
+            entry = tree.look(users, name)
+            if profiles.is_system(name) or entry.kind is not EntryKind.FOLDER:
+                continue
+            with tree.inside(name, users) as profile:
+                if profiles.has_settings(profile):
+                    yield profiles.folded(name)
+
+
 def _refuse_links(old: SystemRoot, new: SystemRoot, name: str) -> None:
     """A link is kept as it is, and not what it leads to: no home folder may be one, nor /home in either system."""
     for root in (old, new):
         at = systemroot.entry_at(root.mount, root.homes)
         if at is not None and at.kind is not EntryKind.FOLDER:
             which = name if root is old else "the image"
-            raise RefusedError(f"/home of {which} is no folder: files in it cannot be kept", code=CODE)
+            where = shown(root, root.homes)
+            raise RefusedError(f"{where} of {which} is no folder: files in it cannot be kept", code=CODE)
     for path in found(old, [KeepRule.HOMES], ()):
         entry = systemroot.entry_at(old.mount, path)
         if entry is not None and entry.kind is EntryKind.LINK:
             raise RefusedError(
-                f"{shown(old, path)} is a link to {os.fsdecode(entry.target)}: only what lies in /home itself is kept",
+                f"{shown(old, path)} is a link to {os.fsdecode(entry.target)}: only what lies in "
+                f"{shown(old, old.homes)} itself is kept",
                 code=CODE,
                 hint=_COPY_HINT,
             )
@@ -160,7 +202,7 @@ def _elsewhere(old: SystemRoot, new: SystemRoot, rules: Sequence[KeepRule]) -> I
 def _encrypted(disk: Disk) -> Iterator[str]:
     """Partitions of which nobody can say what is in there."""
     for part in disk.table.partitions:
-        if part.content.kind == LUKS:
+        if part.content.kind in (LUKS, "BitLocker"):
             yield disk.partition_name(part.number)
 
 
@@ -177,24 +219,40 @@ def _refuse_unplaceable(paths: Sequence[Sequence[bytes]], old: SystemRoot, new: 
                 )
 
 
-def _measured(root: SystemRoot, path: tuple[bytes, ...]) -> KeptPath:
-    """How much a path holds. Raises RefusedError where some of it could not be carried over."""
-    size = files = folders = 0
-    for one in walk(root, path):
-        entry = one.entry
-        folders += entry.kind is EntryKind.FOLDER
-        files += entry.kind is not EntryKind.FOLDER
-        if entry.room < entry.size and root.place.kind == "btrfs":
-            # What it has packed takes all of its size elsewhere; a hole takes none.
-            with tree.folder(root.mount, one.where) as fd:
-                file = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-                try:
-                    size += filedata.data_size(file)
-                finally:
-                    os.close(file)
-        else:
-            size += min(entry.size, entry.room)
-    return KeptPath(path=shown(root, path), size=size, files=files, folders=folders)
+class _Measuring:
+    """How much is kept of a system."""
+
+    def __init__(self, root: SystemRoot) -> None:
+        self._root = root
+        self.left: list[LeftPath] = []
+        self.left_out = self.encrypted = self.span = 0
+
+    def path(self, path: tuple[bytes, ...]) -> KeptPath:
+        """How much a path holds. Raises RefusedError where some of it could not be carried over."""
+        size = files = folders = 0
+        for one in walk(self._root, path, self._leave):
+            entry = one.entry
+            folders += entry.kind is EntryKind.FOLDER
+            files += entry.kind is not EntryKind.FOLDER
+            self.encrypted += entry.encrypted and entry.kind is EntryKind.FILE
+            size += entry.beside
+            self.span += entry.size + entry.beside if self._root.windows else 0
+            if entry.room < entry.size and self._root.place.kind == "btrfs":
+                # What it has packed takes all of its size elsewhere; a hole takes none.
+                with tree.folder(self._root.mount, one.where) as fd:
+                    file = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+                    try:
+                        size += filedata.data_size(file)
+                    finally:
+                        os.close(file)
+            else:
+                size += min(entry.size, entry.room)
+        return KeptPath(path=shown(self._root, path), size=size, files=files, folders=folders)
+
+    def _leave(self, path: Sequence[bytes], why: str) -> None:
+        self.left_out += 1
+        if len(self.left) < _MOST_LEFT:
+            self.left.append(LeftPath(path=shown(self._root, path), why=why))
 
 
 def _refuse_nothing(kept: KeptFiles, old: SystemRoot, name: str) -> None:

@@ -8,10 +8,14 @@ from imaging.disk import Size
 
 
 class KeepRule(StrEnum):
-    """Something of a system on Linux that can be kept. Only HOMES is kept without being asked for by name."""
+    """Something of a system that can be kept. HOMES is kept without being asked for; nothing else of Windows."""
 
     HOMES = "homes"
-    """Everything in /home. A folder that the restored system has there under the same name is replaced."""
+    """Everything in /home, or people's folders in C:\\Users: see imaging.profiles.
+
+    A folder that the restored system has there under the same name is replaced. Of one in C:\\Users a person's part of
+    the registry stays, where the restored system has it: it belongs to the account there.
+    """
     ACCOUNTS = "accounts"
     """Accounts of people (ids from 1000 on), with their passwords, groups, and ranges of ids for containers.
 
@@ -41,6 +45,8 @@ PATHS: dict[KeepRule, tuple[str, ...]] = {
     KeepRule.ROOT_HOME: ("root",),
 }
 """Files and folders that a rule keeps, each in place of what the restored system has there."""
+WINDOWS = "ntfs"
+"""The file system on which a system is Windows, by blkid's name."""
 SSH_FOLDER, SSH_PREFIX = "etc/ssh", "ssh_host_"
 
 
@@ -68,6 +74,13 @@ class RootPlace(msgspec.Struct, frozen=True, kw_only=True):
     homes: str = "home"
 
 
+class LeftPath(msgspec.Struct, frozen=True, kw_only=True):
+    """Something in what is kept that is not kept itself, and why, in words."""
+
+    path: str
+    why: str
+
+
 class KeptFiles(msgspec.Struct, frozen=True, kw_only=True):
     """What is carried over from the system that stands on a restore's one target to the one that is restored.
 
@@ -87,11 +100,30 @@ class KeptFiles(msgspec.Struct, frozen=True, kw_only=True):
     """
     disk: str = ""
     image: str = ""
+    left: tuple[LeftPath, ...] = ()
+    """Some of what is not kept, though it lies in what is; `left_out` counts all of it."""
+    left_out: Size = 0
+    encrypted: Size = 0
+    """How many of the files are encrypted by Windows, for a key that an account has."""
+    span: Size = 0
+    """Bytes that are gone through to copy all, where that is more than `size`: ntfs-3g does not tell what is a hole."""
+    settings: tuple[str, ...] = ()
+    """People whose part of the registry is that of the restored Windows, where they have an account."""
+
+    @property
+    def windows(self) -> bool:
+        """Whether they are of a Windows system."""
+        return self.old.kind == WINDOWS
 
     @property
     def size(self) -> int:
         """Bytes of all that is kept."""
         return sum(path.size for path in self.paths)
+
+    @property
+    def work(self) -> int:
+        """Bytes of a copy, or of a comparison."""
+        return max(self.size, self.span)
 
     @property
     def files(self) -> int:

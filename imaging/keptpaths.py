@@ -2,10 +2,10 @@
 
 import os
 import struct
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from fcntl import ioctl
 
-from imaging import accounts, systemroot, tree
+from imaging import accounts, profiles, systemroot, tree
 from imaging.accounts import Accounts
 from imaging.errors import IoError, RefusedError
 from imaging.keptfiles import PATHS, SSH_FOLDER, SSH_PREFIX, KeepRule
@@ -18,6 +18,8 @@ _GET_FLAGS, _ENCRYPTED = 0x80086601, 0x0800
 _SUBVOLUME_FLAGS, _READ_ONLY = 0x80089419, 2
 """BTRFS_IOC_SUBVOL_GETFLAGS and BTRFS_SUBVOL_RDONLY. Source: linux/btrfs.h."""
 _NOT_KEPT = (b"lost+found",)
+Left = Callable[[Sequence[bytes], str], None]
+"""Is told of a path that is not kept, and why."""
 
 
 def found(root: SystemRoot, rules: Sequence[KeepRule], without: Collection[str]) -> Iterator[tuple[bytes, ...]]:
@@ -32,7 +34,7 @@ def found(root: SystemRoot, rules: Sequence[KeepRule], without: Collection[str])
 
 def _named(root: SystemRoot, rules: Sequence[KeepRule]) -> Iterator[tuple[bytes, ...]]:
     if KeepRule.HOMES in rules:
-        yield from ((*root.homes, name) for name in _names(root, root.homes) if name not in _NOT_KEPT)
+        yield from ((*root.homes, name) for name in _names(root, root.homes) if not _is_nobodys(root, name))
     for rule in rules:
         for path in PATHS.get(rule, ()):
             where = (*root.path, *tree.parts(path))
@@ -41,6 +43,10 @@ def _named(root: SystemRoot, rules: Sequence[KeepRule]) -> Iterator[tuple[bytes,
     if KeepRule.SSH_HOST_KEYS in rules:
         where = (*root.path, *tree.parts(SSH_FOLDER))
         yield from ((*where, name) for name in _names(root, where) if name.startswith(SSH_PREFIX.encode()))
+
+
+def _is_nobodys(root: SystemRoot, name: bytes) -> bool:
+    return profiles.is_system(name) if root.windows else name in _NOT_KEPT
 
 
 def _names(root: SystemRoot, path: Sequence[bytes]) -> list[bytes]:
@@ -54,7 +60,8 @@ def _names(root: SystemRoot, path: Sequence[bytes]) -> list[bytes]:
 def shown(root: SystemRoot, path: Sequence[bytes]) -> str:
     """A path as the system itself calls it."""
     at_home = tuple(path[: len(root.homes)]) == root.homes
-    names = (b"home", *path[len(root.homes) :]) if at_home else path[len(root.path) :]
+    home = b"Users" if root.windows else b"home"
+    names = (home, *path[len(root.homes) :]) if at_home else path[len(root.path) :]
     return tree.shown(names)
 
 
@@ -69,6 +76,22 @@ def accounts_of(root: SystemRoot) -> Accounts:
     """The system's accounts; raises IoError."""
     texts = {name: systemroot.text_of(root.mount, (*root.path, b"etc", name.encode())) for name in accounts.FILES}
     return accounts.parse({n: t.decode(errors="surrogateescape") for n, t in texts.items() if t is not None})
+
+
+def look(root: SystemRoot, parent: int, name: bytes) -> Entry:
+    """An entry of an open folder; what cannot be looked at says so in `problem`."""
+    return profiles.look(parent, name) if root.windows else tree.look(parent, name)
+
+
+def passed_over(root: SystemRoot, path: Sequence[bytes]) -> bool:
+    """Whether a file is of a person's part of the registry that the restored system has itself."""
+    person = path[len(root.homes) :]
+    return bool(
+        root.without_settings
+        and person
+        and profiles.folded(person[0]) in root.without_settings
+        and profiles.is_settings(person)
+    )
 
 
 def is_snapshot(fd: int, parent: int) -> bool:
@@ -94,35 +117,46 @@ def flags_of(fd: int) -> int:
     return found
 
 
-def walk(root: SystemRoot, path: Sequence[bytes]) -> Iterator[Found]:
+def _not_told(_: Sequence[bytes], __: str) -> None:
+    pass
+
+
+def walk(root: SystemRoot, path: Sequence[bytes], left: Left = _not_told) -> Iterator[Found]:
     """A path that is kept, and all that is in it that is kept with it; a folder comes before what is in it.
 
-    Raises RefusedError (code "cannot-keep") where some of it cannot be read, or could not be carried over.
+    `left` is told of what only Windows could keep. Raises RefusedError (code "cannot-keep") where some of it cannot be
+    read, or could not be carried over.
     """
-    entry = systemroot.entry_at(root.mount, path)
-    if entry is None:
+    if systemroot.entry_at(root.mount, path) is None:
         return
-    yield Found(where=tuple(path[:-1]), entry=_good(root, path, entry))
-    if entry.kind is EntryKind.FOLDER:
-        with tree.folder(root.mount, path[:-1]) as parent, tree.inside(path[-1], parent) as fd:
-            if not is_snapshot(fd, parent):
-                yield from _inside(root, fd, tuple(path))
+    with tree.folder(root.mount, path[:-1]) as parent:
+        entry = _good(root, path, look(root, parent, path[-1]))
+        yield Found(where=tuple(path[:-1]), entry=entry)
+        if entry.kind is EntryKind.FOLDER:
+            with tree.inside(path[-1], parent) as fd:
+                if not is_snapshot(fd, parent):
+                    yield from _inside(root, fd, tuple(path), left)
 
 
-def _inside(root: SystemRoot, fd: int, path: tuple[bytes, ...]) -> Iterator[Found]:
+def _inside(root: SystemRoot, fd: int, path: tuple[bytes, ...], left: Left) -> Iterator[Found]:
     _refuse_encrypted(root, fd, path)
     if len(path) > tree.DEEPEST:
         raise RefusedError(f"{shown(root, path)} lies in too many folders", code=CODE)
     for name in tree.names_in(fd, path):
         where = (*path, name)
-        entry = _good(root, where, tree.look(fd, name))
+        if passed_over(root, where):
+            continue
+        entry = _good(root, where, look(root, fd, name))
+        if root.windows and (why := profiles.why_left(fd, entry)):
+            left(where, why)
+            continue
         if entry.kind is not EntryKind.FOLDER:
             yield Found(where=path, entry=entry)
             continue
         with tree.inside(name, fd) as inner:
             if not is_snapshot(inner, fd):
                 yield Found(where=path, entry=entry)
-                yield from _inside(root, inner, where)
+                yield from _inside(root, inner, where, left)
 
 
 def _good(root: SystemRoot, path: Sequence[bytes], entry: Entry) -> Entry:

@@ -28,6 +28,15 @@ def used(read: Read, size: int, *, to_be_checked: bool = False) -> Extents:
         raise bad_map(f"its master file table makes no sense: {error}") from error
 
 
+def refuse_dirty(read: Read, size: int) -> None:
+    """Raise IoError (code "dirty") where Windows has marked the volume for a check, "bad-map" where that is unclear."""
+    try:
+        volume = Bounded(read=read, size=size)
+        _check_state(mft.Table(volume, mft.geometry(volume(0, 512))))
+    except (struct.error, ValueError, IndexError, StopIteration) as error:
+        raise bad_map(f"its master file table makes no sense: {error}") from error
+
+
 def _used(volume: Bounded, *, to_be_checked: bool) -> Extents:
     boot = volume(0, 512)
     shape = mft.geometry(boot)

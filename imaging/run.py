@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -246,6 +246,58 @@ def _end(tools: "Sequence[subprocess.Popen[bytes]]") -> None:
         if tool.stdout is not None:
             tool.stdout.close()
         tool.wait()
+
+
+class Server:
+    """A tool that serves until it is told to end; use `serving`."""
+
+    def __init__(self, name: str, tool: "subprocess.Popen[bytes]", told: IO[bytes]) -> None:
+        """Take the running tool, and the file that it complains into."""
+        self._name, self._tool, self._told = name, tool, told
+        self.pid = tool.pid
+
+    def refuse_if_ended(self) -> None:
+        """Raise IoError (code "tool-failed") where it does not run any more."""
+        if self._tool.poll() is not None:
+            raise self._failure()
+
+    def end(self) -> None:
+        """Ask it to end, and wait until it has, however long that takes; raises IoError where it does not end well."""
+        self._tool.terminate()
+        if self._tool.wait():
+            raise self._failure()
+
+    def _failure(self) -> IoError:
+        self._told.seek(max(0, self._told.seek(0, os.SEEK_END) - _MOST_TOLD))
+        return _failed(self._name, self._tool.returncode, self._told.read().decode(errors="replace"))
+
+
+@contextmanager
+def serving(argv: Sequence[str | Path], name: str) -> Iterator[Server]:
+    """A tool that is asked to end with the context (SIGTERM), and dies with this process; errors call it `name`.
+
+    Raises IoError where it is not installed (code "no-tool") or does not end well ("tool-failed").
+    """
+    guard = find_tool("setpriv")
+    path = _tool(str(argv[0]))
+    with tempfile.TemporaryFile() as told:
+        tool = subprocess.Popen(
+            [*([guard, "--pdeathsig", "KILL"] if guard else []), path, *map(str, argv[1:])],
+            stdin=subprocess.DEVNULL,
+            stdout=told,
+            stderr=told,
+            cwd="/",
+            env={**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": "C"},
+            start_new_session=True,
+        )
+        server = Server(name, tool, told)
+        try:
+            yield server
+        except BaseException:
+            with suppress(IoError):
+                server.end()
+            raise
+        server.end()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

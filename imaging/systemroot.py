@@ -1,4 +1,4 @@
-"""The root of a system on Linux, on a disk or in an image, with its files as they would be after a start.
+"""The root of a system, on a disk or in an image, with its files as they would be after a start.
 
 Each file system is mounted in a copy-on-write view, where its journal is replayed: nothing on the disk or in the
 library changes. The mounts are attached nowhere, and are gone with this process.
@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
-from imaging import mounttabs, newmounts, systems, tree, views
+from imaging import mounttabs, newmounts, ntfsmount, profiles, systems, tree, views, windowsstate
 from imaging.blockdev import loop_over, opened, read
 from imaging.disk import Content as FileSystem
 from imaging.disk import Disk
 from imaging.doubts import BTRFS_SUPER
 from imaging.errors import BadImageError, IoError, RefusedError, RescueError
 from imaging.imagevolumes import volumes
-from imaging.keptfiles import RootPlace
+from imaging.keptfiles import WINDOWS, RootPlace
 from imaging.library import Library
 from imaging.manifest import Image, ImagedDisk
 from imaging.run import run
@@ -41,6 +41,8 @@ _NOT_A_DISK = ("tmpfs", "proc", "sysfs", "devpts", "nfs", "nfs4", "cifs", "smb3"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 MOST_READ = 4 << 20
 """Bytes of a configuration file that are read."""
+_BITLOCKER = "BitLocker"
+_HINT = "back it up first (--save-first), and copy the files out of that"
 _CODE = "cannot-keep"
 
 
@@ -52,6 +54,13 @@ class SystemRoot:
     mount: int
     apart: tuple[str, ...] = ()
     """Folders on which the system mounts other file systems of this computer's disks."""
+    without_settings: frozenset[str] = frozenset()
+    """Names of people, as imaging.profiles.folded has them, whose part of the registry is passed over."""
+
+    @property
+    def windows(self) -> bool:
+        """Whether it is Windows."""
+        return self.place.kind == WINDOWS
 
     def is_apart(self, path: str) -> bool:
         """Whether a path, or some of what is in it, is on another file system when the system runs."""
@@ -64,7 +73,7 @@ class SystemRoot:
 
     @property
     def homes(self) -> tuple[bytes, ...]:
-        """Where its /home is."""
+        """Where its /home is, or C:\\Users."""
         return tuple(tree.parts(self.place.homes))
 
 
@@ -78,11 +87,11 @@ class _Candidate:
 
 
 @contextmanager
-def on_disk(disk: Disk) -> Iterator[SystemRoot]:
-    """The one system on a disk; needs root.
+def on_disk(disk: Disk, *, windows: bool | None = False) -> Iterator[SystemRoot]:
+    """The one system on Linux on a disk, or the one Windows; needs root.
 
-    Raises RefusedError (code "cannot-keep") where there is none, or more than one, or its /home lies elsewhere;
-    IoError.
+    Where it is not said (None) which of the two, it is Windows where there is no other. Raises RefusedError (code
+    "cannot-keep") where there is none, or more than one, or its /home lies elsewhere; IoError.
     """
     with opened(disk.path) as fd:
         found = [
@@ -95,12 +104,14 @@ def on_disk(disk: Disk) -> Iterator[SystemRoot]:
             )
             for place in systems.places(disk, fd)
         ]
-    with _only_one(found, disk.name, disk.logical_sector) as root:
+    with _only_one(found, disk.name, disk.logical_sector, windows=windows) as root:
         yield root
 
 
 @contextmanager
-def in_image(library: Library, image: Image, disk: ImagedDisk, *, writable: bool = False) -> Iterator[SystemRoot]:
+def in_image(
+    library: Library, image: Image, disk: ImagedDisk, *, writable: bool = False, windows: bool | None = False
+) -> Iterator[SystemRoot]:
     """The one system on a disk of an image; needs root. Raises as `on_disk`, and BadImageError.
 
     `writable` asks for a view that can be written to, as the file system itself will have to be.
@@ -119,8 +130,16 @@ def in_image(library: Library, image: Image, disk: ImagedDisk, *, writable: bool
         for start, end in volume.pieces
     ]
     what = f"{disk.name} in image {image.id}"
-    with _only_one(found, what, disk.logical_sector, writable=writable) as root:
+    with _only_one(found, what, disk.logical_sector, writable=writable, windows=windows) as root:
         yield root
+
+
+def may_be_windows(image: Image, name: str) -> bool | None:
+    """Whether the system on a disk of an image is Windows, as far as its file systems tell; None where they do not."""
+    kinds = {volume.content.kind for volume in volumes(image) if volume.disk == name}
+    if WINDOWS not in kinds:
+        return False
+    return None if kinds & FLAGS.keys() else True
 
 
 @contextmanager
@@ -130,7 +149,8 @@ def at_place(library: Library, image: Image, name: str, place: RootPlace) -> Ite
     if disk is None or not 0 <= place.start < place.start + place.size <= disk.size:
         raise BadImageError(f"image {image.id} does not hold the files that were to be kept", code=_CODE)
     view = views.of_image(library.path, image.id, name, place.start, place.size)
-    with _viewed(view, place.kind, disk.logical_sector, f"{name} of image {image.id}") as mount:
+    what, windows = f"{name} of image {image.id}", place.kind == WINDOWS
+    with _viewed(view, place.kind, disk.logical_sector, what, writable=windows) as mount:
         yield looked_into(place, mount)
 
 
@@ -142,11 +162,13 @@ def looked_into(place: RootPlace, mount: int) -> SystemRoot:
 
 
 @contextmanager
-def _only_one(found: Iterable[_Candidate], what: str, sector: int, *, writable: bool = False) -> Iterator[SystemRoot]:
+def _only_one(
+    found: Sequence[_Candidate], what: str, sector: int, *, windows: bool | None, writable: bool = False
+) -> Iterator[SystemRoot]:
     with ExitStack() as stack:
         roots: list[SystemRoot] = []
         problems: list[str] = []
-        for one in found:
+        for one in found if not windows else ():
             if one.content.kind not in FLAGS:
                 continue
             with ExitStack() as trying:
@@ -160,28 +182,64 @@ def _only_one(found: Iterable[_Candidate], what: str, sector: int, *, writable: 
                     continue
                 stack.enter_context(trying.pop_all())
                 roots.append(looked_into(_place(one, mount, folder, what), mount))
+        if windows or (windows is None and not roots and not problems):
+            roots += _windows_among(found, what, sector, stack)
         if len(roots) != 1 or problems:
-            which = "more than one system on Linux" if roots else "no system on Linux whose files could be kept"
-            words = f"{what} has {which}"
+            words = f"{what} has {_count_of(roots, windows)}"
             if problems:
                 words = f"{what} has a file system that cannot be looked into: {'; '.join(problems)}"
-            raise RefusedError(
-                words, code=_CODE, hint="back it up first (--save-first), and copy the files out of that"
-            )
+            raise RefusedError(words, code=_CODE, hint=_HINT)
         yield roots[0]
+
+
+def _count_of(roots: Sequence[SystemRoot], windows: bool | None) -> str:
+    """What there is in place of the one system, in words."""
+    if roots:
+        return "more than one Windows" if roots[0].windows else "more than one system on Linux"
+    if windows is None:
+        return "no system, on Linux or Windows, whose files could be kept"
+    return "no Windows whose files could be kept" if windows else "no system on Linux whose files could be kept"
+
+
+def _windows_among(found: Iterable[_Candidate], what: str, sector: int, stack: ExitStack) -> Iterator[SystemRoot]:
+    """Those of the volumes on which Windows is, each mounted as long as the stack.
+
+    Raises RefusedError where one is encrypted or was not closed, IoError.
+    """
+    locked, count = False, 0
+    for one in found:
+        locked |= one.content.kind == _BITLOCKER
+        if one.content.kind != WINDOWS or not windowsstate.holds_windows(one.view, sector):
+            continue
+        mount = stack.enter_context(_viewed(one.view, WINDOWS, sector, what, writable=True))
+        users = next((name for name in tree.names_in(mount, ()) if profiles.folded(name) == profiles.USERS), b"")
+        if users:
+            count += 1
+            place = RootPlace(number=one.number, start=one.start, size=one.size, kind=WINDOWS, homes=os.fsdecode(users))
+            yield SystemRoot(place=place, mount=mount)
+    if locked and not count:
+        raise RefusedError(
+            f"{what} has no Windows whose files could be kept, and a volume that BitLocker encrypts",
+            code=_CODE,
+            hint="turn BitLocker off in Windows and wait until it has ended, or copy the files to another disk",
+        )
 
 
 @contextmanager
 def _viewed(view: View, kind: str, sector: int, what: str, *, writable: bool = False) -> Iterator[int]:
     """A file system, mounted read-only by default, in a view that takes what is written, such as a journal's replay."""
-    if kind not in FLAGS:
+    if kind not in FLAGS and kind != WINDOWS:
         raise RefusedError(f"{what}: {kind or 'what stands on it'} cannot be looked into", code=_CODE)
     with views.opened(view) as file:
+        if kind == WINDOWS:
+            windowsstate.refuse_unclean(file, view.size, what)
         _refuse_more_devices(file, kind, what)
         with (
             loop_over(file, offset=0, size=view.size, sector=sector, writable=True) as loop,
             mounted(loop, kind, what, writable=writable) as mount,
         ):
+            if kind == WINDOWS:
+                windowsstate.refuse_hibernated(mount, what)
             yield mount
 
 
@@ -191,6 +249,10 @@ def mounted(loop: str, kind: str, what: str, *, writable: bool, top: bool = True
 
     Raises RefusedError without root, IoError.
     """
+    if kind == WINDOWS:
+        with ntfsmount.mounted(loop, writable=writable) as mount:
+            yield mount
+        return
     settings = {"source": loop, **(_SETTINGS.get(kind, {}) if top else {})}
     mount = newmounts.detached(kind, settings, FLAGS[kind], what, execute=False, writable=writable)
     try:

@@ -139,7 +139,9 @@ def _look(disk: Disk, place: Place, patience: float) -> str:
         return ""
     try:
         with reached(disk, place) as (kind, where):
-            return _windows(where, patience) if kind == "ntfs" else _peeked(kind, where, patience)
+            return (
+                (_WINDOWS if is_windows(where, patience) else "") if kind == "ntfs" else _peeked(kind, where, patience)
+            )
     except RescueError:
         return ""
 
@@ -190,10 +192,13 @@ def _peeked(kind: str, where: str, patience: float) -> str:
     return name_of(path, text)
 
 
-def _windows(loop: str, patience: float) -> str:
-    """Windows where its kernel is; libntfs reads the volume read-only, also one that is hibernated."""
+def is_windows(device: str, patience: float | None = None) -> bool:
+    """Whether an NTFS volume has Windows' kernel; libntfs reads it read-only, also one that is hibernated.
+
+    Raises IoError where that takes more than `patience` seconds.
+    """
     for folder in _FOLDERS:
-        done = run(["ntfsls", "--force", "--path", folder, loop], accept=range(-64, 256), timeout=patience)
+        done = run(["ntfsls", "--force", "--path", folder, device], accept=range(-64, 256), timeout=patience)
         if done.status == 0 and _KERNEL in done.stdout.lower().split():
-            return _WINDOWS
-    return ""
+            return True
+    return False

@@ -42,6 +42,10 @@ class Entry:
     group: int = 0
     modified: float = 0.0
     target: bytes = b""
+    beside: int = 0
+    """Bytes of its streams, of which NTFS has any number beside the data."""
+    encrypted: bool = False
+    """Whether Windows encrypts it."""
     problem: str = ""
     """Why no more is known of it, in words; empty where all is."""
 

@@ -114,9 +114,9 @@ def add_keep(command: argparse.ArgumentParser) -> None:
 def add_keep_files(command: argparse.ArgumentParser) -> None:
     """The option that carries files of the old system over."""
     words = _(
-        "carry the home folders of the Linux system on the disk over to the restored one; also {rules}, where named "
-        "(--keep-files accounts,network). What is there is saved first: into the library of --save-first, or the "
-        "image's own"
+        "carry the home folders of the Linux system on the disk over to the restored one, or the folders of people in "
+        "C:\\Users of Windows; of Linux also {rules}, where named (--keep-files accounts,network). What is there is "
+        "saved first: into the library of --save-first, or the image's own"
     ).format(rules=", ".join(EXTRA))
     command.add_argument("--keep-files", nargs="?", const="", metavar="RULES", help=words)
     words = _("do not bring back files that a restore which was cut off was to keep: they stay in their image")

@@ -59,7 +59,33 @@ def _kept_lines(kept: KeptFiles) -> list[str]:
     where = _("image {image} in {library}") if kept.image else _("the image that is saved first in {library}")
     waits = where.format(image=clean(kept.image), library=clean(kept.library))
     lines.append(_INDENT + _("they wait in {place}, and stay there").format(place=waits))
+    lines += _windows_lines(kept) if kept.windows else []
     lines.append(_INDENT + _("all else of the old system is lost: programs, settings, other files"))
+    return lines
+
+
+def _windows_lines(kept: KeptFiles) -> list[str]:
+    """What is different of Windows, where accounts are not carried over."""
+    lines = []
+    if kept.encrypted:
+        words = ngettext(
+            "{count} file is encrypted by Windows (EFS): only a key that was exported there opens it",
+            "{count} files are encrypted by Windows (EFS): only a key that was exported there opens them",
+            kept.encrypted,
+        )
+        lines.append(_INDENT + words.format(count=format_count(kept.encrypted)))
+    if kept.left_out:
+        words = ngettext("NOT KEPT of them: {count} file", "NOT KEPT of them: {count} files", kept.left_out)
+        lines.append(words.format(count=format_count(kept.left_out)))
+        lines += [f"{_INDENT}{clean(one.path)}: {_(one.why)}" for one in kept.left[:_MOST_SHOWN]]
+        if kept.left_out > _MOST_SHOWN:
+            lines.append(_INDENT + _("and {count} more").format(count=format_count(kept.left_out - _MOST_SHOWN)))
+    if kept.settings:
+        words = _("accounts there already: {names}; their settings are those of the image")
+        lines.append(_INDENT + words.format(names=clean(", ".join(kept.settings))))
+    if len(kept.settings) < len(kept.paths):
+        lines.append(_INDENT + _("accounts are those of the image: an administrator opens the folders of others in"))
+        lines.append(_INDENT + _("C:\\Users, and moves what is in them to the folder of a new account"))
     return lines
 
 
@@ -76,5 +102,10 @@ def carried_figures(carried: Carried | None) -> list[str]:
     return lines
 
 
-NOT_KEPT = (N_("devices and sockets"), N_("extended attributes"))
+NOT_KEPT = (
+    N_("devices and sockets"),
+    N_("extended attributes"),
+    N_("files that are only in the cloud"),
+    N_("files that Windows alone can read"),
+)
 """What a new file system may not keep."""

@@ -117,8 +117,9 @@ Where a library has room for it, what is on the disk now can be saved first,
 as an image: Tab to that line, Space ticks it, and the line says how much
 room it takes. Restoring that image undoes this restore.
 
-Of a Linux system the home folders can be kept: what is there is saved
-first, too, and they are brought from there into the restored system.
+Of a Linux system the home folders can be kept, of Windows those in
+C:\\Users: what is there is saved first, too, and they are brought from
+there into the restored system.
 
 Below, all of the disk can be wiped before, for it to be given away.
 
@@ -222,7 +223,9 @@ Nothing is written until then. Esc goes back.""")
 
     def say_keep(self, words: str) -> None:
         """What stands behind the box; the others, the plan and the button as they are now."""
-        self.settings.display = self.keep.ticked
+        # Windows' accounts and networks are in its registry, which is that of the image.
+        windows = self.plan.keep is not None and self.plan.keep.windows
+        self.settings.display = self.keep.ticked and not windows
         self.safety.display = bool(self.places) and not self.keep.ticked
         self.keep.words = words
         self.keep.refresh(layout=True)

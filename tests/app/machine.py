@@ -38,7 +38,7 @@ from imaging.health import Condition, Health
 from imaging.identify import Attachment
 from imaging.identities import NewIdentity
 from imaging.imagevolumes import OpenVolume
-from imaging.keptfiles import KeepRule, KeptFiles, KeptPath, RootPlace
+from imaging.keptfiles import KeepRule, KeptFiles, KeptPath, LeftPath, RootPlace
 from imaging.keyboard import Keyboard
 from imaging.logs import Place
 from imaging.manifest import Image, ImagedDisk, Machine, Volume
@@ -531,6 +531,8 @@ class FakeBackend:
     """How the disks erase themselves."""
     kept: tuple[KeptPath, ...] | RescueError = (KeptPath(path="/home/anna", size=4_000_000_000, files=1200),)
     """What of a system can be kept, or why nothing can."""
+    left: tuple[LeftPath, ...] = ()
+    """What of that cannot be kept, where the system is Windows."""
     factory: str = ""
     """The id of the library's factory image."""
     copied: bool = False
@@ -933,7 +935,7 @@ class FakeBackend:
         """The home folder of one person, or the reason that the test wants why it cannot be kept."""
         if isinstance(self.kept, RescueError):
             raise self.kept
-        place = RootPlace(number=2, start=1 << 30, size=20 << 30, kind="ext4")
+        place = RootPlace(number=2, start=1 << 30, size=20 << 30, kind="ntfs" if self.left else "ext4")
         image = plan.targets[0].target.saved
         kept = KeptFiles(
             rules=tuple(rules),
@@ -944,6 +946,9 @@ class FakeBackend:
             accounts=("anna",) if KeepRule.ACCOUNTS in rules else (),
             disk=plan.targets[0].target.name,
             image=image,
+            left=self.left,
+            left_out=len(self.left),
+            encrypted=len(self.left),
         )
         return structs.replace(plan, keep=kept, safety="" if image else str(library))
 

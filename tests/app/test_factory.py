@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from imaging.errors import RefusedError
-from imaging.keptfiles import KeepRule
+from imaging.keptfiles import KeepRule, LeftPath
 from imaging.notes import FactoryState, Notes
 from imaging.orders import DiskMatch, Match
 from imaging.plan import RestorePlan, Wipe
@@ -204,6 +204,19 @@ async def test_home_folders_are_kept_where_that_is_ticked(sit_down: Sit) -> None
         assert plan.keep is not None
         assert plan.keep.rules == tuple(KeepRule)
         assert plan.safety == str(LIBRARY)
+
+
+async def test_of_windows_people_s_folders_are_kept_and_nothing_else_is_offered(sit_down: Sit) -> None:
+    left = (LeftPath(path="/Users/anna/OneDrive/film", why="files that are only in the cloud"),)
+    async with sit_down(FakeBackend(safety=(LIBRARY,), left=left)) as person:
+        await to_the_plan(person)
+        screen = await person.press("space")
+        assert "[x] Keep the home folders of the system that is there" in screen
+        assert "and accounts, networks" not in screen
+        assert "1 file is encrypted by Windows (EFS)" in person.words
+        assert "NOT KEPT of them: 1 file" in person.words
+        assert "/Users/anna/OneDrive/film: files that are only in the cloud" in person.words
+        assert "accounts are those of the image" in person.words
 
 
 async def test_unticked_again_nothing_is_kept_or_saved(sit_down: Sit) -> None:

@@ -2,6 +2,7 @@
 
 import struct
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -113,14 +114,14 @@ def for_bios(path: Path, files: dict[str, bytes] | None = None) -> Made:
     return Made(path=path, root=MIB, core=SECTOR)
 
 
-def loader(config: str = "", prefix: str = "/EFI/debian") -> bytes:
-    """GRUB for 64-bit UEFI."""
+def loader(config: str = "", prefix: str = "/EFI/debian", also: Sequence[str] = ()) -> bytes:
+    """GRUB for 64-bit UEFI, with more modules than it needs to find its menu, where they are named."""
     with TemporaryDirectory() as name:
         out, given = Path(name, "grub.efi"), Path(name, "config")
         given.write_text(config)
         more = ["--config", given] if config else []
         modules = ("part_gpt", "fat", "ext2", "search_fs_uuid", "configfile", "normal")
-        run("grub-mkimage", "--format=x86_64-efi", f"--prefix={prefix}", f"--output={out}", *more, *modules)
+        run("grub-mkimage", "--format=x86_64-efi", f"--prefix={prefix}", f"--output={out}", *more, *modules, *also)
         return out.read_bytes()
 
 

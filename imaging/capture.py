@@ -7,11 +7,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from imaging import chunk, groups, inventory, keyring, marks
+from imaging import chunk, groups, inventory, keyring, marks, still
 from imaging.access import make_writable
 from imaging.blockdev import opened
 from imaging.disk import Disk
-from imaging.errors import IoError, RefusedError
+from imaging.errors import CancelledError, IoError, RefusedError
 from imaging.events import CaptureResult
 from imaging.extents import Extents
 from imaging.index import DigestTable, blank
@@ -46,8 +46,8 @@ def capture(plan: CapturePlan, report: Reporter, cancel: threading.Event, tool: 
     make_writable(path)
     disks = tuple(inventory.look(disk.path, [path]) for disk in plan.disks)
     for shown, now in zip(plan.disks, disks, strict=True):
-        marks.refuse_if_changed(shown, now)
-    plan_capture(disks, path, plan.label, plan.level, only=plan.only)
+        (still.refuse_if_another if plan.running else marks.refuse_if_changed)(shown, now)
+    plan_capture(disks, path, plan.label, plan.level, only=plan.only, running=plan.running)
     library = Library.open_or_create(path)
     with storing(library, plan.level, report, cancel) as job:
         missing = groups.incomplete(
@@ -55,7 +55,10 @@ def capture(plan: CapturePlan, report: Reporter, cancel: threading.Event, tool: 
         )
         for words in sorted(set(missing.values())):
             report.log(words[0].upper() + words[1:], "warning")
-        imaged = tuple(capture_disk(job, disk, plan.only.get(disk.path, ())) for disk in disks)
+        if plan.running:
+            imaged = _capture_running(job, disks)
+        else:
+            imaged = tuple(capture_disk(job, disk, plan.only.get(disk.path, ())) for disk in disks)
         imaged = tuple(replace(disk, volumes=groups.noted(disk.name, disk.volumes, missing)) for disk in imaged)
         image = job.commit(imaged, label=plan.label, machine=inventory.machine(), tool=tool, signer=signer)
     return CaptureResult(
@@ -67,6 +70,24 @@ def capture(plan: CapturePlan, report: Reporter, cancel: threading.Event, tool: 
         unreadable=image.unreadable,
         seconds=time.monotonic() - began,
     )
+
+
+def _capture_running(job: Storing, disks: Sequence[Disk]) -> tuple[ImagedDisk, ...]:
+    """Capture disks of the running system as they are at one moment; raises as `capture` and still.held do.
+
+    What a snapshot could not hold any more reads as if the disk failed there: that is an end, and no damaged image.
+    """
+    with still.held(disks, job.report, job.cancel) as held:
+        try:
+            imaged = tuple(capture_disk(job, disk) for disk in held.disks)
+        except (CancelledError, IoError) as error:
+            if held.broken:
+                raise still.full(held.broken) from error
+            raise
+        job.report.step("Proving that nothing has changed meanwhile")
+        held.prove()
+        job.report.finish_step()
+    return imaged
 
 
 def _signer(plan: CapturePlan) -> PrivateKey | None:

@@ -36,6 +36,8 @@ class CapturePlan(msgspec.Struct, frozen=True, kw_only=True, tag="capture", tag_
     """Whether the file systems of the new image are checked once it is there."""
     signer: str = ""
     """The id of the key that signs the new image, which the worker is given apart; empty for none."""
+    running: bool = False
+    """Whether the running system uses the disks: they are captured as they are at one moment, by imaging.still."""
     version: int = VERSION
 
     @property

@@ -149,10 +149,11 @@ def why_not_target(disk: Disk, source: ImagedDisk, *, any_size: bool = False, an
     return ""
 
 
-def why_not_source(disk: Disk, library: Path | None = None, only: Sequence[int] = ()) -> str:
+def why_not_source(disk: Disk, library: Path | None = None, only: Sequence[int] = (), *, running: bool = False) -> str:
     """Why `disk`, or `only` these partitions of it, cannot be captured (into `library`), in words; empty where it can.
 
-    A mounted file system changes while it is read: an image of it may be good for nothing.
+    A mounted file system changes while it is read: an image of it may be good for nothing. With `running` it is held
+    still by imaging.still, which says itself what it cannot hold.
     """
     if disk.problem or not disk.fingerprint:
         return disk.problem or "it cannot be read"
@@ -168,7 +169,7 @@ def why_not_source(disk: Disk, library: Path | None = None, only: Sequence[int] 
     for role in disk.roles:
         if role is Role.LIBRARY and not disk.regular_file:
             return "it holds the image library that it would be captured into"
-    return why_not_in_use(disk, read_only_is_fine=True)
+    return "" if running else why_not_in_use(disk, read_only_is_fine=True)
 
 
 def plan_capture(
@@ -179,10 +180,12 @@ def plan_capture(
     *,
     only: Mapping[str, Sequence[int]] | None = None,
     check: bool = False,
+    running: bool = False,
 ) -> CapturePlan:
     """Plan to capture disks into a library, whole but for those of which `only` names partitions, by the disk's path.
 
-    Raises RefusedError or UsageError.
+    With `running` they may be those of the running system, and are captured as they are at one moment. Raises
+    RefusedError or UsageError.
     """
     chosen = {disk.path: _chosen(disk, only[disk.path]) for disk in disks if only and disk.path in only}
     if not disks:
@@ -191,11 +194,21 @@ def plan_capture(
         raise UsageError("one disk was given twice", code="same-disk-twice")
     if not levels.LEAST <= level <= levels.MOST:
         raise UsageError(f"compression level {level} is not from {levels.LEAST} to {levels.MOST}", code="bad-level")
+    if running and chosen:
+        raise UsageError("of the running system whole disks are captured: give no partitions", code="usage")
     for disk in disks:
-        why = why_not_source(disk, library, chosen.get(disk.path, ()))
+        why = why_not_source(disk, library, chosen.get(disk.path, ()), running=running)
         if why:
             raise RefusedError(f"{disk.name} cannot be captured: {why}", code=_code(disk, why), hint=_source_hint(disk))
-    return CapturePlan(library=str(library), disks=tuple(disks), only=chosen, label=label, level=level, check=check)
+    return CapturePlan(
+        library=str(library),
+        disks=tuple(disks),
+        only=chosen,
+        label=label,
+        level=level,
+        check=check,
+        running=running,
+    )
 
 
 def _chosen(disk: Disk, numbers: Sequence[int]) -> tuple[int, ...]:

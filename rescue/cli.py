@@ -141,6 +141,10 @@ def build_parser() -> argparse.ArgumentParser:
     words = _("sign the new image with this key: the file of its secret half")
     capture.add_argument("--sign", metavar="FILE", help=words)
     capture.add_argument("--check", action="store_true", help=_("then check the file systems of the new image"))
+    words = _(
+        "disks of the running system: as they are at one moment, from LVM's snapshots; refused where that cannot be"
+    )
+    capture.add_argument("--running", action="store_true", help=words)
     capture.add_argument("--plan", action="store_true", help=_("show what would be done, with a forecast, and end"))
     capture.add_argument(
         "--forecast",

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from imaging import cloning, growth, inventory, keeping, keyring, levels, planner, resectored, smaller, vouching
+from imaging import cloning, growth, inventory, keeping, keyring, levels, planner, resectored, smaller, still, vouching
 from imaging import jobs as jobs_
 from imaging.bootentry import with_boot_entry
 from imaging.errors import CancelledError, ExitStatus, RefusedError, RescueError, UsageError
@@ -147,7 +147,12 @@ def capture(options: Namespace) -> int:
     found = [inventory.look(device_of(disk), [library]) for disk in options.disks]
     only = chosen.of_disks(options.partition, found)
     level = levels.parse(options.level)
-    plan = planner.plan_capture(found, library, options.label, level, only=only, check=options.check)
+    plan = planner.plan_capture(
+        found, library, options.label, level, only=only, check=options.check, running=options.running
+    )
+    if options.running:
+        for disk in found:
+            still.look(disk)
     key = unlock(options.sign) if options.sign else None
     if key is not None:
         plan = structs.replace(plan, signer=key.public.id)
@@ -155,7 +160,8 @@ def capture(options: Namespace) -> int:
     # A script reads no plan, and the job warns of what is stored whole before it stores anything.
     by_default = options.plan or (sys.stdout.isatty() and not options.json)
     wanted = by_default if options.forecast is None else options.forecast
-    forecast = look_ahead(plan, every_level=options.plan) if wanted else None
+    # What is used of a file system that changes meanwhile is known once it is held still.
+    forecast = look_ahead(plan, every_level=options.plan) if wanted and not options.running else None
     if not options.json:
         print_lines(outlook.plan_lines(plan, forecast, planner.seconds_expected(plan), every_level=options.plan))
     elif options.plan:

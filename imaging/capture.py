@@ -86,7 +86,6 @@ def _capture_running(job: Storing, disks: Sequence[Disk]) -> tuple[ImagedDisk, .
             raise
         job.report.step("Proving that nothing has changed meanwhile")
         held.prove()
-        job.report.finish_step()
     return imaged
 
 

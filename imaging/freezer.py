@@ -81,6 +81,7 @@ def _hold(places: Sequence[Place], release: list[Callable[[], object]]) -> None:
             release.append(partial(_writable_again, place.where))
         else:
             fd = os.open(place.where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            release.append(partial(os.close, fd))  # open, it would keep the file system from being unmounted
             try:
                 fcntl.ioctl(fd, _FIFREEZE, 0)
             except OSError as error:

@@ -6,7 +6,6 @@ Format: TOML 1.0; live-image/README.md has the keys and examples.
 """
 
 import re
-import tomllib
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -14,7 +13,7 @@ import msgspec
 from blake3 import blake3
 from msgspec import Meta
 
-from imaging import levels, wanted
+from imaging import documents, levels, wanted
 from imaging.decodable import decodable
 from imaging.errors import UsageError
 from imaging.keptfiles import KeepRule
@@ -34,9 +33,6 @@ _UNITS = {unit: 1000**i for i, unit in enumerate(_DECIMAL)} | {unit: 1024**i for
 _SIZE = re.compile(r"(\d{1,7}(?:\.\d{1,3})?) ?([A-Za-z]{1,3})")
 _NEAR = 0.01
 """A disk sold as 500 GB has 500.1 of them: a size with a unit is met within 1 %."""
-_LINE = re.compile(r"\s*(?:\[\[?\s*(?P<table>[^\[\]]+?)\s*\]\]?|(?P<key>[A-Za-z0-9_\"'.-]+)\s*=)")
-_PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
-_UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 
 Word = Annotated[str, Meta(min_length=1, max_length=200)]
 Words = Annotated[str, Meta(min_length=1, max_length=200)] | Annotated[tuple[Word, ...], Meta(min_length=1)]
@@ -192,10 +188,7 @@ class Order(_Strict, frozen=True, kw_only=True):
 def parse(data: bytes, name: str) -> Order:
     """Understand an order; `name` is what messages call it. Raises UsageError (code "bad-order")."""
 
-    text = ""
-
-    def bad(what: str, key: str = "") -> UsageError:
-        line = line_of(text, key) if key else 0
+    def bad(what: str, line: int) -> UsageError:
         where = f"{name}, line {line}" if line else name
         return UsageError(
             f"the order {where} cannot be understood: {what}",
@@ -203,25 +196,12 @@ def parse(data: bytes, name: str) -> Order:
             hint="nothing was done; live-image/README.md lists the keys of an order",
         )
 
-    if len(data) > MOST_BYTES:
-        raise bad(f"it has more than {MOST_BYTES} bytes")
-    try:
-        text = data.decode("utf-8-sig")  # editors on Windows put a mark before it
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise bad(f"it is not TOML: {_without_values(error)}") from error
-    # The version comes first: of another one, the other keys say nothing.
-    version = document.get("version")
-    if type(version) is not int or version != VERSION:
-        raise bad(f"this program reads orders that say version = {VERSION}", "version")
-    try:
-        order = msgspec.convert(document, Order)
-    except msgspec.ValidationError as error:
-        raise bad(*_told(str(error))) from error
+    versions = f"this program reads orders that say version = {VERSION}"
+    order, text = documents.parse(data, Order, bad, most=MOST_BYTES, versions=versions, version=VERSION)
     wrong = _why_not(order)
     if wrong:
         key, what = wrong
-        raise bad(what, key)
+        raise bad(what, documents.line_of(text, key) if key else 0)
     return order
 
 
@@ -324,53 +304,3 @@ def why_not_disk(disk: DiskMatch, *, is_restore: bool) -> str:
 
 def _why_not_path(path: str) -> str:
     return "" if path.startswith("/") and "\0" not in path else "file needs a whole path, which begins with /"
-
-
-def _without_values(error: Exception) -> str:
-    """What the parser says, but for the parts of the order that it may repeat: they can hold a password."""
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    place = re.search(r"\(at (line \d+, column \d+|end of document)\)", str(error))
-    what = str(error).partition(" (at ")[0] if place and "'" not in str(error) and '"' not in str(error) else ""
-    return " ".join(filter(None, [what or "it is malformed", f"({place[1]})" if place else ""]))
-
-
-def _told(said: str) -> tuple[str, str]:
-    """A complaint of the checker in words, and the key that it is about."""
-    place = _PLACE.search(said)
-    key, what = (place[1], said[: place.start()]) if place else ("", said)
-    unknown = _UNKNOWN.search(what)
-    if unknown:
-        whole = f"{key}.{unknown[1]}" if key else unknown[1]
-        return f"there is no key {whole}", whole
-    return (f"{key}: {what}" if key else what), key
-
-
-def line_of(text: str, key: str) -> int:
-    """The line on which a key such as `restore.disk[1].size` stands, or its table begins; 0 where it is not found."""
-    found, table, counts = 0, "", dict[str, int]()
-    wanted = re.sub(r"\[\.\.\.\]", "[0]", key)
-    for number, line in enumerate(text.splitlines(), start=1):
-        match = _LINE.match(line)
-        if match is None:
-            continue
-        if match["table"]:
-            table = _plain(match["table"])
-            if line.lstrip().startswith("[["):
-                counts[table] = counts.get(table, -1) + 1
-                table = f"{table}[{counts[table]}]"
-            here = table
-        else:
-            here = f"{table}.{_plain(match['key'])}".lstrip(".")
-        if here == wanted:
-            return number
-        # The nearest that is around it, should the key itself be written in another way.
-        if wanted.startswith((f"{here}.", f"{here}[")):
-            found = number
-    return found
-
-
-def _plain(key: str) -> str:
-    return ".".join(part.strip().strip("\"'") for part in key.split("."))

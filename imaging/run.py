@@ -30,6 +30,11 @@ _LOOK_EVERY = 100
 """Milliseconds between two looks whether a tool is still wanted."""
 _INHERITED = ("RESCUE_STATE", "RESCUE_LIVE", "RESCUE_CONFIG")
 """What a worker has to know of its caller's environment; a transient unit inherits none of it."""
+_MODEST = ("--nice=19", "--property=CPUSchedulingPolicy=batch", "--property=IOSchedulingPriority=7")
+"""What a worker is given that nobody waits for ($RESCUE_MODEST).
+
+Not the idle classes: on a busy computer these wait for ever, while its snapshots fill and its /boot is frozen.
+"""
 _SCOPE = ("systemd-run", "--scope", "--quiet", "--collect", "--")
 
 
@@ -365,7 +370,8 @@ def spawn_worker(job: Path, log: Path) -> None:
         path = os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         unit = ["systemd-run", "--quiet", "--collect", f"--unit={_unit(job)}", f"--setenv=PYTHONPATH={path}"]
         kept = [f"--setenv={name}={os.environ[name]}" for name in _INHERITED if os.environ.get(name)]
-        run([*unit, *kept, f"--property=StandardError=append:{log}", "--", *argv])
+        modest = _MODEST if os.environ.get("RESCUE_MODEST") else ()
+        run([*unit, *kept, *modest, f"--property=StandardError=append:{log}", "--", *argv])
         return
     with log.open("ab") as out:
         worker = subprocess.Popen(

@@ -241,13 +241,12 @@ def _take(looks: Sequence[Look], found: Held, report: Reporter, stack: ExitStack
     with held_still(places):
         for item in looks:
             for physical in item.physical:
-                _snap(physical, found, volumes, stack)
+                _snap(physical, found, volumes, report, stack)
         for item in looks:
             parts = {part.number: part for part in item.disk.table.partitions}
             for one in item.ways:
                 if one.way is Way.HELD:
                     copies[item.disk.path, one.number] = _copied(item.disk, parts[one.number], stack)
-    report.finish_step()
     shown = []
     for item in looks:
         fd = stack.enter_context(opened(item.disk.path))
@@ -264,12 +263,20 @@ def _take(looks: Sequence[Look], found: Held, report: Reporter, stack: ExitStack
     found.disks = tuple(shown)
 
 
-def _snap(physical: _Physical, found: Held, made: dict[str, Snapshot], stack: ExitStack) -> None:
+def _let_go(name: str, report: Reporter) -> None:
+    """Remove a snapshot; one that cannot be removed now is, by the next capture, and does not cost this one's image."""
+    try:
+        snapshots.remove(name)
+    except RescueError as error:
+        report.log(f"The snapshot {name} could not be removed: {error.message}", "warning")
+
+
+def _snap(physical: _Physical, found: Held, made: dict[str, Snapshot], report: Reporter, stack: ExitStack) -> None:
     """Take the snapshots of a group's volumes; raises IoError where it is not the group that was looked at any more."""
     group = physical.group
     for volume, size in zip(physical.taken, physical.sizes, strict=True):
         number = len(found.snapshots)
-        stack.callback(snapshots.remove, f"{group.name}/{snapshots.name(number)}")
+        stack.callback(_let_go, f"{group.name}/{snapshots.name(number)}", report)
         snapshot = snapshots.make(number, volume.placed.name, size)
         found.snapshots.append(snapshot)
         made[volume.placed.name] = snapshot
@@ -384,20 +391,20 @@ class _Proof:
     """What must not have changed of a disk, as it was when it was taken."""
 
     item: Look
-    fd: int
     outside: str
     marks: dict[int, tuple[int, ...]]
 
     @classmethod
     def of(cls, item: Look, fd: int) -> "_Proof":
         """The disk now."""
-        return cls(item=item, fd=fd, outside=_outside(item, fd), marks=dict(uses.marks(item.disk, _apart(item))))
+        return cls(item=item, outside=_outside(item, fd), marks=dict(uses.marks(item.disk, _apart(item))))
 
     def refuse_if_changed(self) -> None:
         """Raise IoError where something was written that nobody was to write to."""
         disk = self.item.disk
-        if _outside(self.item, self.fd) != self.outside:
-            raise _changed(disk.name)
+        with opened(disk.path) as fd:  # anew: what was read before may be remembered
+            if _outside(self.item, fd) != self.outside:
+                raise _changed(disk.name)
         for number, mark in uses.marks(disk, _apart(self.item)).items():
             if self.marks.get(number) != mark:
                 raise _changed(disk.partition_name(number))

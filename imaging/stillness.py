@@ -18,8 +18,10 @@ _BOOT = ("/boot", "/boot/efi", "/efi", "/boot/firmware")
 _FREEZABLE = ("ext2", "ext3", "ext4", "xfs", "btrfs")
 _REMOUNTABLE = ("vfat",)
 _IN_SNAPSHOTS = ("ext2", "ext3", "ext4", "xfs", "vfat", "")
-"""What may stand on a logical volume of which a snapshot is taken. Not btrfs: of two copies of one that it sees at once,
-the kernel may take one for the other. Source: btrfs(5)."""
+"""What may stand on a logical volume of which a snapshot is taken.
+
+Not btrfs: of two copies of one that it sees at once, the kernel may take one for the other. Source: btrfs(5).
+"""
 _LVM = "LVM2_member"
 
 

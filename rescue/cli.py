@@ -29,6 +29,7 @@ from rescue import (
     order_command,
     passphrases,
     prune_commands,
+    schedule_commands,
     share_commands,
     status_command,
     undo_command,
@@ -64,7 +65,8 @@ exit statuses:
      restore --new-identity: all is restored, but an initramfs or a loader may still name the original
   9  --check: the image is whole, but a file system in it has errors
  10  media check: the medium is whole, but over a year old or behind the installed version;
-     status: there is no backup, or it is older than --overdue says
+     status: there is no backup, or it is older than --overdue or the schedule says;
+     schedule show: the last success is too long ago
  11  check-boot: no computer can start from the disk
  12  check-boot: whether a computer can start from the disk is not known
 
@@ -141,9 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
     words = _("sign the new image with this key: the file of its secret half")
     capture.add_argument("--sign", metavar="FILE", help=words)
     capture.add_argument("--check", action="store_true", help=_("then check the file systems of the new image"))
-    words = _(
-        "disks of the running system: as they are at one moment, from LVM's snapshots; refused where that cannot be"
-    )
+    words = _("disks of the running system, as they are at one moment: from LVM's snapshots, or refused")
     capture.add_argument("--running", action="store_true", help=words)
     capture.add_argument("--plan", action="store_true", help=_("show what would be done, with a forecast, and end"))
     capture.add_argument(
@@ -289,6 +289,7 @@ def build_parser() -> argparse.ArgumentParser:
     complete_command.add_complete(found, [json, library])
     undo_command.add_undo(found, [json, library])
     status_command.add_status(found, [json, library])
+    schedule_commands.add_schedule(found, [json, library], _add_level)
     key_commands.add_keys(found, [json, library])
     return parser
 
@@ -342,27 +343,16 @@ def _add_restore(restore: argparse.ArgumentParser) -> None:
 
 
 def _add_prune(prune: argparse.ArgumentParser) -> None:
-    for name, words in (
-        ("last", _("keep the last N images of each computer")),
-        ("daily", _("keep the newest image of each of the last N days that have one")),
-        ("weekly", _("the same of weeks")),
-        ("monthly", _("the same of months")),
-        ("yearly", _("the same of years")),
-        ("within", _("keep what is at most N days old")),
-    ):
-        prune.add_argument(f"--keep-{name}", type=_count, default=0, metavar="N", help=words)
+    prune_commands.add_rule(prune)
     prune.add_argument("--plan", action="store_true", help=_("show what would go, and what that frees, and end"))
     prune.add_argument("--yes", action="store_true", help=_("ask nothing"))
     prune.add_argument(
-        "--delete", type=_count, metavar="COUNT", help=_("confirms that so many images go, in place of typing it")
+        "--delete",
+        type=prune_commands.count,
+        metavar="COUNT",
+        help=_("confirms that so many images go, in place of typing it"),
     )
     prune.set_defaults(run=prune_commands.prune)
-
-
-def _count(words: str) -> int:
-    if not words.isascii() or not words.isdecimal():
-        raise argparse.ArgumentTypeError(_("{words} is not a number").format(words=words))
-    return int(words)
 
 
 def _speak() -> None:

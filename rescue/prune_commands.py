@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from argparse import Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,9 +57,22 @@ def _pin(options: Namespace, *, pinned: bool) -> int:
     return ExitStatus.DONE
 
 
-def prune(options: Namespace) -> int:
-    """`rescue prune`: which images stay and why, what that frees, confirmed, then the job."""
-    rule = Rule(
+def add_rule(command: ArgumentParser) -> None:
+    """The options that say which images stay."""
+    for name, words in (
+        ("last", _("keep the last N images of each computer")),
+        ("daily", _("keep the newest image of each of the last N days that have one")),
+        ("weekly", _("the same of weeks")),
+        ("monthly", _("the same of months")),
+        ("yearly", _("the same of years")),
+        ("within", _("keep what is at most N days old")),
+    ):
+        command.add_argument(f"--keep-{name}", type=count, default=0, metavar="N", help=words)
+
+
+def rule_of(options: Namespace) -> Rule:
+    """The rule that they say; it may be empty."""
+    return Rule(
         last=options.keep_last,
         daily=options.keep_daily,
         weekly=options.keep_weekly,
@@ -67,6 +80,18 @@ def prune(options: Namespace) -> int:
         yearly=options.keep_yearly,
         within_days=options.keep_within,
     )
+
+
+def count(words: str) -> int:
+    """A whole number; raises ArgumentTypeError."""
+    if not words.isascii() or not words.isdecimal():
+        raise ArgumentTypeError(_("{words} is not a number").format(words=words))
+    return int(words)
+
+
+def prune(options: Namespace) -> int:
+    """`rescue prune`: which images stay and why, what that frees, confirmed, then the job."""
+    rule = rule_of(options)
     library = only_library(options).path
     plan, verdicts = freeing.plan_prune(library, None if rule.empty else rule, datetime.now(UTC))
     freed, room = _freed(plan), free_room(Path(plan.library))

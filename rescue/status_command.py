@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from imaging import inventory
+from imaging import inventory, schedulestate
 from imaging.disk import Disk, Role
 from imaging.errors import ExitStatus
 from imaging.manifest import Image, Machine
 from imaging.notes import NOTHING, Notes
 from imaging.retention import Latest, latest
-from rescue import commands
+from rescue import commands, schedule_commands
 from rescue.care import verified_words
 from rescue.finding import each, libraries, warn_unless_alone
 from rescue.formats import clean, columns, format_when, joined
@@ -72,11 +72,13 @@ def status(options: Namespace) -> int:
                 found.append(best)
     late = [one for one in found if _is_late(one, options.overdue, now)]
     damaged = sum(len(listing.damaged) for _, listing in listed)
-    overdue = bool(late) or not found
+    schedule = schedulestate.configured()
+    scheduled = schedule_commands.value_of(schedule, now)
+    overdue = bool(late) or not found or scheduled["overdue"]
     if options.json:
         values = [_value(one, copies, now, overdue=one in late) for one in found]
         value = {"machine": here, "overdue": overdue, "backups": values, "never": never, "damaged": damaged}
-        commands.print_json(value)
+        commands.print_json({**value, "schedule": scheduled})
     else:
         _print(found, copies, now, late)
         for name in never:
@@ -84,6 +86,9 @@ def status(options: Namespace) -> int:
         if damaged:
             words = ngettext("{count} image is damaged", "{count} images are damaged", damaged)
             print(_("{images}: `rescue images` names them.").format(images=words.format(count=damaged)))
+        if schedule is not None:
+            lines = schedule_commands.lines_of(schedule, schedulestate.read(), now)
+            commands.print_lines(["", _("Regular images:"), *lines])
     return ExitStatus.OUTDATED if overdue else ExitStatus.DONE
 
 

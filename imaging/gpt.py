@@ -157,6 +157,17 @@ def _header(sector: bytes, *, here: int, other: int, last_usable: int, entries_a
     return _HEADER.pack(*fields) + sector[_HEADER.size :]
 
 
+def counterpart(header: bytes, *, entries_at: int) -> bytes:
+    """The sector of a header's other copy, whose entries lie from sector `entries_at` on."""
+    fields = _HEADER.unpack_from(header)
+    return _header(header, here=fields[6], other=fields[5], last_usable=fields[8], entries_at=entries_at)
+
+
+def guid_of(data: bytes) -> str:
+    """A GUID of 16 bytes as sfdisk writes it."""
+    return str(uuid.UUID(bytes_le=data)).upper()
+
+
 def protective(mbr: bytes, last: int) -> bytes:
     """Let the 0xEE entry cover the whole disk, where there is just that one; a hybrid MBR stays as it is."""
     entries = [mbr[446 + 16 * i : 462 + 16 * i] for i in range(4)]

@@ -7,6 +7,7 @@ only where a loader lies at the one path that all firmware knows. Sources: UEFI 
 from msgspec.structs import replace
 
 from imaging import efientries, inventory, media
+from imaging.disk import Disk
 from imaging.errors import RefusedError
 from imaging.plan import RestorePlan
 from imaging.startable import Answer, BootEntry, Firmware, Starts
@@ -18,6 +19,12 @@ def with_boot_entry(plan: RestorePlan) -> RestorePlan:
     whole = not any(pair.partitions or pair.target.regular_file or pair.create for pair in plan.targets)
     able = media.on_live_system() and efientries.can_be_changed()
     return replace(plan, boot_entry=stays and whole and able)
+
+
+def may_get_one(disk: Disk) -> bool:
+    """Whether the firmware of this computer is given an entry for a disk: on the recovery system, of one that stays."""
+    able = media.on_live_system() and efientries.can_be_changed()
+    return able and not disk.regular_file and _stays(disk.removable, disk.transport)
 
 
 def _stays(removable: bool, transport: str) -> bool:

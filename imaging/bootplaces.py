@@ -50,7 +50,7 @@ def _menu(disk: Disk, part: Partition) -> tuple[str, str] | None:
         where = _mounted_at(disk, part)
         if where is not None:
             return _peeked("dir", where.where)
-        with _device(disk, part, writable=False) as device:
+        with device_of(disk, part, writable=False) as device:
             return _peeked(part.content.kind, device)
     except RescueError:
         return None
@@ -88,7 +88,7 @@ def _mounted_at(disk: Disk, part: Partition) -> Mount | None:
 
 
 @contextmanager
-def _device(disk: Disk, part: Partition, *, writable: bool) -> Iterator[str]:
+def device_of(disk: Disk, part: Partition, *, writable: bool) -> Iterator[str]:
     """The kernel's device for a partition, or a loop device over it where it has none."""
     node = f"/dev/{disk.partition_name(part.number)}"
     if not disk.regular_file and Path(node).exists():
@@ -120,7 +120,7 @@ def reached(disk: Disk, number: int, *, writable: bool = True) -> Iterator[Path]
         yield Path(where.where)
         return
     with ExitStack() as held:
-        device = held.enter_context(_device(disk, part, writable=writable))
+        device = held.enter_context(device_of(disk, part, writable=writable))
         root = mount(part.content.kind, device, disk.partition_name(number), writable=writable)
         held.callback(os.close, root)
         yield Path(f"/proc/self/fd/{root}")

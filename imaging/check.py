@@ -161,19 +161,25 @@ def _why_not(disk: ImagedDisk, volume: Volume) -> str:
 
 
 def _run_tools(disk: ImagedDisk, volume: Volume, file: int, cancel: threading.Event) -> tuple[Verdict, str]:
-    """What the tools find, up to the first that finds anything."""
     unclean = doubt(file, volume.start, volume.content)
     with loop_over(file, offset=volume.start, size=volume.size, sector=disk.logical_sector) as loop:
-        for tool in _TOOLS[volume.content.kind]:
-            found = _judge(tool, run_cancellable([*tool.argv, loop], cancel), unclean, loop)
-            if found[0] is not Verdict.CLEAN:
-                return found
+        return look_over(volume.content.kind, loop, unclean, cancel)
+
+
+def look_over(kind: str, loop: str, unclean: Doubt | None, cancel: threading.Event) -> tuple[Verdict, str]:
+    """What the tools for a kind of file system find on a device, up to the first that finds anything; nothing is
+    written. Raises IoError where one is not installed, CancelledError.
+    """
+    for tool in _TOOLS[kind]:
+        found = _judge(tool, run_cancellable([*tool.argv, loop], cancel), unclean, loop)
+        if found[0] is not Verdict.CLEAN:
+            return found
     return Verdict.CLEAN, ""
 
 
 def _judge(tool: _Tool, done: Completed, unclean: Doubt | None, loop: str) -> tuple[Verdict, str]:
     """What a tool's end means; `loop` is left out of what it said, for that device is gone by then."""
-    said = _tail(done.stdout.replace(loop, "the volume"))
+    said = tail(done.stdout.replace(loop, "the volume"))
 
     def says(words: str) -> bool:
         return bool(words) and words in done.stdout
@@ -192,7 +198,7 @@ def _judge(tool: _Tool, done: Completed, unclean: Doubt | None, loop: str) -> tu
     return Verdict.ERRORS, f"{tool.argv[0]}: {said}"
 
 
-def _tail(said: str) -> str:
+def tail(said: str) -> str:
     """The last lines of what a tool said, on one line and fit to be printed."""
     lines = [" ".join("".join(c if c.isprintable() else " " for c in line).split()) for line in said.splitlines()]
     text = "; ".join([line for line in lines if line][-_MOST_LINES:])

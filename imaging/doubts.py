@@ -121,3 +121,25 @@ def _f2fs_doubt(read: Read) -> Doubt | None:
     if not packs or not max(packs)[1] & _F2FS_UNMOUNTED:
         return Doubt(why="it was not unmounted cleanly: newer data may follow its last checkpoint")
     return None
+
+
+_EXT_JOURNAL = 1024 + 0xE0
+"""In ext's super block: the number of the journal's inode, and behind it that of the device that it is on."""
+_XFS_RTBLOCKS, _XFS_LOG_START = 16, 48
+
+
+def lies_elsewhere(kind: str, read: Read) -> bool:
+    """Whether a part of the file system is on another device: of btrfs, or its journal. Raises IoError.
+
+    Sources: Linux fs/ext4/ext4.h, fs/btrfs/ctree.h, fs/xfs/libxfs/xfs_format.h.
+    """
+    match kind:
+        case "btrfs":
+            return int.from_bytes(read(BTRFS_SUPER + 0x88, 8), "little") != 1
+        case "ext2" | "ext3" | "ext4":
+            inode, device = (int.from_bytes(read(_EXT_JOURNAL + at, 4), "little") for at in (0, 4))
+            return device != 0 and inode == 0
+        case "xfs":
+            blocks, start = (int.from_bytes(read(at, 8), "big") for at in (_XFS_RTBLOCKS, _XFS_LOG_START))
+            return blocks != 0 or start == 0
+    return False

@@ -390,6 +390,28 @@ class RemoveResult(msgspec.Struct, frozen=True, kw_only=True, tag="remove-partit
     seconds: float
 
 
+class RepairResult(msgspec.Struct, frozen=True, kw_only=True, tag="repair"):
+    """What was repaired on a disk, and whether a computer starts from it now.
+
+    `saved` is the folder with what was written over, empty where nothing was. `failed` says, in words, what could not
+    be repaired.
+    """
+
+    target: str
+    starts: Starts
+    seconds: float
+    table: bool = False
+    checked: tuple[CheckedVolume, ...] = ()
+    mended: tuple[str, ...] = ()
+    """The file systems that were changed by their check, by the names of their partitions."""
+    loaders: tuple[str, ...] = ()
+    """The kinds of firmware for which the boot loader was put back."""
+    menu: bool = False
+    boot_entries: tuple[str, ...] = ()
+    saved: str = ""
+    failed: tuple[str, ...] = ()
+
+
 Result = (
     CaptureResult
     | ImportResult
@@ -406,6 +428,7 @@ Result = (
     | MediaIsoResult
     | InstallResult
     | RemoveResult
+    | RepairResult
 )
 
 

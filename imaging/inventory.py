@@ -340,7 +340,7 @@ def _look_inside(disk: Disk) -> Disk:
             manner=unfinished.parse_manner(sector),
         )
         table = _unless_boot_sector(disk, sfdisk.read_table(disk.path, disk.logical_sector), fd)
-        table = _with_contents(disk, table, fd)
+        table = with_contents(disk, table, fd)
         manner = disk.manner if disk.unfinished else _manner_of_partitions(table, fd)
         return replace(disk, table=table, content=_bare_content(disk, table), manner=manner)
     except RescueError as error:
@@ -399,7 +399,8 @@ def _bare_content(disk: Disk, table: PartitionTable) -> Content:
     return filesystems.probe(disk.path)
 
 
-def _with_contents(disk: Disk, table: PartitionTable, fd: int) -> PartitionTable:
+def with_contents(disk: Disk, table: PartitionTable, fd: int) -> PartitionTable:
+    """The table with what stands on its partitions, of a disk that is open; raises IoError."""
     held = {p.number for p in sfdisk.volumes(table)}
     return replace(
         table,

@@ -36,6 +36,7 @@ from imaging.plan import (
     Plan,
     PrunePlan,
     RemovePlan,
+    RepairPlan,
     RestorePlan,
 )
 from imaging.regular import read_regular
@@ -73,6 +74,7 @@ _ENDS: dict[int, JobState] = {
     ExitStatus.DIFFERS: JobState.DIFFERS,
     ExitStatus.FILE_SYSTEM_ERRORS: JobState.FILE_SYSTEM_ERRORS,
     ExitStatus.REFUSED: JobState.REFUSED,
+    ExitStatus.START_UNKNOWN: JobState.DONE,
     ExitStatus.CANCELLED: JobState.CANCELLED,
 }
 """The state by the exit status; every other one is a failure."""
@@ -206,6 +208,9 @@ class Job:
             name = what.target.partition_name(what.number)
             state = f"The recovery partition {name} may still be there; all other partitions are as they were."
             hint = "remove it again"
+        if isinstance(what, RepairPlan):
+            state = f"{what.target.name} may be only partly repaired; what was whole before is as it was."
+            hint = "repair it again: that completes it"
         if isinstance(what, DeletePlan):
             state = "The image may be gone, with its room not freed yet."
             hint = "look at the images: where it is still there, delete it again; else the next deletion frees the room"

@@ -9,7 +9,7 @@ in the table, the boot loader's folder on the EFI system partition and a block i
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +38,8 @@ from imaging import (
 )
 from imaging.blockdev import loop_over, read
 from imaging.disk import Disk, Partition, TableKind
-from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError, of_system
+from imaging.ending import as_told
+from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError
 from imaging.events import READING_BACK, InstallResult, RemoveResult
 from imaging.library import FOLDER, Library
 from imaging.mediumcheck import check_folder, refuse_unless_whole
@@ -64,7 +65,7 @@ def install(plan: InstallPlan, report: Reporter, cancel: threading.Event) -> Ins
     """
     began = time.monotonic()
     work = _Install(plan, report, cancel)
-    _as_told(work.carry_out, work)
+    as_told(work.carry_out, work)
     return InstallResult(
         target=plan.target.name,
         partition=plan.target.partition_name(plan.number),
@@ -81,7 +82,7 @@ def remove(plan: RemovePlan, report: Reporter, cancel: threading.Event) -> Remov
     """Carry out a removal; raises as `install` does."""
     began = time.monotonic()
     work = _Remove(plan, report, cancel)
-    _as_told(work.carry_out, work)
+    as_told(work.carry_out, work)
     return RemoveResult(
         target=plan.target.name,
         partition=plan.target.partition_name(plan.number),
@@ -126,24 +127,6 @@ class _Work:
         for at, data in writes:
             target.write(data, at)
             target.sync()
-
-
-def _as_told(do: Callable[[], None], work: _Work) -> None:
-    """Have every error tell what the disk is left in; once it was written to, it is not a refusal any more."""
-    try:
-        do()
-    except Exception as error:
-        told: Exception = error
-        if isinstance(error, RefusedError) and work.touched:
-            told = IoError(error.message, code=error.code, hint=error.hint)
-        if isinstance(error, OSError):
-            told = of_system(error)
-        if not isinstance(told, RescueError):
-            told = RescueError(f"an error in Rescue itself: {type(error).__name__}: {error}")
-        told.state = work.state
-        if told is error:
-            raise
-        raise told from error
 
 
 class _Install(_Work):

@@ -7,7 +7,7 @@ import msgspec
 
 from imaging import levels
 from imaging.chunk import DEFAULT_LEVEL
-from imaging.disk import Disk, DiskId, Partition, Size
+from imaging.disk import Disk, DiskId, Partition, PartitionTable, Size
 from imaging.errors import UsageError
 from imaging.identities import NewIdentity
 from imaging.keptfiles import KeptFiles
@@ -15,6 +15,7 @@ from imaging.manifest import ImagedDisk
 from imaging.sanitize import Sanitizer
 from imaging.signatures import UNSIGNED, Standing
 from imaging.signingkeys import PublicKey
+from imaging.startable import Firmware, Starts
 
 DAY = 24 * 3600
 VERSION = 2
@@ -639,6 +640,89 @@ class RemovePlan(msgspec.Struct, frozen=True, kw_only=True, tag="remove-partitio
         return f"Remove the recovery partition of {self.target.name}"
 
 
+class RepairWishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What a repair may do: each of it can be left out, and file systems are checked where that is asked for alone."""
+
+    table: bool = True
+    loader: bool = True
+    boot_entry: bool = True
+    check: tuple[Size, ...] = ()
+    """The partitions whose file systems are checked by their own tools, which mend what they can without a question."""
+    check_all: bool = False
+    """Whether that is all of them."""
+    mend: bool = False
+    """Whether these may also decide for themselves what to throw away (e2fsck -y, xfs_repair)."""
+    system: Size = 0
+    """The partition of the system whose boot loader is put back; 0 for the only one."""
+
+
+class TableRepair(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a GPT is written anew from its copy at the disk's `kept` ("start", "end", or "both"), in this order."""
+
+    kept: str
+    writes: tuple[tuple[Size, bytes], ...]
+    """Offsets in bytes, and what goes there."""
+
+
+class FileSystemCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """A file system that is checked; `only_looks` where its tool is not let write."""
+
+    number: Size
+    start: Size
+    size: Size
+    kind: str
+    only_looks: bool
+
+
+class RepairedSystem(msgspec.Struct, frozen=True, kw_only=True):
+    """The system whose own programs put its boot loader back; `number` is the partition of its root."""
+
+    number: Size
+    name: str
+    program: str
+    """The path of grub-install in it."""
+    subvolume: str = ""
+    mounts: tuple[tuple[Size, str], ...] = ()
+    """Other partitions of the disk, and where the system has them: /boot, /boot/efi."""
+    efi: str = ""
+    """Where its EFI system partition is mounted; empty where it has none."""
+
+
+class RepairPlan(msgspec.Struct, frozen=True, kw_only=True, tag="repair", tag_field="kind"):
+    """Repair what keeps a computer from starting from a disk, from what is on that disk alone."""
+
+    target: Disk
+    wishes: RepairWishes
+    layout: PartitionTable
+    """The partitions, as they are once the table is repaired."""
+    before: Starts
+    table: TableRepair | None = None
+    checks: tuple[FileSystemCheck, ...] = ()
+    system: RepairedSystem | None = None
+    loaders: tuple[Firmware, ...] = ()
+    removable: bool = False
+    """Whether the loader also goes to the one path that all firmware knows, where nothing is."""
+    menu: bool = False
+    """Whether the system's boot menu is made anew."""
+    boot_entry: bool = False
+    """Whether this computer's firmware gets an entry, should that be all that is missing."""
+    notes: tuple[str, ...] = ()
+    """What is not repaired, and why, in words."""
+    keep: str = ""
+    """The folder in which what is written over is kept; empty for the job's own."""
+    version: int = VERSION
+
+    @property
+    def title(self) -> str:
+        """One line for lists of jobs."""
+        return f"Repair {self.target.name}"
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is anything to be done."""
+        return bool(self.table or self.checks or self.loaders or self.menu or self.boot_entry)
+
+
 Plan = (
     CapturePlan
     | ImportPlan
@@ -655,6 +739,7 @@ Plan = (
     | MediaIsoPlan
     | InstallPlan
     | RemovePlan
+    | RepairPlan
 )
 
 _decoder: msgspec.json.Decoder[Plan] = msgspec.json.Decoder(Plan)
@@ -698,7 +783,7 @@ def disks_used(plan: Plan) -> tuple[tuple[DiskId, str, bool], ...]:
             return ((plan.target.id, plan.target.path, True), *_read(plan.system))
         case InstallPlan():
             return ((plan.target.id, plan.target.path, True), *_read(plan.system))
-        case MediaGrowPlan() | RemovePlan():
+        case MediaGrowPlan() | RemovePlan() | RepairPlan():
             return ((plan.target.id, plan.target.path, True),)
         case MediaIsoPlan():
             return tuple(_read(plan.system))
@@ -726,6 +811,8 @@ def files_written(plan: Plan) -> tuple[str, ...]:
             return (plan.target,)
         case MediaIsoPlan():
             return (plan.output,)
+        case RepairPlan(keep=folder) if folder:
+            return (folder,)
         case _:
             return ()
 
@@ -780,5 +867,5 @@ def libraries_used(plan: Plan) -> tuple[LibraryUse, ...]:
             return tuple(LibraryUse(library=plan.library, image=image, deletes=True) for image in gone)
         case MediaPlan() | MediaIsoPlan() | InstallPlan():
             return tuple(LibraryUse(library=one.library, image=one.image) for one in plan.images)
-        case MediaGrowPlan() | RemovePlan():
+        case MediaGrowPlan() | RemovePlan() | RepairPlan():
             return ()

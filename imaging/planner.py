@@ -28,6 +28,7 @@ from imaging.plan import (
     Plan,
     PrunePlan,
     RemovePlan,
+    RepairPlan,
     RestorePlan,
     RestoreTarget,
     Shrinkage,
@@ -57,6 +58,8 @@ _MEDIA_RATE = 12e6
 """Bytes a second of a common stick, each written and read back."""
 _GROW_RATE = 2e9
 """Bytes a second by which ext4 grows: of each GB some MB are written."""
+_CHECK_RATE = 5e9
+"""Bytes of a file system that its check goes through a second: it reads what describes the files alone."""
 _DELETE_TIME = 10.0
 """Seconds: what names the chunks is read, and some thousand files are removed."""
 
@@ -443,6 +446,8 @@ def seconds_expected(plan: Plan) -> float:
             return plan.size / _GROW_RATE
         case InstallPlan():
             return 2 * plan.content / _RESTORE_RATE + _DELETE_TIME
+        case RepairPlan():
+            return _DELETE_TIME + sum(one.size for one in plan.checks) / _CHECK_RATE
         case RemovePlan():
             return _DELETE_TIME
 

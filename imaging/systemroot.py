@@ -6,16 +6,14 @@ library changes. The mounts are attached nowhere, and are gone with this process
 
 import os
 import stat
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
-from imaging import mounttabs, newmounts, ntfsmount, profiles, systems, tree, views, windowsstate
+from imaging import doubts, mounttabs, newmounts, ntfsmount, profiles, systems, tree, views, windowsstate
 from imaging.blockdev import loop_over, opened, read
 from imaging.disk import Content as FileSystem
 from imaging.disk import Disk
-from imaging.doubts import BTRFS_SUPER
 from imaging.errors import BadImageError, IoError, RefusedError, RescueError
 from imaging.imagevolumes import volumes
 from imaging.keptfiles import WINDOWS, RootPlace
@@ -34,9 +32,6 @@ _FOLDERS = ((), (b"@",), (b"@rootfs",), (b"root",))
 _RELEASES = ((b"usr", b"lib", b"os-release"), (b"etc", b"os-release"))
 _FSTAB = (b"etc", b"fstab")
 _HOME_UNITS = (b"home.mount", b"home.automount")
-_BTRFS_DEVICES = 0x88
-_EXT_SUPER, _EXT_JOURNAL = 1024, 0xE0
-"""In ext's super block: the number of the journal's inode, and behind it that of the device that it is on."""
 _NOT_A_DISK = ("tmpfs", "proc", "sysfs", "devpts", "nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "swap", "overlay")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 MOST_READ = 4 << 20
@@ -264,14 +259,8 @@ def mounted(loop: str, kind: str, what: str, *, writable: bool, top: bool = True
 
 def _refuse_more_devices(file: int, kind: str, what: str) -> None:
     """The kernel would open, and a replay would write to, the other devices themselves: they are in no view."""
-    if kind == "btrfs":
-        (devices,) = struct.unpack("<Q", read(file, 8, BTRFS_SUPER + _BTRFS_DEVICES))
-        apart = devices != 1
-    elif kind.startswith("ext"):
-        inode, device = struct.unpack("<II", read(file, 8, _EXT_SUPER + _EXT_JOURNAL))
-        apart = device != 0 and inode == 0
-    else:
-        apart = False  # XFS names its other devices when it is mounted, and is not told of any
+    # XFS names its other devices when it is mounted, and is not told of any.
+    apart = kind != "xfs" and doubts.lies_elsewhere(kind, lambda at, size: read(file, size, at))
     if apart:
         raise RefusedError(
             f"{what} has a file system that lies on several devices ({kind}): its files cannot be kept",

@@ -42,6 +42,7 @@ from imaging.events import (
     PruneResult,
     RemoveResult,
     Renewed,
+    RepairResult,
     RestoreResult,
     Result,
     Verdict,
@@ -68,16 +69,18 @@ from imaging.plan import (
     Plan,
     PrunePlan,
     RemovePlan,
+    RepairPlan,
     RestorePlan,
     VerifyPlan,
     VerifySetPlan,
     kind,
 )
 from imaging.prune import prune
+from imaging.repair import repair
 from imaging.restore import refuse_early, restore
 from imaging.safety import let_go, save_first
 from imaging.signatures import State
-from imaging.startable import warnings
+from imaging.startable import Answer, warnings
 from imaging.startcheck import looked_at
 from imaging.straight import restore_straight
 from imaging.verify import verify_alone
@@ -155,7 +158,7 @@ def carry_out(folder: Path, report: Reporter, cancel: threading.Event) -> Finish
     try:
         plan = jobs.read_plan(folder)
         report.send(events.Started(time=time.time(), job=folder.name, kind=kind(plan), title=plan.title))
-        return _finished(_do(plan, folder.name, report, cancel))
+        return _finished(_do(plan, folder, report, cancel))
     except RescueError as error:
         if error.__cause__ is not None:
             _log_traceback()
@@ -192,7 +195,7 @@ def _log_traceback() -> None:
         traceback.print_exc()
 
 
-def _do(plan: Plan, job: str, report: Reporter, cancel: threading.Event) -> Result:
+def _do(plan: Plan, folder: Path, report: Reporter, cancel: threading.Event) -> Result:
     match plan:
         case CapturePlan(check=True):
             refuse_unless_able()
@@ -207,12 +210,12 @@ def _do(plan: Plan, job: str, report: Reporter, cancel: threading.Event) -> Resu
             return looked_at(plan, _restore(plan, report, cancel), report, cancel)
         case VerifyPlan(check=True):
             refuse_unless_able()
-            verified = verify_alone(plan, report, cancel, job)
+            verified = verify_alone(plan, report, cancel, folder.name)
             return replace(verified, checked=check(Path(plan.library), plan.image, report, cancel))
         case VerifyPlan():
-            return verify_alone(plan, report, cancel, job)
+            return verify_alone(plan, report, cancel, folder.name)
         case VerifySetPlan():
-            return verify_set(plan, report, cancel, job)
+            return verify_set(plan, report, cancel, folder.name)
         case DeletePlan():
             return delete(plan, report, cancel)
         case PrunePlan():
@@ -233,6 +236,8 @@ def _do(plan: Plan, job: str, report: Reporter, cancel: threading.Event) -> Resu
             return owndisk.install(plan, report, cancel)
         case RemovePlan():
             return owndisk.remove(plan, report, cancel)
+        case RepairPlan():
+            return repair(plan, report, cancel, folder)
 
 
 def _restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> RestoreResult:
@@ -281,6 +286,8 @@ def _finished(result: Result) -> Finished:
         return _pruned(result)
     if isinstance(result, MediaResult | MediaGrowResult | MediaIsoResult):
         return Finished(time=time.time(), status=ExitStatus.DONE, message=_made(result), result=result)
+    if isinstance(result, RepairResult):
+        return _repaired(result)
     if isinstance(result, InstallResult | RemoveResult):
         return Finished(time=time.time(), status=ExitStatus.DONE, message=_on_own_disk(result), result=result)
     status, message, code, hint = ExitStatus.DONE, "", "", ""
@@ -396,6 +403,25 @@ def _pruned(result: PruneResult) -> Finished:
         code, message = "not-freed", f"{message} Some room is not freed: {result.unfreed}."
         hint = "delete that image, if it cannot be mended, and prune once more"
     return Finished(time=time.time(), status=ExitStatus.DONE, message=message, code=code, hint=hint, result=result)
+
+
+def _repaired(result: RepairResult) -> Finished:
+    """It starts, or is not meant to; what could not be repaired, or is not known, is never told as success."""
+    status, code, hint = ExitStatus.DONE, "", ""
+    done = result.table or result.mended or result.loaders or result.menu or result.boot_entries
+    message = f"{result.target} was repaired." if done else f"Nothing of {result.target} was changed."
+    answers = {way.answer for way in result.starts.warned}
+    if Answer.FAILS in answers:
+        status, code = ExitStatus.CANNOT_START, "cannot-start"
+        hint = "the log says what was tried; restore an image, or single partitions of it"
+    elif result.failed:
+        status, code = ExitStatus.DAMAGED, "partly-repaired"
+        message = f"{result.target} was only partly repaired."
+        hint = "the log says why; save what is on the disk before anything else is tried"
+    elif Answer.UNKNOWN in answers:
+        status, code = ExitStatus.START_UNKNOWN, "start-unknown"
+    message = " ".join([message, *warnings([result.starts])])
+    return Finished(time=time.time(), status=status, message=message, code=code, hint=hint, result=result)
 
 
 def _on_own_disk(result: InstallResult | RemoveResult) -> str:

@@ -29,6 +29,7 @@ from rescue import (
     order_command,
     passphrases,
     prune_commands,
+    repair_command,
     schedule_commands,
     share_commands,
     status_command,
@@ -62,13 +63,14 @@ exit statuses:
   7  verify --against, diff: what was compared differs
   8  capture: the image is there, but parts of the disk could not be read: it is damaged;
      restore --grow: all is restored, but a partition has not grown;
-     restore --new-identity: all is restored, but an initramfs or a loader may still name the original
+     restore --new-identity: all is restored, but an initramfs or a loader may still name the original;
+     repair: not all could be repaired
   9  --check: the image is whole, but a file system in it has errors
  10  media check: the medium is whole, but over a year old or behind the installed version;
      status: there is no backup, or it is older than --overdue or the schedule says;
      schedule show: the last success is too long ago
- 11  check-boot: no computer can start from the disk
- 12  check-boot: whether a computer can start from the disk is not known
+ 11  check-boot, repair: no computer can start from the disk
+ 12  check-boot, repair: whether a computer can start from the disk is not known
 
 Where --library is not given, the library is that of $RESCUE_LIBRARY; where that is not set, too, all libraries on the
 media that are attached are looked at.
@@ -126,6 +128,8 @@ def build_parser() -> argparse.ArgumentParser:
     boot = found.add_parser("check-boot", parents=[json], help=words)
     boot.add_argument("targets", metavar="TARGET", nargs="+", help=_("a disk or disk file; several of one computer"))
     boot.set_defaults(run=boot_command.check_boot)
+
+    repair_command.add_repair(found, [json, library])
 
     capture = found.add_parser("capture", parents=[json, library], help=_("capture disks into a new image"))
     capture.add_argument("disks", metavar="DISK", nargs="+", help=_("a whole disk (/dev/sda) or a disk file"))

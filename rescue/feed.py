@@ -18,6 +18,7 @@ from imaging.plan import (
     Plan,
     PrunePlan,
     RemovePlan,
+    RepairPlan,
     RestorePlan,
     VerifyPlan,
     VerifySetPlan,
@@ -29,6 +30,7 @@ from rescue.history import History
 from rescue.language import N_, _, ngettext
 from rescue.outcome import level_word
 from rescue.pace import LONG_WINDOW, Pace, Reading
+from rescue.repair_words import left_by_repair
 from rescue.telling import told
 
 SILENCE = 15.0
@@ -249,6 +251,8 @@ def left_behind(plan: Plan | None) -> str:
             return words.format(name=clean(plan.target.name))
         case MediaGrowPlan():
             return _("The partition for images stays as it was, or becomes larger; what is on it is kept.")
+        case RepairPlan():
+            return left_by_repair(plan.target)
         case InstallPlan() | RemovePlan():
             words = _(
                 "{name} keeps all other partitions; the recovery partition is completed or removed by a later job."

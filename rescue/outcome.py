@@ -20,6 +20,7 @@ from imaging.events import (
     Progress,
     PruneResult,
     RemoveResult,
+    RepairResult,
     RestoreResult,
     Result,
     Started,
@@ -46,6 +47,7 @@ from rescue.keeping_words import carried_figures
 from rescue.language import N_, _, ngettext
 from rescue.medium import grow_figures, iso_figures, media_figures
 from rescue.own_disk import install_figures, remove_figures
+from rescue.repair_words import repair_figures
 from rescue.report import INDENT
 from rescue.signed import signed_words
 from rescue.starting import start_figures
@@ -89,6 +91,8 @@ def figures(result: Result) -> list[str]:
             return install_figures(result)
         case RemoveResult():
             return remove_figures(result)
+        case RepairResult():
+            return repair_figures(result)
         case PruneResult():
             return prune_figures(result)
         case CopyImagesResult():
@@ -255,4 +259,6 @@ END_WORDS: dict[int, str] = {
     ExitStatus.FILE_SYSTEM_ERRORS: N_("file system errors"),
     ExitStatus.REFUSED: N_("refused"),
     ExitStatus.DAMAGED: N_("done, with damage"),
+    ExitStatus.CANNOT_START: N_("does not start"),
+    ExitStatus.START_UNKNOWN: N_("whether it starts is not known"),
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from imaging import mediavouching, ownlook, ownplan, planner
 from imaging.blockdev import real_path
+from imaging.disk import Disk
 from imaging.errors import ExitStatus, RefusedError
 from imaging.plan import InstallPlan, RemovePlan
 from rescue import report
@@ -46,18 +47,19 @@ def add_own_disk(
         "--factory", metavar="IMAGE", help=_("an image to copy, too, and to mark as the factory image")
     )
     add_accept(install)
-    _add_confirmation(install)
+    add_confirmation(install)
     install.set_defaults(run=install_partition)
 
     remove = under.add_parser(
         "remove-partition", parents=[parents[0]], help=_("take that partition and its boot entries away again")
     )
     remove.add_argument("disk", metavar="DISK", help=_("the whole disk, which keeps all else that is on it"))
-    _add_confirmation(remove)
+    add_confirmation(remove)
     remove.set_defaults(run=remove_partition)
 
 
-def _add_confirmation(parser: argparse.ArgumentParser) -> None:
+def add_confirmation(parser: argparse.ArgumentParser) -> None:
+    """What shows a plan and ends, and what confirms one that changes a disk and erases nothing."""
     parser.add_argument("--plan", action="store_true", help=_("show what would be done, and end"))
     parser.add_argument(
         "--confirm",
@@ -105,13 +107,12 @@ def _carry_out(plan: InstallPlan | RemovePlan, options: Namespace, notes: Sequen
     warn_of_targets([plan.target])
     if options.plan:
         return ExitStatus.DONE
-    _confirm(plan, options, lines)
+    confirm(plan.target, options, lines)
     return carry_out(plan, options)
 
 
-def _confirm(plan: InstallPlan | RemovePlan, options: Namespace, lines: Sequence[str]) -> None:
-    """Have the disk named; raises RefusedError where it is not."""
-    disk = plan.target
+def confirm(disk: Disk, options: Namespace, lines: Sequence[str]) -> None:
+    """Have the disk named that is changed as `lines` say; raises RefusedError where it is not."""
     if options.confirm is not None:
         if ownplan.is_confirmed(options.confirm, disk):
             return

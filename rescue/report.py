@@ -26,6 +26,7 @@ from imaging.plan import (
     Plan,
     PrunePlan,
     RemovePlan,
+    RepairPlan,
     RestorePlan,
     RestoreTarget,
     VerifyPlan,
@@ -77,6 +78,7 @@ from rescue.parts import (
     numbers,
     others_line,
 )
+from rescue.repair_words import repair_lines
 from rescue.signed import any_signed, signed_short, signed_words
 from rescue.telling import told
 from rescue.wiping_words import wipe_lines
@@ -343,6 +345,8 @@ def plan_lines(plan: Plan, seconds: float | None = None) -> list[str]:
             lines = iso_lines(plan)
         case InstallPlan():
             lines = install_lines(plan, disk_lines(plan.target))
+        case RepairPlan():
+            lines = repair_lines(plan, disk_lines(plan.target))
         case RemovePlan():
             lines = remove_lines(plan, disk_lines(plan.target))
         case PrunePlan():

@@ -8,7 +8,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from imaging.plan import CapturePlan, InstallPlan, MediaPlan, Plan, RemovePlan, RestorePlan
+from imaging.plan import CapturePlan, InstallPlan, MediaPlan, Plan, RemovePlan, RepairPlan, RestorePlan
 from rescue.backend import Job
 from rescue.feed import Feed, left_behind
 from rescue.formats import clean, format_rate
@@ -230,7 +230,7 @@ def question(plan: Plan | None) -> str:
             after = _("What is stored already is used by the next backup.")
         case MediaPlan():
             after = _("Making it again completes it.")
-        case InstallPlan() | RemovePlan():
+        case InstallPlan() | RemovePlan() | RepairPlan():
             after = _("The same again completes it.")
         case _:
             after = ""

@@ -10,8 +10,8 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 
 from imaging.errors import ExitStatus
-from imaging.events import CaptureResult, Finished
-from imaging.plan import CapturePlan, InstallPlan, MediaPlan, Plan, RestorePlan
+from imaging.events import CaptureResult, Finished, RepairResult
+from imaging.plan import CapturePlan, InstallPlan, MediaPlan, Plan, RepairPlan, RestorePlan
 from rescue.feed import Feed
 from rescue.formats import clean
 from rescue.language import N_, _
@@ -27,11 +27,15 @@ VERDICTS: dict[int, str] = {
     ExitStatus.DAMAGED: N_("DONE, WITH DAMAGE: parts of the disk could not be read"),
     ExitStatus.FILE_SYSTEM_ERRORS: N_("FILE SYSTEM ERRORS FOUND"),
     ExitStatus.REFUSED: N_("REFUSED - nothing was written"),
+    ExitStatus.CANNOT_START: N_("NO COMPUTER CAN START FROM IT"),
+    ExitStatus.START_UNKNOWN: N_("DONE - whether a computer can start from it is not known"),
 }
 
 
 def verdict(finished: Finished) -> str:
     """The result in a word or two."""
+    if isinstance(finished.result, RepairResult) and finished.status == ExitStatus.DAMAGED:
+        return _("ONLY PARTLY REPAIRED")
     return _(VERDICTS.get(finished.status, N_("FAILED")))
 
 
@@ -44,6 +48,8 @@ def next_step(plan: Plan | None, finished: Finished) -> str:
             if all(pair.target.regular_file for pair in targets):
                 return ""
             return _("Next: remove the stick and restart the computer.")
+        case RepairPlan(target=target):
+            return "" if target.regular_file else _("Next: remove the stick and restart the computer.")
         case CapturePlan():
             return _("Next: verify the image, and keep the medium with the library in a safe place.")
         case InstallPlan():

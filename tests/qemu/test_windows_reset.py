@@ -17,9 +17,8 @@ from tests.matrix import bootable, windows
 from tests.matrix.tools import Place
 from tests.matrix.windows import ESP, account, opened, people, person, use, written
 
-from .machine import BOOT, CHECKOUT, JOB, STEP, Machine, started
+from .machine import BOOT, CHECKOUT, DISK_SERIAL, JOB, SERIAL_NUMBER, STEP, Machine, started
 from .terminal import ENTER
-from .test_end_to_end import DISK_SERIAL, SERIAL_NUMBER
 from .test_mounted import PROMPT, open_the_shell
 
 pytestmark = [pytest.mark.qemu, pytest.mark.root]

@@ -44,6 +44,8 @@ from imaging.plan import (
     MediaPlan,
     MediaSystem,
     Plan,
+    RepairPlan,
+    RepairWishes,
     RestorePlan,
     VerifyPlan,
     VerifySetPlan,
@@ -176,6 +178,9 @@ class Backend(Protocol):
 
     def starts(self, disk: Disk) -> Starts:
         """Whether a computer can start from a disk, which is looked at anew; some seconds, raises as `disk_file`."""
+
+    def plan_repair(self, disk: Disk, wishes: RepairWishes) -> RepairPlan:
+        """What can be repaired of a disk, which is looked at anew; some seconds. Raises RefusedError, IoError."""
 
     def disk_file(self, path: str, libraries: Iterable[Path] = ()) -> Disk:
         """A regular file that stands in a disk's place, or a disk by its path; raises UsageError, RefusedError."""

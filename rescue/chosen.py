@@ -67,6 +67,7 @@ class Doomed:
     disk: Disk
     partition: int | None = None
     erased: bool = True
+    repaired: bool = False
 
     def confirmed_by(self, answer: str) -> bool:
         """Whether what was typed names it."""

@@ -43,6 +43,7 @@ from imaging import (
     places,
     planner,
     remote,
+    repairlook,
     resectored,
     resuming,
     run,
@@ -93,6 +94,8 @@ from imaging.plan import (
     MediaPlan,
     MediaSystem,
     Plan,
+    RepairPlan,
+    RepairWishes,
     RestorePlan,
     VerifyPlan,
     VerifySetPlan,
@@ -166,6 +169,10 @@ class Engine:
         """Whether a computer can start from a disk."""
         (found,) = checkboot.check_paths([disk.path])
         return found
+
+    def plan_repair(self, disk: Disk, wishes: RepairWishes) -> RepairPlan:
+        """What can be repaired of a disk."""
+        return repairlook.plan_repair(inventory.look(disk.path, self.libraries()), wishes)
 
     def disk_file(self, path: str, libraries: Iterable[Path] = ()) -> Disk:
         """A regular file that stands in a disk's place, or a disk by its path."""

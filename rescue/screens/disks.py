@@ -17,6 +17,7 @@ from imaging.disk import Disk
 from imaging.errors import RescueError
 from imaging.health import Condition, Health
 from imaging.identify import Attachment
+from imaging.plan import RepairPlan, RepairWishes
 from rescue.backend import Backend
 from rescue.formats import clean, columns, format_count, format_size, joined, shortened
 from rescue.health import figure_rows, health_line, is_failing, reason_lines
@@ -24,6 +25,7 @@ from rescue.language import N_, _
 from rescue.report import content_lines, disk_title, use_lines
 from rescue.screens.base import Dialogue, RescueScreen, problem, text
 from rescue.screens.disklist import BESIDE_BAR, INDENT, DiskListScreen, Known, failing_line, learn
+from rescue.screens.repair import RepairPlanScreen
 from rescue.starting import start_lines
 from rescue.widgets.act import Act, Acts
 from rescue.widgets.choices import Choice, Choices
@@ -136,15 +138,16 @@ class DiskScreen(RescueScreen):
     """Everything about one disk."""
 
     HEADING = N_("Disks - one disk")
-    KEYS = N_("i blink   b can it start?   Up, Down scroll   Esc back   F1 or ? help")
+    KEYS = N_("i blink   b can it start?   r repair it   Esc back   F1 or ? help")
     ABOUT = N_("""
 Everything that is known of this disk, from the disk itself: what is
 on it, who uses it, how it is doing, and what is printed on its label,
 to find it in the computer. Nothing here changes anything.
 
   i   let the disk's light blink: it is read from, in bursts
-  b   look whether a computer can start from it, and if not, why""")
-    BINDINGS: ClassVar[list[BindingType]] = [("i", "identify"), ("b", "check_boot")]
+  b   look whether a computer can start from it, and if not, why
+  r   repair its start: the next screen shows first what would be done""")
+    BINDINGS: ClassVar[list[BindingType]] = [("i", "identify"), ("b", "check_boot"), ("r", "repair")]
     DEFAULT_CSS = """
     DiskScreen {
         #starts { display: none; }
@@ -209,6 +212,16 @@ to find it in the computer. Nothing here changes anything.
         """b."""
         self.tell_starts([_("Looking ..")])
         self.look(partial(self.backend.starts, self.disk), lambda found: self.tell_starts(start_lines(found)), "starts")
+
+    def action_repair(self) -> None:
+        """r."""
+        self.tell_starts([_("Looking what can be repaired ..")])
+
+        def then(plan: RepairPlan) -> None:
+            self.tell_starts([])
+            self.open(RepairPlanScreen(plan, self.known))
+
+        self.look(partial(self.backend.plan_repair, self.disk, RepairWishes()), then, "starts")
 
     def tell_starts(self, lines: Sequence[str]) -> None:
         """What is known of a start from it."""

@@ -65,6 +65,8 @@ class Confirm(Typed):
         names = [name, *([] if self.doomed.disk.regular_file else serial[:1])]
         either = offered([clean(each) for each in names], self.app.size.width)
         question = _("To erase it, type {name}: [") if self.doomed.erased else _("To update it, type {name}: [")
+        if self.doomed.repaired:
+            question = _("To repair it, type {name}: [")
         return question.format(name=either)
 
 

@@ -25,6 +25,7 @@ from imaging.events import (
     Log,
     MediaResult,
     Progress,
+    RepairResult,
     RestoreResult,
     Started,
     Step,
@@ -55,13 +56,18 @@ from imaging.plan import (
     ExportFormat,
     ExportPlan,
     FilesPlan,
+    FileSystemCheck,
     MediaGrowPlan,
     MediaImage,
     MediaPlan,
     MediaSystem,
     Plan,
+    RepairedSystem,
+    RepairPlan,
+    RepairWishes,
     RestorePlan,
     RestoreTarget,
+    TableRepair,
     VerifyPlan,
     VerifySetPlan,
     Wipe,
@@ -388,6 +394,45 @@ STARTS = Starts(
     ),
     firmware="bios",
 )
+
+
+def repair_plan(disk: Disk, wishes: RepairWishes) -> RepairPlan:
+    """A disk whose table is destroyed at its start, with the boot loader."""
+    way = Way(firmware=Firmware.BIOS, answer=Answer.FAILS, reasons=("its boot sector holds no boot code",))
+    parts = [part for part in disk.table.partitions if part.content.kind == "ext4"]
+    checks = [
+        FileSystemCheck(number=part.number, start=part.start, size=part.size, kind="ext4", only_looks=False)
+        for part in parts
+    ]
+    return RepairPlan(
+        target=disk,
+        wishes=wishes,
+        layout=disk.table,
+        before=structs.replace(STARTS, disk=disk.name, ways=(way, STARTS.ways[1])),
+        table=TableRepair(kept="end", writes=((1024, bytes(512)), (512, bytes(512)))),
+        checks=tuple(checks) if wishes.check_all else (),
+        system=RepairedSystem(number=2, name="Debian GNU/Linux 13 (trixie)", program="/usr/sbin/grub-install"),
+        loaders=(Firmware.BIOS,),
+        notes=("the boot loader is not put back: the disk has no EFI system partition",),
+    )
+
+
+REPAIRED = Finished(
+    time=1300.0,
+    status=8,
+    message="sda was only partly repaired.",
+    code="partly-repaired",
+    hint="the log says why; save what is on the disk before anything else is tried",
+    result=RepairResult(
+        target="sda",
+        starts=STARTS,
+        seconds=42.0,
+        table=True,
+        loaders=("BIOS",),
+        saved="/run/rescue/jobs/20261124-101500-abcd/kept",
+        failed=("sda2 (ext4): e2fsck: the volume: UNEXPECTED INCONSISTENCY",),
+    ),
+)
 RESTORED = Finished(
     time=1300.0,
     status=0,
@@ -544,6 +589,8 @@ class FakeBackend:
     growth: MediaGrowPlan | None = None
     least_size: int = 0
     """What a file system needs, by its tool."""
+    sound: bool = False
+    """Whether nothing of any disk can be repaired."""
     examined: Examined | RescueError | None = None
     """What a check that is asked for finds."""
 
@@ -648,6 +695,14 @@ class FakeBackend:
         """As a disk for a BIOS alone."""
         self.calls.append(f"starts {disk.name}")
         return structs.replace(STARTS, disk=disk.name)
+
+    def plan_repair(self, disk: Disk, wishes: RepairWishes) -> RepairPlan:
+        """The table and the loader; file systems where that is asked for."""
+        self.calls.append(f"plan_repair {disk.name}")
+        if self.sound:
+            starts = structs.replace(STARTS, disk=disk.name)
+            return RepairPlan(target=disk, wishes=wishes, layout=disk.table, before=starts)
+        return repair_plan(disk, wishes)
 
     def disk_file(self, path: str, libraries: Iterable[Path] = ()) -> Disk:  # noqa: ARG002
         """Every path that ends in .img is a disk file."""

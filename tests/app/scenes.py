@@ -18,7 +18,7 @@ from imaging.notes import FactoryState, Notes, Verification
 from imaging.orderboard import Phase, State
 from imaging.orders import After, Match
 from imaging.places import Remembered
-from imaging.plan import MediaGrowPlan
+from imaging.plan import MediaGrowPlan, RepairWishes
 from imaging.signatures import Signer, Standing
 from imaging.signatures import State as SignatureState
 from imaging.ssh import Ssh
@@ -42,6 +42,7 @@ from tests.app.machine import (
     MADE,
     NETWORK,
     OLD_DRIVE,
+    REPAIRED,
     RESTORED,
     SDA,
     SDB,
@@ -57,6 +58,7 @@ from tests.app.machine import (
     make_imaged_disk,
     make_inside,
     make_medium,
+    repair_plan,
     restore_plan,
     running_job,
 )
@@ -303,6 +305,24 @@ def died() -> FakeBackend:
     return FakeBackend(known_jobs=[job])
 
 
+def sound() -> FakeBackend:
+    """A computer on whose disks there is nothing to repair."""
+    backend = calm()
+    backend.sound = True
+    return backend
+
+
+def partly_repaired() -> FakeBackend:
+    """A repair has ended, and a file system has errors that its tool did not decide on."""
+    backend = calm()
+    plan = repair_plan(SDA, RepairWishes())
+    job = FakeJob(known_plan=plan)
+    job.say(Started(time=1000.0, job="1", kind="repair", title=plan.title))
+    job.end(REPAIRED)
+    backend.known_jobs = [job]
+    return backend
+
+
 def failing() -> FakeBackend:
     """A computer whose first disk is about to fail."""
     backend = calm()
@@ -476,6 +496,10 @@ SCENES = [
     Scene(name="disks-failing", screen="DisksScreen", keys="4", backend=failing),
     Scene(name="disk", screen="DiskScreen", keys="4 down down enter"),
     Scene(name="disk-starts", screen="DiskScreen", keys="4 down down enter b"),
+    Scene(name="repair-plan", screen="RepairPlanScreen", keys="4 down down enter r"),
+    Scene(name="repair-plan-checks", screen="RepairPlanScreen", keys="4 down down enter r tab space"),
+    Scene(name="repair-nothing", screen="RepairPlanScreen", keys="4 down down enter r", backend=sound),
+    Scene(name="repair-partly", screen="ResultScreen", keys="5 enter", backend=partly_repaired),
     Scene(name="disk-failing", screen="DiskScreen", keys="4 down down enter", backend=failing),
     Scene(name="disk-blinks", screen="Identify", keys="4 i"),
     Scene(name="jobs", screen="JobsScreen", keys="5", backend=busy),

@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from imaging import bootplaces, chrooted
 from imaging.check import tail
@@ -67,7 +68,8 @@ def reinstall(plan: RepairPlan, disk: Disk, report: Reporter) -> None:
 
 def _run(disk: Disk, system: RepairedSystem, command: Sequence[str], *, writable: bool) -> str:
     with _devices(disk, system, writable=writable) as mounts, tempfile.TemporaryDirectory(prefix="rescue-") as at:
-        given = {"at": at, "writable": writable, "mounts": mounts, "command": list(command)}
+        devices = sorted({*_nodes(disk), *(device for device, *_ in mounts)})
+        given = {"at": at, "writable": writable, "mounts": mounts, "devices": devices, "command": list(command)}
         argv = [*_ALONE, sys.executable, "-I", "-S", chrooted.__file__, json.dumps(given)]
         done = run_cancellable(argv, threading.Event(), timeout=_PATIENCE)
         if done.status:
@@ -77,6 +79,12 @@ def _run(disk: Disk, system: RepairedSystem, command: Sequence[str], *, writable
                 hint="the log has all that it said; is its package whole, and is there room on its file systems?",
             )
     return tail(done.stdout)
+
+
+def _nodes(disk: Disk) -> list[str]:
+    """The devices of a disk and its partitions; none of a disk file."""
+    nodes = [disk.path, *(f"/dev/{disk.partition_name(part.number)}" for part in disk.table.partitions)]
+    return [] if disk.regular_file else [node for node in nodes if Path(node).exists()]
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def plan_checks(disk: Disk, fd: int, chosen: Collection[int], failing: str) -> t
 def _why_not(disk: Disk, part: Partition, fd: int, failing: str, *, hibernated: bool) -> str:
     kind = part.content.kind
     if not _is_checked(part) or not 0 < part.size <= disk.size - part.start:
-        return f"{kind or 'what stands on it'} cannot be checked here"
+        return "what stands on it cannot be checked here"
     if part.recovery:
         return "it is the recovery system's own"
     tool = _TOOLS.get(kind, "e2fsck")

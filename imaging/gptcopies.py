@@ -100,7 +100,7 @@ def look(read: Read, size: int, sector: int, *, bare: str = "") -> Found:
     if _State.WHOLE not in states:
         return Found(why_not=_why_neither(first, copy, place) if not bare else "")
     good, bad, kept = (first, copy, Kept.START) if first.state is _State.WHOLE else (copy, first, Kept.END)
-    why = _why_not_here(place, bare, kept) or _why_not(read, good, bad, kept, last, sector)
+    why = _why_not_here(place, bare) or _why_not(read, good, bad, kept, last, sector)
     if why:
         return Found(kept=kept, why_not=why)
     writes = _written_anew(good, bad, kept, last, sector)
@@ -202,11 +202,11 @@ def _said(copy: _Copy) -> tuple[object, ...]:
     return copy.entries, each, copy.first_usable, copy.last_usable, copy.guid
 
 
-def _why_not_here(place: _Place, bare: str, kept: Kept) -> str:
+def _why_not_here(place: _Place, bare: str) -> str:
     if bare:
         return _on_the_whole(bare)
     if place is _Place.OTHER:
-        return f"its first sector holds something else than a GPT has there, and only the copy at its {kept} is whole"
+        return "its first sector holds something else than a GPT has there, and only one of its copies is whole"
     return ""
 
 

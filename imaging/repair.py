@@ -220,6 +220,8 @@ class _Repair:
         now = inventory.look(plan.target.path)
         if now.table.kind is TableKind.NONE or now.problem:
             raise IoError(f"{now.name} cannot be read any more: {now.problem or 'it has no table'}", code="read-failed")
+        if _places(now) != _places(replace(now, table=plan.layout)):
+            raise IoError(f"the partitions of {now.name} are not those of the plan", code="disk-changed")
         hurt = {said.number for said in self.checked if said.verdict is Verdict.ERRORS}
         system = plan.system
         if system is None or hurt & {system.number, *(number for number, _ in system.mounts)}:
@@ -256,3 +258,7 @@ class _Repair:
             return
         self.entries.append(entry.label)
         self.look_at_start()
+
+
+def _places(disk: Disk) -> set[tuple[int, int, int]]:
+    return {(part.number, part.start, part.size) for part in disk.table.partitions}

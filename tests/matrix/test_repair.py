@@ -284,7 +284,7 @@ def test_fat_ntfs_and_btrfs_are_only_looked_at(room: Path) -> None:
         blank(room / "disk.img", 240 * MIB), "label: gpt\nstart=1MiB, size=40MiB\nsize=40MiB\nsize=120MiB\n"
     )
     for make, start, size in (
-        (("mkfs.vfat", "-F", "32"), 1, 40),
+        (("mkfs.vfat", "-I", "-F", "32"), 1, 40),
         (("mkfs.ntfs", "-q", "-f", "-F"), 41, 40),
         (("mkfs.btrfs", "-q"), 81, 120),
     ):

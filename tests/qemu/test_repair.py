@@ -61,13 +61,13 @@ def test_a_machine_without_table_and_loader_starts_after_its_repair(
         open_the_shell(machine)
         terminal = machine.terminal
         terminal.press("disk=$(lsblk -dnpro NAME,SERIAL | sed -n s/.RESCUE-TEST-1//p)", ENTER)
-        terminal.press("clear; rescue repair $disk --plan | cut -c1-100; echo EN''DED", ENTER)
+        terminal.press("clear; rescue repair $disk --plan | cut -c1-79; echo EN''DED", ENTER)
         terminal.wait_for("ENDED", timeout=STEP)
-        terminal.wait_for("written anew from the copy at the end", timeout=STEP)
+        terminal.wait_for("PARTITION TABLE: what stands at the start is destroyed", timeout=STEP)
         terminal.wait_for("BOOT LOADER: put back for BIOS, UEFI by grub-install", timeout=STEP)
         machine.screenshot("plan")
         words = f"rescue repair $disk --check-filesystems --confirm {DISK_SERIAL}"
-        terminal.press(f"clear; {words} > out; echo status $? EN''DED; tail -n 12 out | cut -c1-100", ENTER)
+        terminal.press(f"clear; {words} > out; echo status $? EN''DED; tail -n 12 out | cut -c1-79", ENTER)
         terminal.wait_for("ENDED", timeout=JOB)
         assert "status 0 ENDED" in terminal.text, machine.what_it_says()
         terminal.wait_for("Boot loader: put back for BIOS, UEFI", timeout=STEP)

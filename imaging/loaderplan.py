@@ -28,10 +28,9 @@ _APART = ("/usr", "/etc", "/var")
 _BOOT, _EFI = "/boot", ("/boot/efi", "/efi", "/boot")
 _WINDOWS = "Windows"
 _ROOTS = ("ext2", "ext3", "ext4", "xfs", "btrfs")
-_PATIENCE = 30.0
 
 
-def with_loader(plan: RepairPlan, disk: Disk) -> RepairPlan:
+def with_loader(plan: RepairPlan, disk: Disk, patience: float) -> RepairPlan:
     """The plan, with a boot loader where one is missing and can be put back; `disk` is as the table repair leaves it.
 
     Why it cannot be is added to its notes. Raises UsageError where a system is named that is not there.
@@ -43,8 +42,8 @@ def with_loader(plan: RepairPlan, disk: Disk) -> RepairPlan:
         return _noting(plan, "the boot loader is left as it is: that was asked for")
     try:
         with ExitStack() as held:
-            look = Looking([(disk, held.enter_context(opened(disk.path)))], _PATIENCE)
-            return _planned(plan, look, _chosen(disk, plan.wishes.system), broken)
+            look = Looking([(disk, held.enter_context(opened(disk.path)))], patience)
+            return _planned(plan, look, _chosen(disk, plan.wishes.system, patience), broken)
     except IoError as error:
         return _noting(plan, f"the boot loader is not put back: {error.message}")
 
@@ -65,10 +64,10 @@ def wanted(before: Starts) -> tuple[Firmware, ...]:
     )
 
 
-def _chosen(disk: Disk, number: int) -> tuple[int, str]:
+def _chosen(disk: Disk, number: int, patience: float) -> tuple[int, str]:
     """The partition and the name of the system that is meant."""
     own = {part.number for part in disk.table.partitions if part.recovery}
-    found = {one: name for one, name in sorted(systems.systems(disk).items()) if one not in own}
+    found = {one: name for one, name in sorted(systems.systems(disk, patience).items()) if one not in own}
     listed = ", ".join(f"{one} ({name})" for one, name in found.items()) or "none"
     if number:
         if number not in found:

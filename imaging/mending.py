@@ -15,7 +15,7 @@ from imaging.disk import Content, Disk
 from imaging.errors import IoError
 from imaging.events import CheckedVolume, Verdict
 from imaging.plan import FileSystemCheck
-from imaging.run import run_cancellable
+from imaging.run import Completed, run_cancellable
 
 _EXT = ("ext2", "ext3", "ext4")
 _LEFT, _FAILED = 4, ~0b111
@@ -27,15 +27,15 @@ def check(
 ) -> tuple[CheckedVolume, bool]:
     """Check a file system of a disk that is open for writing, and say whether it was changed.
 
-    With `mend` its tool may decide by itself. Raises IoError where the tool cannot be started, CancelledError: what was
-    being mended is checked again by the next run.
+    With `mend` its tool may decide by itself. Raises IoError where the tool cannot be started, CancelledError where one
+    that only looks was stopped.
     """
     name = disk.partition_name(one.number)
     unclean = None if not one.only_looks else filesystems.doubt(file, one.start, _content(disk, one))
     sector = disk.logical_sector
     with loop_over(file, offset=one.start, size=one.size, sector=sector, writable=not one.only_looks) as loop:
         if one.kind in _EXT:
-            verdict, detail, changed = _ext(loop, cancel, mend=mend)
+            verdict, detail, changed = _ext(loop, mend=mend)
         elif one.kind == "xfs":
             verdict, detail, changed = _xfs(loop, cancel, mend=mend)
         else:
@@ -55,11 +55,16 @@ def _content(disk: Disk, one: FileSystemCheck) -> Content:
     return next(part.content for part in disk.table.partitions if part.number == one.number)
 
 
-def _ext(loop: str, cancel: threading.Event, *, mend: bool) -> tuple[Verdict, str, bool]:
-    done = run_cancellable(["e2fsck", "-f", "-p", loop], cancel)
+def _to_its_end(argv: list[str]) -> Completed:
+    """A tool that writes is not stopped in the middle, whoever asks for that."""
+    return run_cancellable(argv, threading.Event())
+
+
+def _ext(loop: str, *, mend: bool) -> tuple[Verdict, str, bool]:
+    done = _to_its_end(["e2fsck", "-f", "-p", loop])
     changed = bool(done.status & 0b11)
     if done.status >= 0 and done.status & _LEFT and mend:
-        done = run_cancellable(["e2fsck", "-f", "-y", loop], cancel)
+        done = _to_its_end(["e2fsck", "-f", "-y", loop])
         changed = True
     said = tail(done.stdout)
     if done.status < 0 or done.status & _FAILED:
@@ -79,7 +84,7 @@ def _xfs(loop: str, cancel: threading.Event, *, mend: bool) -> tuple[Verdict, st
     verdict, detail = look_over("xfs", loop, None, cancel)
     if verdict is not Verdict.ERRORS or not mend:
         return verdict, detail, False
-    done = run_cancellable(["xfs_repair", loop], cancel)
+    done = _to_its_end(["xfs_repair", loop])
     if done.status:
         return Verdict.ERRORS, f"xfs_repair ended with status {done.status}: {tail(done.stdout)}", True
     verdict, detail = look_over("xfs", loop, None, cancel)

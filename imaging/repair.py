@@ -5,6 +5,7 @@ completes it. What is written over is kept in files before. A look at the end sa
 """
 
 import os
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -37,6 +38,8 @@ _MIB = 1 << 20
 _MOST_KEPT = 16 << 20
 """Bytes of a BIOS boot partition that are kept: it is of one MiB nearly everywhere."""
 _BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
+_PATIENCE = 180.0
+"""Seconds for the look before the work: one that ended too early would find another plan."""
 _CHANGED = ("table", "layout", "checks", "system", "loaders", "removable", "menu", "boot_entry")
 """What of a plan has to come out the same right before it is carried out: all that is done."""
 
@@ -125,8 +128,11 @@ class _Repair:
         if held:
             raise RefusedError(f"{now.name} is in use as a whole by {', '.join(held)}", code="in-use")
         self.report.step(f"Looking at {now.name}")
-        again = repairlook.plan_repair(now, plan.wishes)
-        if any(getattr(again, name) != getattr(plan, name) for name in _CHANGED):
+        again = repairlook.plan_repair(now, plan.wishes, patience=_PATIENCE)
+        other = [name for name in _CHANGED if getattr(again, name) != getattr(plan, name)]
+        if other:
+            for words in (*(f"{name}: {getattr(plan, name)} / {getattr(again, name)}" for name in other), *again.notes):
+                print(words, file=sys.stderr)
             raise RefusedError(
                 f"{now.name} is not as it was shown: something else would be repaired",
                 code="disk-changed",

@@ -18,6 +18,9 @@ from imaging.health import Condition
 from imaging.plan import RepairPlan, RepairWishes, TableRepair
 from imaging.startable import Firmware, Starts
 
+PATIENCE = 60.0
+"""Seconds that a person waits for a look at a disk whose file systems do not answer; they take less than one."""
+
 
 def why_not(disk: Disk) -> str:
     """Why nothing of a disk is repaired at all, in words; empty where it may be."""
@@ -36,14 +39,12 @@ def why_not(disk: Disk) -> str:
     return planner.why_protected(disk) or planner.why_not_in_use(disk)
 
 
-def plan_repair(disk: Disk, wishes: RepairWishes, keep: str = "") -> RepairPlan:
-    """Plan what can be repaired of a disk that was looked at; takes some seconds, as a look at its start does.
+def plan_repair(disk: Disk, wishes: RepairWishes, keep: str = "", patience: float = PATIENCE) -> RepairPlan:
+    """Plan what can be repaired of a disk; takes some seconds, and each look at it `patience` at most.
 
     Raises RefusedError where nothing of it may be written to, UsageError, IoError.
     """
-    why = why_not(disk)
-    if why:
-        raise RefusedError(f"{disk.name} is not repaired: {why}", code="in-use" if "in use" in why else "refused")
+    _refuse(disk)
     if os.geteuid() != 0:
         raise RefusedError("a disk can be repaired by root alone", code="needs-root", hint="run as root")
     notes: list[str] = []
@@ -59,6 +60,7 @@ def plan_repair(disk: Disk, wishes: RepairWishes, keep: str = "") -> RepairPlan:
             notes.append("the partition table is left as it is: that was asked for")
         if table is None:
             after = disk
+        _refuse(after)  # what is in partitions that were not seen before
         unknown = set(wishes.check) - {part.number for part in after.table.partitions}
         if unknown:
             raise UsageError(f"{disk.name} has no partition {min(unknown)}", code="no-such-partition")
@@ -66,7 +68,7 @@ def plan_repair(disk: Disk, wishes: RepairWishes, keep: str = "") -> RepairPlan:
         failing = _failing(disk) if numbers else ""
         checks, more = checkable.plan_checks(after, fd, numbers, failing)
         notes += more
-    before = checkboot.check(after)
+    before = checkboot.check(after, patience=patience)
     plan = RepairPlan(
         target=disk,
         wishes=wishes,
@@ -77,7 +79,13 @@ def plan_repair(disk: Disk, wishes: RepairWishes, keep: str = "") -> RepairPlan:
         notes=tuple(notes),
         keep=keep,
     )
-    return _with_entry(loaderplan.with_loader(plan, after), before)
+    return _with_entry(loaderplan.with_loader(plan, after, patience), before)
+
+
+def _refuse(disk: Disk) -> None:
+    why = why_not(disk)
+    if why:
+        raise RefusedError(f"{disk.name} is not repaired: {why}", code="in-use" if "in use" in why else "refused")
 
 
 def look_at_table(disk: Disk, fd: int) -> Found:

@@ -15,7 +15,7 @@ from .conftest import Sample
 from .machine import DISK_SERIAL, JOB, SERIAL_NUMBER, STEP, started
 from .terminal import ENTER
 from .test_end_to_end import read_the_marker
-from .test_mounted import open_the_shell
+from .test_mounted import PROMPT, open_the_shell
 
 GRUB = Path("/usr/lib/grub")
 KINDS = ("i386-pc", "x86_64-efi")
@@ -67,9 +67,16 @@ def test_a_machine_without_table_and_loader_starts_after_its_repair(
         terminal.wait_for("BOOT LOADER: put back for BIOS, UEFI by grub-install", timeout=STEP)
         machine.screenshot("plan")
         words = f"rescue repair $disk --check-filesystems --confirm {DISK_SERIAL}"
-        terminal.press(f"clear; {words} > out; echo status $? EN''DED; tail -n 12 out | cut -c1-79", ENTER)
+        terminal.press(
+            f"clear; {words} > out; echo status $? EN''DED; tail -n 12 out | cut -c1-79",
+            ENTER,
+        )
         terminal.wait_for("ENDED", timeout=JOB)
-        assert "status 0 ENDED" in terminal.text, machine.what_it_says()
+        terminal.wait_for(PROMPT, timeout=STEP)
+        if "status 0 ENDED" not in terminal.text:
+            terminal.press("clear; tail -n 15 /run/rescue/jobs/*/log; echo LO''G", ENTER)
+            terminal.wait_for("LOG", timeout=STEP)
+            pytest.fail(terminal.text)
         terminal.wait_for("Boot loader: put back for BIOS, UEFI", timeout=STEP)
         machine.screenshot("repaired")
         terminal.press("systemctl poweroff", ENTER)

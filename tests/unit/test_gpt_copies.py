@@ -1,5 +1,6 @@
 """A GPT is put back from its other copy where nothing can be lost by that, and refused with words everywhere else."""
 
+import random
 import struct
 import uuid
 import zlib
@@ -13,7 +14,7 @@ from imaging.gptcopies import Found, Kept
 
 MIB = 1 << 20
 SECTORS = (512, 4096)
-SIZE = 8 * MIB
+SIZE = 2 * MIB
 LINUX = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
 
 
@@ -227,7 +228,7 @@ def test_a_foreign_header_and_foreign_entries_are_not_written_over() -> None:
 
 def test_a_table_of_a_disk_of_another_size_is_left_alone() -> None:
     assert "another size" in refused(made() + bytearray(MIB))
-    smaller = made()[: SIZE - 2 * MIB]
+    smaller = made()[: SIZE - MIB]
     assert "another size" in refused(smaller)
 
 
@@ -278,6 +279,37 @@ def test_entries_that_overlap_or_lie_beyond_the_place_of_partitions_are_no_whole
         header_gone(disk, 512)
         zeros(disk, 1024, 16 << 10)
         assert look(disk).writes == ()
+
+
+def said(disk: bytearray) -> tuple[bytes, ...]:
+    """What both copies say; behind a header its sector is reserved."""
+    end = SIZE - (16 << 10) - 512
+    places = ((512, 604), (1024, 1024 + (16 << 10)), (end, SIZE - 512), (SIZE - 512, SIZE - 420))
+    return tuple(bytes(disk[low:high]) for low, high in places)
+
+
+def test_whatever_is_damaged_nothing_but_the_table_that_was_there_comes_back() -> None:
+    """Bytes at random places of both copies, changed or emptied: the same table, or a refusal; never another one."""
+    source, whole = random.Random(20261127), made()
+    copies = ((512, 1024 + (16 << 10)), (SIZE - (16 << 10) - 512, SIZE))
+    outcomes = set()
+    for _ in range(150):
+        disk = bytearray(whole)
+        for _ in range(source.choice((1, 1, 2, 3))):
+            low, high = source.choice(copies)
+            at = source.randrange(low, high)
+            size = source.choice((1, 16, 512, 4096, high - low))
+            kind = source.choice(("flip", "zeros", "noise"))
+            for place in range(at, min(high, at + (1 if kind == "flip" else size))):
+                disk[place] = {"flip": disk[place] ^ 4, "zeros": 0, "noise": source.randrange(256)}[kind]
+        found = look(disk)
+        after = written(disk, found)
+        outcomes.add((bool(found.writes), bool(found.why_not)))
+        assert not (found.writes and found.why_not)
+        if found.writes:
+            assert said(after) == said(whole)
+        assert found.why_not or look(after) == Found()
+    assert outcomes == {(False, False), (True, False), (False, True)}
 
 
 def test_disks_without_a_gpt_have_none() -> None:

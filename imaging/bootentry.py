@@ -15,20 +15,14 @@ from imaging.startable import Answer, BootEntry, Firmware, Starts
 
 def with_boot_entry(plan: RestorePlan) -> RestorePlan:
     """The plan, with an entry where one is missing: on the recovery system alone, of whole disks that stay in it."""
-    stays = all(_stays(pair.target.removable, pair.target.transport) for pair in plan.targets)
-    whole = not any(pair.partitions or pair.target.regular_file or pair.create for pair in plan.targets)
-    able = media.on_live_system() and efientries.can_be_changed()
-    return replace(plan, boot_entry=stays and whole and able)
+    whole = not any(pair.partitions or pair.create for pair in plan.targets)
+    return replace(plan, boot_entry=whole and all(may_get_one(pair.target) for pair in plan.targets))
 
 
 def may_get_one(disk: Disk) -> bool:
     """Whether the firmware of this computer is given an entry for a disk: on the recovery system, of one that stays."""
-    able = media.on_live_system() and efientries.can_be_changed()
-    return able and not disk.regular_file and _stays(disk.removable, disk.transport)
-
-
-def _stays(removable: bool, transport: str) -> bool:
-    return not removable and transport != "usb"
+    stays = not (disk.regular_file or disk.removable or disk.transport == "usb")
+    return stays and media.on_live_system() and efientries.can_be_changed()
 
 
 def missing(starts: Starts) -> BootEntry | None:

@@ -73,6 +73,7 @@ def _run(disk: Disk, system: RepairedSystem, command: Sequence[str], *, writable
         argv = [*_ALONE, sys.executable, "-I", "-S", chrooted.__file__, json.dumps(given)]
         done = run_cancellable(argv, threading.Event(), timeout=_PATIENCE)
         if done.status:
+            print(done.stdout, file=sys.stderr)  # the job's log
             raise IoError(
                 f"{command[0]} of {system.name} ended with status {done.status}: {tail(done.stdout)}",
                 code="tool-failed",

@@ -62,6 +62,8 @@ class JobState(StrEnum):
     DAMAGED = "done, with damage"
     DIFFERS = "differs"
     FILE_SYSTEM_ERRORS = "file system errors"
+    CANNOT_START = "does not start"
+    START_UNKNOWN = "start not known"
     REFUSED = "refused"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -74,7 +76,8 @@ _ENDS: dict[int, JobState] = {
     ExitStatus.DIFFERS: JobState.DIFFERS,
     ExitStatus.FILE_SYSTEM_ERRORS: JobState.FILE_SYSTEM_ERRORS,
     ExitStatus.REFUSED: JobState.REFUSED,
-    ExitStatus.START_UNKNOWN: JobState.DONE,
+    ExitStatus.CANNOT_START: JobState.CANNOT_START,
+    ExitStatus.START_UNKNOWN: JobState.START_UNKNOWN,
     ExitStatus.CANCELLED: JobState.CANCELLED,
 }
 """The state by the exit status; every other one is a failure."""

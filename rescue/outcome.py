@@ -260,5 +260,5 @@ END_WORDS: dict[int, str] = {
     ExitStatus.REFUSED: N_("refused"),
     ExitStatus.DAMAGED: N_("done, with damage"),
     ExitStatus.CANNOT_START: N_("does not start"),
-    ExitStatus.START_UNKNOWN: N_("whether it starts is not known"),
+    ExitStatus.START_UNKNOWN: N_("start not known"),
 }

@@ -98,7 +98,7 @@ def test_the_status_is_that_of_a_look_afterwards(changes: dict[str, Any], status
     assert finished.status == status
     if status is not ExitStatus.DONE:
         assert finished.code
-    assert (ENDS.get(status) is JobState.DONE) == (status in (ExitStatus.DONE, ExitStatus.START_UNKNOWN))
+    assert (ENDS[status] is JobState.DONE) == (status is ExitStatus.DONE)
 
 
 def test_what_was_not_repaired_is_said_to_be_so() -> None:

@@ -8,8 +8,9 @@ Sources: Linux include/uapi/linux/btrfs_tree.h, fs/btrfs/disk-io.c (the super bl
 
 import hashlib
 import struct
+from bisect import bisect_right, insort
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from imaging.bounded import Bounded, Read, bad_map
 from imaging.crc import crc32c
@@ -19,6 +20,8 @@ from imaging.extents import Extents
 
 _MAGIC = b"_BHRfS_M"
 _SUPER_SIZE = 4096
+_RESERVED = 1 << 20
+"""The first MiB is the boot loader's, in which no chunk lies: GRUB keeps its core and its environment there."""
 _COPIES = (BTRFS_SUPER, 64 << 20, 256 << 30)
 _SYSTEM_CHUNKS = 0x32B
 _KNOWN = 0x10FFF
@@ -40,7 +43,9 @@ _CHECKED: dict[int, tuple[int, Callable[[bytes], bytes]]] = {
     2: (32, lambda data: hashlib.sha256(data).digest()),
     3: (32, lambda data: hashlib.blake2b(data, digest_size=32).digest()),
 }
-"""How many bytes a checksum has, and what it is, by its kind; the one missing is xxhash, known by its block's head."""
+"""How many bytes a checksum has, and what it is, by its kind."""
+_XXHASH = 1
+"""The kind that is not computed here: such a block is known by its head."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +77,16 @@ class _Volume:
 
     read: Bounded
     block: bytes
-    chunks: dict[int, _Chunk]
+    chunks: dict[int, _Chunk] = field(default_factory=dict)
     """By the addresses at which they begin."""
+    starts: list[int] = field(default_factory=list)
+    """Those addresses, rising: a volume of many TiB has thousands, which are looked through for every block."""
+
+    def add(self, start: int, item: bytes) -> None:
+        """Take a chunk as its item has it; raises IoError where it does not lie on this device alone."""
+        if start not in self.chunks:
+            insort(self.starts, start)
+        self.chunks[start] = _Chunk.parsed(start, item, self.number("<Q", _OWN_ID))
 
     def number(self, form: str, at: int) -> int:
         """One of the super block's values."""
@@ -87,12 +100,14 @@ class _Volume:
 
     def whole(self, data: bytes) -> bool:
         """Whether a checksum is that of what follows it."""
-        size, digest = _CHECKED.get(self.number("<H", 0xC4), (0, None))
-        return digest is None or data[:size] == digest(data[32:])
+        kind = self.number("<H", 0xC4)
+        size, digest = _CHECKED.get(kind, (0, None))
+        return kind == _XXHASH if digest is None else data[:size] == digest(data[32:])
 
     def _copies(self, address: int) -> Iterator[int]:
         """Where the copies of a block of a tree lie; raises IoError where it is in no chunk."""
-        chunk = next((one for one in self.chunks.values() if one.start <= address < one.end), None)
+        before = bisect_right(self.starts, address)
+        chunk = self.chunks[self.starts[before - 1]] if before else None
         if chunk is None or address + self.node > chunk.end:
             raise bad_map(f"the block at address {address} of its trees lies in no chunk")
         yield from (at + address - chunk.start for at in chunk.copies)
@@ -114,19 +129,25 @@ class _Volume:
         if level >= _MOST_LEVELS or passed[0] * self.node > self.read.size:
             raise bad_map("one of its trees is larger than the volume")
         data = self.node_at(address, generation, level)
+        (count,) = struct.unpack_from("<I", data, _COUNT)
+        if not count and passed[0] > 1:
+            raise bad_map("a block of one of its trees is empty")
         if level == 0:
             yield data
             return
-        (count,) = struct.unpack_from("<I", data, _COUNT)
         for _, _, _, below, made in _POINTER.iter_unpack(data[_HEAD : _HEAD + count * _POINTER.size]):
             yield from self.leaves(below, made, level - 1, passed)
 
     def items(self, address: int, generation: int, level: int) -> Iterator[tuple[int, int, int, int, int, bytes]]:
         """Every item of a tree, in its order: object, kind, offset, where in the leaf its data begin, their size, the
-        leaf. Raises IoError."""
+        leaf. Raises IoError, also where a tree leads to the same block again, which would take for ever."""
+        last = (-1, 0, 0)
         for leaf in self.leaves(address, generation, level, [0]):
             (count,) = struct.unpack_from("<I", leaf, _COUNT)
             for object_, kind, offset, start, size in _ITEM.iter_unpack(leaf[_HEAD : _HEAD + count * _ITEM.size]):
+                if (object_, kind, offset) <= last:
+                    raise bad_map("the items of one of its trees are not in their order")
+                last = object_, kind, offset
                 yield object_, kind, offset, _HEAD + start, size, leaf
 
 
@@ -140,7 +161,7 @@ def used(read: Read, size: int) -> Extents:
     tree = volume.number("<Q", 0x58), volume.number("<Q", 0xA4), volume.number("<B", 0xC7)
     for _, kind, start, at, length, leaf in volume.items(*tree):
         if kind == _CHUNK:
-            volume.chunks[start] = _Chunk.parsed(start, leaf[at : at + length], volume.number("<Q", _OWN_ID))
+            volume.add(start, leaf[at : at + length])
     logical = _allocated(volume)
     parts = [(one, logical.clipped(one.start, one.end)) for one in volume.chunks.values()]
     if sum(part.total for _, part in parts) != logical.total:
@@ -150,12 +171,12 @@ def used(read: Read, size: int) -> Extents:
     if whole > size or placed.end > whole:
         raise bad_map(f"it ends at byte {whole}, and its data at byte {placed.end} of {size}")
     supers = Extents((at, at + _SUPER_SIZE) for at in _COPIES).clipped(0, size)
-    return placed.union(supers, Extents([(0, BTRFS_SUPER)]), Extents([(whole, size)]))
+    return placed.union(supers, Extents([(0, min(_RESERVED, size))]), Extents([(whole, size)]))
 
 
 def _opened(read: Bounded) -> _Volume:
     block = read(BTRFS_SUPER, _SUPER_SIZE)
-    volume = _Volume(read=read, block=block, chunks={})
+    volume = _Volume(read=read, block=block)
     if block[0x40:0x48] != _MAGIC or volume.number("<Q", 0x30) != BTRFS_SUPER or not volume.whole(block):
         raise bad_map("its super block is damaged")
     if volume.number("<Q", 0xBC) & ~_KNOWN:
@@ -172,7 +193,7 @@ def _opened(read: Bounded) -> _Volume:
             (start,), (count,) = struct.unpack_from("<Q", array, at + 9), struct.unpack_from("<H", array, at + 17 + 44)
         except struct.error:
             raise bad_map("the chunks in its super block are cut short") from None
-        volume.chunks[start] = _Chunk.parsed(start, array[at + 17 :], volume.number("<Q", _OWN_ID))
+        volume.add(start, array[at + 17 :])
         at += 17 + 48 + 32 * count
     return volume
 

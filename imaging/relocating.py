@@ -17,7 +17,8 @@ from imaging.fuse import Reply, VirtualFile
 from imaging.overlay import PAGE, most_written
 
 _MOST_KNOWN = 1 << 18
-"""Pages that are remembered: writes can come long after the reads, for the kernel gathers them. 1 GiB of data."""
+"""Pages that are remembered, the last half of them for certain: writes can come long after the reads, for the kernel
+gathers them. 1 GiB of data."""
 _WORD = 8
 _AS_IT_WAS, _ZEROS, _KEPT = 0, 1, 2
 _COPIES = 3
@@ -58,7 +59,11 @@ class Relocating:
         self._lock = threading.Lock()
         self._pages: dict[int, bytearray] = {}
         self._known: dict[bytes, int] = {}
-        """Pages of the base that may be moved, by their digests; those that were read first come first."""
+        self._older: dict[bytes, int] = {}
+        """Pages of the base that may be moved, by their digests: those that were read last, and those before them.
+
+        All of the older ones are forgotten at once: one by one, each would be looked for behind all that are gone.
+        """
 
     @property
     def written(self) -> int:
@@ -86,7 +91,9 @@ class Relocating:
             elif what == _AS_IT_WAS:
                 parts.append(self._remembered(low, b"".join(self._base.read(low, high - low))))
             else:
-                parts += self._base.read((what - _COPIES) * PAGE + low - at, high - low)
+                # What was moved once may be moved again.
+                from_ = (what - _COPIES) * PAGE + low - at
+                parts.append(self._remembered(from_, b"".join(self._base.read(from_, high - low))))
             i += count
         return parts
 
@@ -127,8 +134,8 @@ class Relocating:
         if found:
             with self._lock:
                 self._known |= found
-                while len(self._known) > _MOST_KNOWN:
-                    del self._known[next(iter(self._known))]
+                if len(self._known) > _MOST_KNOWN // 2:
+                    self._known, self._older = {}, self._known
         return data
 
     def write(self, offset: int, data: bytes) -> None:
@@ -157,13 +164,18 @@ class Relocating:
                 self._write_part(number, low - at, piece)
 
     def _write_page(self, number: int, data: bytes) -> None:
-        copied = None if data == _NOTHING else self._known.get(digest(data))
+        copied = None if data == _NOTHING else self._copied(digest(data))
         with self._lock:
             if data == _NOTHING or copied is not None:
                 self._pages.pop(number, None)
                 self._tell(number, _ZEROS if copied is None else copied + _COPIES)
             else:
                 self._keep(number, bytearray(data))
+
+    def _copied(self, name: bytes) -> int | None:
+        with self._lock:
+            found = self._known.get(name)
+            return self._older.get(name) if found is None else found
 
     def _write_part(self, number: int, at: int, data: bytes) -> None:
         known = self._page(number)

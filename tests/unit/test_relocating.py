@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imaging import relocating
 from imaging.errors import IoError
 from imaging.overlay import PAGE
 from imaging.relocating import GROUP, Relocating, Trouble
@@ -57,6 +58,30 @@ def test_what_is_moved_from_behind_the_new_end_takes_no_memory_however_long_the_
     assert read(view, PAGE, 4 * PAGE) == DATA[NEW : NEW + 4 * PAGE]
     assert view.written == 0
     assert b"".join(bytes(part) for part in view.changes.read(0, 8)) == bytes([0, 1, 1, 1, 1, 0, 1, 0])
+
+
+def test_what_was_moved_once_is_moved_again_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """btrfs does so with what it had moved to a place that has to be left, too, long after that."""
+    monkeypatch.setattr(relocating, "_MOST_KNOWN", 4)
+    view = Relocating(Base(DATA), NEW, most=0, moved_from=0)
+    view.write(6 * PAGE, read(view, NEW, 2 * PAGE))
+    read(view, 0, 6 * PAGE)
+    view.write(2 * PAGE, read(view, 6 * PAGE, 2 * PAGE))
+    assert read(view, 2 * PAGE, 2 * PAGE) == DATA[NEW : NEW + 2 * PAGE]
+    assert view.written == 0
+
+
+def test_no_more_pages_are_remembered_than_is_said_and_the_last_half_of_them_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relocating, "_MOST_KNOWN", 8)
+    view = Relocating(Base(DATA), NEW, most=0, moved_from=0)
+    for page in range(PAGES):
+        read(view, page * PAGE, PAGE)
+        assert len(view._known) + len(view._older) <= 10
+    for page in range(PAGES - 4, PAGES):
+        view.write((page - 8) * PAGE, DATA[page * PAGE : (page + 1) * PAGE])
+    assert view.written == 0
 
 
 def test_what_is_no_copy_is_refused_once_it_is_too_much() -> None:

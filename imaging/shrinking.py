@@ -53,7 +53,7 @@ def plan_shrinkage(
             raise _too_small(size, needed, _why_none(source, parts))
         found = [_shrinkage(source, parts, part, size) for part in able]
         # Of those with as much to spare the last one: less moves with it.
-        chosen = max(reversed(found), key=lambda one: one.size - least_known(source, one))
+        chosen = max(reversed(found), key=lambda one: _room_to_spare(source, one))
     else:
         part = next((p for p in parts if p.number == number), None)
         if part is None:
@@ -148,6 +148,17 @@ def least_known(source: ImagedDisk, shrinkage: Shrinkage) -> int:
         return least
     tables = 0 if shrinkage.kind == "ntfs" else shrinkage.old_size // _TABLES
     return max(least, volume.used - tables)
+
+
+def _room_to_spare(source: ImagedDisk, one: Shrinkage) -> tuple[bool, int]:
+    """By which the partition is chosen that becomes smaller: whether there is room by its map, and how much.
+
+    What has no map keeps nothing to spare as far as anyone knows, and may be refused by its tool: a btrfs on several
+    disks, for one. It is taken where there is no other.
+    """
+    spare = one.size - least_known(source, one)
+    volume = next(v for v in source.volumes if v.number == one.partition)
+    return volume.map_origin in _MAPPED and spare >= 0, spare
 
 
 def refuse_unless_same(pair: RestoreTarget, needed: int) -> None:

@@ -53,6 +53,15 @@ def test_of_several_the_one_with_the_most_room_to_spare_becomes_smaller() -> Non
     assert _plan(source, 650 * MIB, 1).partition == 1
 
 
+def test_what_has_no_map_becomes_smaller_only_where_nothing_else_has_room() -> None:
+    """It may be a btrfs that lies on several disks, which is refused."""
+    source = a_source((_FIRST, "vfat"), (_SECOND, "btrfs"), (a_partition(3, 601 * MIB, 300 * MIB), "ext4"))
+    fat, btrfs, ext4 = source.volumes
+    ext4, btrfs = replace(ext4, used=250 * MIB), replace(btrfs, map_origin="whole", used=btrfs.size)
+    assert _plan(replace(source, volumes=(fat, btrfs, ext4)), 880 * MIB).partition == 3
+    assert _plan(replace(source, volumes=(fat, btrfs, ext4)), 750 * MIB).partition == 2
+
+
 def test_nothing_grows_on_a_disk_on_which_a_partition_becomes_smaller() -> None:
     source = a_source((_FIRST, "ext4"), (_THIRD, "swap"))
     target = a_disk(id=DiskId(size=697 * MIB))

@@ -58,7 +58,8 @@ def _limits(plan: RestorePlan, pair: RestoreTarget, part: Partition) -> Limits:
     try:
         _refuse_straight(plan)
         least, shrunk = bounds(pair.source, size, needed, part.number)
-        most = most if size >= needed else shrunk
+        # What is full may need more than it has, by what is known: it keeps that then.
+        least, most = min(least, part.size), most if size >= needed else shrunk
     except (RefusedError, UsageError) as error:
         why_not.append(error.message)
     change = pair.growth or pair.shrinkage

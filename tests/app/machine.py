@@ -1032,6 +1032,8 @@ class FakeBackend:
         (pair,) = plan.targets if len(plan.targets) == 1 else (None,)
         if pair is None or pair.partitions:
             raise UsageError("a partition grows where one whole disk is restored, and no other")
+        if pair.shrinkage is not None:
+            raise RefusedError("another partition becomes smaller")
         found = growth.plan_growth(pair.source, pair.target.size)
         return structs.replace(plan, targets=(structs.replace(pair, growth=found),))
 

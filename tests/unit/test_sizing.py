@@ -93,6 +93,15 @@ def test_steps_end_at_the_limits() -> None:
         sizing.moved_by(plan, 9, MIB)
 
 
+def test_a_step_down_never_makes_a_partition_larger() -> None:
+    """A btrfs smaller than the kernel would make one can grow, and no less."""
+    plan = _plan(GIB, _PARTS[0], (a_partition(2, 101 * MIB, 200 * MIB), "btrfs"))
+    _, second = sizing.limits(plan)
+    assert second.least == second.size == 200 * MIB < second.most
+    (pair,) = sizing.moved_by(plan, 2, -MIB).targets
+    assert (pair.growth, pair.shrinkage) == (None, None)
+
+
 def test_swap_behind_goes_away_only_where_its_place_is_wanted() -> None:
     parts = (_PARTS[0], _PARTS[1], (a_partition(3, 701 * MIB, 99 * MIB), "swap"))
     for size, moves in ((600, False), (601, True)):

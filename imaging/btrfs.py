@@ -64,17 +64,42 @@ def mounted(loop: str, own_id: int) -> Iterator[str]:
 
     Raises IoError where the kernel cannot mount it, or has mounted another device that bears the same identity.
     """
+    with _known_no_more(loop):
+        try:
+            mount = _mounted(loop)
+        except OSError as error:
+            raise IoError(f"the kernel cannot mount it: {error.strerror}", code="cannot-mount") from error
+        try:
+            _refuse_another(mount, loop, own_id)
+            yield f"/proc/{os.getpid()}/fd/{mount}"
+        finally:
+            os.close(mount)
+
+
+@contextmanager
+def _known_no_more(loop: str) -> Iterator[None]:
+    """The kernel remembers the device of each file system, and this one is about to be gone."""
     try:
-        mount = peek.mounted("btrfs", loop, writable=True, options=_OPTIONS)
-    except OSError as error:
-        raise IoError(f"the kernel cannot mount it: {error.strerror}", code="cannot-mount") from error
-    try:
-        _refuse_another(mount, loop, own_id)
-        yield f"/proc/{os.getpid()}/fd/{mount}"
+        yield
     finally:
-        os.close(mount)
-        # The kernel remembers the device of each file system, and this one is about to be gone.
-        run(["btrfs", "device", "scan", "--forget", loop], accept=range(-64, 256))
+        _scan("--forget", loop)
+
+
+def _mounted(loop: str) -> int:
+    """Before Linux 6.7 a newer copy that is known, such as on the disk to be restored, keeps an older one away."""
+    try:
+        return peek.mounted("btrfs", loop, writable=True, options=_OPTIONS)
+    except FileExistsError:
+        _scan("--forget")
+        try:
+            return peek.mounted("btrfs", loop, writable=True, options=_OPTIONS)
+        finally:
+            # Whoever mounts what lies on several devices relies on their being known.
+            _scan()
+
+
+def _scan(*words: str) -> None:
+    run(["btrfs", "device", "scan", *words], accept=range(-64, 256))
 
 
 def _refuse_another(mount: int, loop: str, own_id: int) -> None:

@@ -1,9 +1,13 @@
 """What is known of a btrfs before it is mounted, and how its least size is found."""
 
+import errno
+import os
 import struct
+from collections.abc import Sequence
 
 import pytest
 
+from imaging import btrfs, peek
 from imaging.btrfs import least, parse_super
 from imaging.errors import IoError
 from tests.unit.builders import GIB, MIB
@@ -54,3 +58,25 @@ def test_what_is_wanted_is_tried_first_and_alone_where_it_fits() -> None:
 
     assert least(fits, 300 * MIB, GIB, MIB) == 300 * MIB
     assert tried == [300 * MIB]
+
+
+def test_a_newer_copy_that_the_kernel_knows_of_does_not_keep_the_older_one_from_being_mounted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As before Linux 6.7; what is mounted is never forgotten."""
+    done: list[str] = []
+
+    def mounted(_kind: str, loop: str, **_: object) -> int:
+        done.append(f"mount {loop}")
+        if "--forget" not in done:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def scan(argv: Sequence[str], **_: object) -> None:
+        done.append(" ".join(argv[3:]) or "all")
+
+    monkeypatch.setattr(peek, "mounted", mounted)
+    monkeypatch.setattr(btrfs, "run", scan)
+    with pytest.raises(IoError, match="cannot mount it"), btrfs.mounted("/dev/loop9", 1):
+        pass
+    assert done == ["mount /dev/loop9", "--forget", "mount /dev/loop9", "all", "--forget /dev/loop9"]

@@ -7,7 +7,8 @@ is read off its screen, and the reset is completed or undone, by turns, with key
 folders as they were and the system the image's, or all as it was before; and the safety image is whole. Cut off before
 the disk's mark stood there it is untouched, bit for bit, and the menu says nothing.
 
-So that a round does not begin with a start of the stick, the machine's state at the shell is saved once.
+So that a round does not begin with a start of the stick, the machine's state is saved once, at the moment in which the
+command asks for the disk's name.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +36,6 @@ from tests.matrix.tools import Place, attached, copied, mounted
 
 from .machine import BOOT, CHECKOUT, DISK_SERIAL, JOB, STEP, Machine
 from .terminal import DOWN, ENTER, SerialTerminal
-from .test_mounted import PROMPT
 from .used import ADDED, ANNA, DELETED, LIBRARY, SIZE, START, library_disk, machine_of, root_of, shell_of, use
 from .writelog import TornLogError, replay
 
@@ -55,6 +56,8 @@ SHORTEST = 0.4
 """Seconds that a step is taken to last at least: more than one look at the line, so that its end is met, too."""
 CHECKED = "until grep -q good /run/rescue/medium-check.json; do sleep 1; done"
 """The stick is known to be whole: no job waits for that any more."""
+QUESTION = "to erase it, anything else to stop:"
+"""What the reset asks last."""
 KEPT = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Of what the disks were told since their last flush, how much is there: one of these in each round."""
 
@@ -123,7 +126,7 @@ class Lab:
 
     @property
     def state(self) -> Path:
-        """The machine, at the shell."""
+        """The machine, where the disk's name is to be typed."""
         return self.folder / "state"
 
     @property
@@ -133,8 +136,8 @@ class Lab:
 
     @property
     def reset(self) -> str:
-        """The command."""
-        words = f"rescue restore {self.image} $(disk 1) --keep-files accounts --erase {DISK_SERIAL}"
+        """The command, which asks for the disk's name."""
+        words = f"rescue restore {self.image} $(disk 1) --keep-files accounts"
         return f"{words} --library {LIBRARY} | cat; echo EN''DED"
 
 
@@ -154,15 +157,15 @@ def prepared(folder: Path, stick: Path, sample: Path, firmware: str) -> Lab:
 
 
 def save_state(lab: Lab) -> None:
-    """Start the stick up to its shell, with the library mounted, and keep all of that."""
+    """Start the stick, and the reset as far as its question, and keep all of that."""
     disk, work = copied(lab.disk, lab.folder / "begun-disk.img"), lab.work
     options = [f"--write-log={lab.folder / name}" for name in ("0.log", "1.log")]
     with shell_of(lab.stick, disk, work, lab.folder / "begin", lab.firmware, options) as (machine, _library):
         terminal = machine.terminal
         terminal.press(f"clear; {CHECKED}; echo CHE''CKED", ENTER)
         terminal.wait_for("CHECKED", timeout=BOOT)
-        terminal.press("clear; sync", ENTER)
-        terminal.wait_for(PROMPT, timeout=STEP)
+        terminal.press(f"clear; sync; {lab.reset}", ENTER)
+        terminal.wait_for(QUESTION, timeout=JOB)
         part = lab.state.with_suffix(".part")
         machine.save_state(part)
         expect(not machine.writes_to_stick(), "the stick was written to, and what was is not in the state")
@@ -174,14 +177,13 @@ def save_state(lab: Lab) -> None:
 
 @contextmanager
 def resumed(lab: Lab, folder: Path) -> Iterator[tuple[Machine, Path, Path]]:
-    """The machine at the shell, its disk and that of the library, whose writes are taken down beside them."""
+    """The machine as the reset begins, its disk and that of the library, whose writes are taken down beside them."""
     folder.mkdir()
     disk, work = copied(lab.disk, folder / "disk.img"), copied(lab.work, folder / "work.img")
     options = [f"--state={lab.state}", *(f"--write-log={log_of(path)}" for path in (disk, work))]
     with machine_of(lab.stick, disk, work, folder / "cut", lab.firmware, options) as machine:
         machine.go_on()
-        machine.terminal.press("clear", ENTER)
-        machine.terminal.wait_for(PROMPT, timeout=STEP)
+        machine.terminal.type(DISK_SERIAL + ENTER)
         yield machine, disk, work
 
 
@@ -195,7 +197,6 @@ def measure(lab: Lab) -> dict[str, float]:
     began: dict[str, float] = {}
     with resumed(lab, lab.folder / "measured") as (machine, disk, _work):
         terminal = machine.terminal
-        terminal.press(f"clear; {lab.reset}", ENTER)
         while "ENDED" not in terminal.text:
             terminal.look()
             for step in STEPS:
@@ -225,7 +226,6 @@ def cut_off(lab: Lab, folder: Path, cut: Cut, seconds: float, tally: Tally) -> t
     """A reset whose power is cut: the two disks as that leaves them."""
     with resumed(lab, folder) as (machine, disk, work):
         terminal = machine.terminal
-        terminal.press(f"clear; {lab.reset}", ENTER)
         terminal.wait_for(cut.step, "ENDED", timeout=JOB)
         terminal.look(cut.share * seconds)
         tally.steps[step_of(terminal)] += 1
@@ -368,7 +368,7 @@ def moments(steps: dict[str, float], rounds: int, seed: int) -> Iterator[Cut]:
         )
 
 
-def power_cuts(lab: Lab, rounds: int, seed: int, first: int = 0) -> Tally:
+def power_cuts(lab: Lab, rounds: int, seed: int, first: int = 0, abreast: int = 1) -> Tally:
     """So many rounds, of which those before `first` are left out; what does not hold is told, with its folder kept."""
     if not lab.state.exists():
         save_state(lab)
@@ -376,9 +376,8 @@ def power_cuts(lab: Lab, rounds: int, seed: int, first: int = 0) -> Tally:
         lab.times.write_text(json.dumps(measure(lab)))
     steps, tally = json.loads(lab.times.read_text()), Tally()
     print("steps: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in steps.items()), flush=True)
-    for number, cut in enumerate(moments(steps, rounds, seed)):
-        if number < first:
-            continue
+
+    def cut_once(number: int, cut: Cut) -> None:
         folder, began = lab.folder / f"round-{number}", time.monotonic()
         try:
             one_round(lab, folder, cut, steps[cut.step], tally)
@@ -388,6 +387,11 @@ def power_cuts(lab: Lab, rounds: int, seed: int, first: int = 0) -> Tally:
             said = f"{type(error).__name__}: {error}"
             tally.defects.append(f"round {number}, {cut}: {said}; see {folder}")
         print(f"round {number}: {cut}: {said} ({time.monotonic() - began:.0f} s)", flush=True)
+
+    with ThreadPoolExecutor(max_workers=abreast) as pool:
+        for number, cut in enumerate(moments(steps, rounds, seed)):
+            if number >= first:
+                pool.submit(cut_once, number, cut)
     return tally
 
 
@@ -397,6 +401,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.qemu.power_cuts", description=words)
     parser.add_argument("--rounds", type=int, default=20, help="(default: 20)")
     parser.add_argument("--first", type=int, default=0, help="the round to begin with, of those of this seed")
+    parser.add_argument("--abreast", type=int, default=1, help="how many at a time (default: 1)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--firmware", default="bios", choices=("bios", "uefi"))
     parser.add_argument("--stick", type=Path, help="of live-image/build (default: it is built)")
@@ -413,7 +418,8 @@ def main() -> int:
     if not stick.exists():
         run(CHECKOUT / "live-image/build", "--output", stick)
     print(f"seed {asked.seed}, in {folder}", flush=True)
-    tally = power_cuts(prepared(folder, stick, sample, asked.firmware), asked.rounds, asked.seed, asked.first)
+    lab = prepared(folder, stick, sample, asked.firmware)
+    tally = power_cuts(lab, asked.rounds, asked.seed, asked.first, asked.abreast)
     print(tally.told(), flush=True)
     if not tally.defects and not asked.folder:
         shutil.rmtree(folder)

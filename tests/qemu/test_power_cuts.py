@@ -13,7 +13,7 @@ from tests.matrix.tools import copied
 
 from .conftest import Sample
 from .machine import DISK_SERIAL, JOB, SERIAL_NUMBER, started
-from .power_cuts import Tally, accept_the_offer, lose_power, prepared, prove_completed, prove_safety
+from .power_cuts import QUESTION, Tally, accept_the_offer, lose_power, prepared, prove_completed, prove_safety
 from .terminal import ENTER
 from .test_end_to_end import read_the_marker
 from .used import machine_of, power_off, root_of, shell_of
@@ -29,6 +29,8 @@ def test_a_reset_that_lost_its_power_is_completed_from_the_menu_and_undone(
     before = [copied(path, path.with_suffix(".before")) for path in (lab.disk, lab.work)]
     with shell_of(stick, lab.disk, lab.work, tmp_path / "cut", "uefi", options) as (machine, _library):
         machine.terminal.press(f"clear; {lab.reset}", ENTER)
+        machine.terminal.wait_for(QUESTION, timeout=JOB)
+        machine.terminal.type(DISK_SERIAL + ENTER)
         machine.terminal.wait_for("Bringing back the files", timeout=JOB)
         machine.kill()
     pairs = zip(before, (lab.disk, lab.work), strict=True)

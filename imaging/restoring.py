@@ -305,12 +305,12 @@ class Restoring(ABC):
     def _take_table_away(self, target: Medium) -> None:
         (start, head), *others = self.content.taken_away(target.size, self._mark, self.change)
         # The mark is on the medium before anything else is: of what a drive has in its cache a loss of power leaves any
-        # part, and the rest of a table without it would be no table, on a disk of which nobody knows why. A sector is
-        # written whole or not at all.
-        sector = self.pair.sector
-        target.write(head[:sector], start)
+        # part, and the rest of a table without it would be no table, on a disk of which nobody knows why. The mark is
+        # no larger than any drive's sector, which is written whole or not at all.
+        mark, rest = head[: unfinished.SIZE], head[unfinished.SIZE :]
+        target.write(mark, start)
         target.sync()
-        for at, data in ((start + sector, head[sector:]), *others):
+        for at, data in ((start + len(mark), rest), *others):
             target.write(data, at)
         target.sync()
 

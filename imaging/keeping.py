@@ -14,7 +14,7 @@ from msgspec import structs
 
 from imaging import filedata, profiles, systemroot, tree
 from imaging.disk import Disk, PartitionTable, format_size
-from imaging.errors import BadImageError, RefusedError, UsageError
+from imaging.errors import RefusedError, RescueError, UsageError
 from imaging.imagevolumes import LUKS
 from imaging.keptfiles import PATHS, KeepRule, KeptFiles, KeptPath, LeftPath
 from imaging.keptpaths import CODE, accounts_of, found, placed, shown, walk
@@ -107,7 +107,8 @@ def _saved(pair: RestoreTarget, libraries: Sequence[Path]) -> tuple[Path, str, s
     """The library and the image in which a restore that was cut off has saved what was there, and the disk's name."""
     wanted = pair.target.saved
     for path in dict.fromkeys(libraries if wanted else []):
-        with suppress(BadImageError):
+        # One that cannot be read, or is locked, is not the one that is looked for as long as another has it.
+        with suppress(RescueError):
             image = Library.open(path).image(wanted)
             same = [disk for disk in image.disks if disk.id.same_disk(pair.target.id) or len(image.disks) == 1]
             if len(same) == 1:

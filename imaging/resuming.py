@@ -14,7 +14,8 @@ from imaging.library import Library
 from imaging.manifest import Image
 from imaging.partitions import plan_restore_partitions
 from imaging.plan import RestorePlan, Wipe
-from imaging.unfinished import MEDIUM, Manner
+from imaging.sanitizers import with_sanitizers
+from imaging.unfinished import MEDIUM, UNKNOWN, Manner
 
 SEVERAL = "several-disks"
 """The code of the error where other disks belong to the restore, and nobody knows which."""
@@ -51,7 +52,8 @@ def cut_off(disks: Iterable[Disk]) -> list[CutOff]:
         one = _of(disk)
         if one is None:
             continue
-        together = (other for other in found if one.manner.disks > 1 and _belongs(other, one))
+        several = one.manner.disks > 1 and not one.manner.partitions
+        together = (other for other in found if several and _belongs(other, one))
         other = next(together, None)
         if other is None:
             found.append(one)
@@ -99,19 +101,21 @@ def _belongs(other: CutOff, one: CutOff) -> bool:
     return (other.image, other.manner.disks) == (one.image, one.manner.disks) and one.manner.disk not in mine
 
 
-def plan_completion(cut: CutOff, libraries: Sequence[Path], *, accept_unsigned: bool = False) -> RestorePlan:
+def plan_completion(
+    cut: CutOff, libraries: Sequence[Path], *, files: bool = True, accept_unsigned: bool = False
+) -> RestorePlan:
     """The restore that was cut off, as it was to be: the same image onto the same disks, in the same manner.
 
-    What it was to keep is another step, `with_files`. Takes up to minutes where a file system becomes smaller. Raises
-    RefusedError: "no-such-image" where no library has the image, "several-disks" where other disks belong to it that
-    bear no mark; BadImageError, UsageError, IoError.
+    What it was to keep is another step, `with_files`; without `files` nobody minds whether that is still there. Takes
+    up to minutes where a file system becomes smaller. Raises RefusedError: "no-such-image" where no library has the
+    image, or that of the files; "several-disks" where other disks belong to it that bear no mark; BadImageError,
+    UsageError, IoError.
     """
     manner = cut.manner
     if manner.noted and not manner.known:
+        why = "it has no room on the disk" if manner.version == UNKNOWN else "a newer version of Rescue began that"
         raise RefusedError(
-            f"how {_listed(cut)} was to be restored cannot be read: a newer version of Rescue began that",
-            code="unknown-version",
-            hint=_SAME_COMMAND,
+            f"how {_listed(cut)} was to be restored cannot be read: {why}", code="unknown-version", hint=_SAME_COMMAND
         )
     if manner.straight:
         raise RefusedError(
@@ -122,13 +126,16 @@ def plan_completion(cut: CutOff, libraries: Sequence[Path], *, accept_unsigned: 
     path, image = _found(
         cut.image, libraries, manner.library, f"image {cut.image} is needed to complete the restore of {_listed(cut)}"
     )
+    if cut.keeps and files:
+        what = f"image {cut.saved} holds the files that were to be kept on {_listed(cut)}"
+        _found(cut.saved, libraries, manner.safety, what)
     plan = _planned(cut, path, image)
     if manner.grow and not plan.shrinks:
         plan = growth.with_growth(plan, manner.grow, manner.size or None)
     if manner.new_identity:
         plan = cloning.with_new_identity(plan, manner.host_name)
     if manner.wipe:
-        plan = planner.with_wipe(plan, _way(manner.wipe, cut))
+        plan = with_sanitizers(planner.with_wipe(plan, _way(manner.wipe, cut)))
     if manner.boot_entry or not manner.noted:
         plan = with_boot_entry(plan)
     return vouching.of_restore(plan, accept_unsigned=accept_unsigned)
@@ -137,9 +144,8 @@ def plan_completion(cut: CutOff, libraries: Sequence[Path], *, accept_unsigned: 
 def _planned(cut: CutOff, path: Path, image: Image) -> RestorePlan:
     manner = cut.manner
     if manner.partitions:
-        (disk,) = cut.disks
         chosen = dict(manner.partitions)
-        return plan_restore_partitions(path, image, manner.disk, disk, chosen, read_back=manner.read_back)
+        return plan_restore_partitions(path, image, manner.disk, cut.disks[0], chosen, read_back=manner.read_back)
     if not cut.disks[0].unfinished:
         raise RefusedError(
             f"which partitions were restored to {cut.disks[0].name}, and from which, was not noted",
@@ -206,6 +212,13 @@ def plan_undoing(cut: CutOff, libraries: Sequence[Path], *, accept_unsigned: boo
             targets[source.name] = same[0]
     if not targets:
         raise RefusedError(f"image {image.id} is of other disks than {_listed(cut)}", code="no-such-disk")
+    if len(targets) < len(image.disks):
+        # Some of them may be complete, and hold the new system: one half of a computer would be the old one.
+        raise RefusedError(
+            f"other disks were saved together with {_listed(cut)}: what was there comes back on all of them or none",
+            code=SEVERAL,
+            hint="`rescue undo` brings it back on all of them",
+        )
     plan = with_boot_entry(planner.plan_restore(path, image, targets))
     return vouching.of_restore(plan, accept_unsigned=accept_unsigned)
 

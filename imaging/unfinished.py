@@ -122,7 +122,7 @@ def render(image_id: str, saved: str = "", keeps: Sequence[str] = (), manner: Ma
 
 def _rendered(manner: Manner) -> bytes:
     """The version, the length and the rest; where that is too much, that there is something which cannot be read."""
-    for room in range(_MANNER_ROOM, _LEAST_PLACE - 1, -1):
+    for room in (*range(_MANNER_ROOM, _LEAST_PLACE - 1, -1), 0):
         places = (_tail(manner.library, room), _tail(manner.safety, room))
         data = msgspec.msgpack.encode(msgspec.structs.replace(manner, version=0, library=places[0], safety=places[1]))
         if len(data) <= _MANNER_ROOM:
@@ -131,6 +131,8 @@ def _rendered(manner: Manner) -> bytes:
 
 
 def _tail(words: str, room: int) -> str:
+    if not room:
+        return ""
     return words if len(words.encode()) <= room else ".." + words.encode()[2 - room :].decode(errors="ignore")
 
 

@@ -78,6 +78,7 @@ def _plan(options: Namespace, cut: CutOff, paths: Sequence[Path]) -> RestorePlan
     also = [library_at(options.saved_in)] if options.saved_in else []
     for library in also:
         passphrases.refuse_plain(library, options)
-    plan = resuming.plan_completion(cut, [*paths, *also], accept_unsigned=options.accept_unsigned)
+    known, files = [*paths, *also], not options.no_keep_files
+    plan = resuming.plan_completion(cut, known, files=files, accept_unsigned=options.accept_unsigned)
     plan = vouching.refuse_doubtful(plan)
-    return plan if options.no_keep_files else resuming.with_files(plan, cut, [*paths, *also])
+    return resuming.with_files(plan, cut, known) if files else plan

@@ -27,7 +27,10 @@ def _menu_line(cut: CutOff) -> str:
 def completing(cut: CutOff) -> tuple[str, ...]:
     """What completing it does, for a list."""
     title = _("Complete the restore of {disk}, which was cut off").format(disk=_names(cut))
-    lines = [_("with image {image}: only what is missing is written").format(image=clean(cut.image))]
+    words = _("with image {image}: only what is missing is written")
+    if cut.manner.wipe:
+        words = _("with image {image}: the disk is erased first, as it was to be")
+    lines = [words.format(image=clean(cut.image))]
     if cut.keeps:
         lines.append(_("the files to be kept come from image {image}").format(image=clean(cut.saved)))
     return (title, *lines)

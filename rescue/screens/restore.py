@@ -142,6 +142,8 @@ Nothing is written until then. Esc goes back.""")
         self.leaving = threading.Event()
         self.seeking = False
         """Whether files that are to be kept are being looked for."""
+        self.unfound = False
+        """Whether those that wait cannot be brought back, and nobody has said yet that it is to be done without."""
         self.growth: Growth | None = None
         """How the last partition can grow."""
         self.identity: NewIdentity | None = None
@@ -214,6 +216,7 @@ Nothing is written until then. Esc goes back.""")
         wanted = self.keep.ticked
         wipe = Wipe.DISCARD if wanted and self.plan.wipe is Wipe.SANITIZE else self.plan.wipe
         self.plan = replace(self.plan, keep=None, safety="", wipe=wipe)
+        self.unfound = False
         self.safety.ticked = False
         self.seeking = wanted
         self.say_keep(_("Keep the home folders. Looking at what is there ..") if wanted else _(KEEP))
@@ -261,6 +264,7 @@ Nothing is written until then. Esc goes back.""")
         super().unanswered(error)
         if self.seeking:
             self.seeking = self.keep.ticked = False
+            self.unfound = self.waiting
             self.say_keep(_("Keep the home folders: that cannot be"))
 
     @property
@@ -291,7 +295,9 @@ Nothing is written until then. Esc goes back.""")
         box = self.query_one("#growth", Toggle)
         box.display = False
         try:
-            (pair,) = self.backend.grown(self.plan).targets
+            # One that was planned already, for it was cut off, need not be the last partition's.
+            plan = self.plan if self.plan.targets[0].growth else self.backend.grown(self.plan)
+            (pair,) = plan.targets
         except (RefusedError, UsageError):
             return
         growth = pair.growth
@@ -409,6 +415,8 @@ Nothing is written until then. Esc goes back.""")
     def hindrance(self) -> str:
         """The running medium has to be whole: what is damaged writes to no disk."""
         waits = _("What is to be kept is being looked for.") if self.seeking else ""
+        if self.unfound:
+            waits = _("What was to be kept cannot be. Tick that box and untick it, to restore without.")
         return waits or why_not_yet(self.backend.boot_state())
 
     def warnings(self) -> Sequence[str]:

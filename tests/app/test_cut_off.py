@@ -2,9 +2,14 @@
 
 from dataclasses import replace
 
+from msgspec import structs
+
+from imaging.errors import RefusedError
 from imaging.keptfiles import KeepRule
-from imaging.plan import RestorePlan, Wipe
+from imaging.plan import Growth, RestorePlan, Wipe
+from imaging.resuming import CutOff
 from imaging.unfinished import Manner
+from rescue.widgets.toggle import Toggle
 from tests.app.conftest import Person, Sit
 from tests.app.machine import BUSY, SDA, SDB, STICK, FakeBackend, FakeListing, make_image, make_imaged_disk
 
@@ -94,3 +99,45 @@ async def test_a_filter_shows_images_alone(sit_down: Sit) -> None:
     async with sit_down(cut()) as person:
         await person.press("f", "slash")
         assert "Complete the restore" not in await person.type("nothing of that name")
+
+
+async def test_what_cannot_be_brought_back_is_not_left_out_unless_a_person_says_so(sit_down: Sit) -> None:
+    """Its image cannot be read, say: completed without it would not be what the reset was to be."""
+    there = cut()
+    there.kept = RefusedError("image saved is damaged", code="bad-image")
+    async with sit_down(there) as person:
+        screen = await person.press("f", "enter")
+        assert "What was to be kept cannot be." in screen
+        await person.type(SDA.name)
+        await person.press("enter", "enter")
+        assert there.submitted == []
+        there.kept = ()
+        box = person.app.screen.query_one("#keep", Toggle)
+        box.focus()
+        await person.press("space", "space")
+        assert "What was to be kept cannot be." not in person.screen
+        assert "NOT KEPT: files that an earlier restore" in person.words
+
+
+async def test_the_partition_that_grows_as_it_was_to_is_the_one_that_is_offered(sit_down: Sit) -> None:
+    there = cut(saved="", keeps=())
+    async with sit_down(there) as person:
+        planned = there.plan_completion
+
+        def grown(cut: CutOff) -> RestorePlan:
+            plan = planned(cut)
+            (pair,) = plan.targets
+            size = pair.target.size
+            growth = Growth(partition=1, start=0, old_size=size // 4, size=size // 2, kind="ext4", filesystem=True)
+            return structs.replace(plan, targets=(structs.replace(pair, growth=growth),))
+
+        there.plan_completion = grown  # type: ignore[method-assign]
+        await person.press("f", "enter")
+        assert "[x] Enlarge partition 1 from" in person.words
+
+
+async def test_a_disk_that_is_erased_first_is_not_said_to_get_only_what_is_missing(sit_down: Sit) -> None:
+    async with sit_down(cut()) as person:
+        await person.press("f")
+        assert "the disk is erased first" in person.words
+        assert "only what is missing" not in person.words

@@ -1,14 +1,17 @@
 """What the marks on disks say of restores that were cut off."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from imaging.disk import Disk, DiskId, Role
 from imaging.errors import RefusedError
 from imaging.keptfiles import KeepRule
-from imaging.resuming import cut_off, plan_completion, rules_of, targets_of
-from imaging.unfinished import MEDIUM, Manner
+from imaging.library import Library
+from imaging.manifest import ImagedDisk, encode
+from imaging.resuming import cut_off, plan_completion, plan_undoing, rules_of, targets_of
+from imaging.unfinished import MEDIUM, Manner, parse_manner, render
 from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_image, an_imaged_disk
 
 
@@ -61,6 +64,50 @@ def test_what_a_newer_program_began_is_left_to_it() -> None:
     (cut,) = cut_off([replace(begun(), manner=Manner(version=2))])
     with pytest.raises(RefusedError, match="newer version of Rescue"):
         plan_completion(cut, [])
+
+
+def test_what_the_mark_has_no_room_for_is_not_called_newer() -> None:
+    manner = parse_manner(render("new", manner=Manner(disk="x" * 120)))
+    (cut,) = cut_off([replace(begun(), manner=manner)])
+    with pytest.raises(RefusedError, match="it has no room on the disk"):
+        plan_completion(cut, [])
+
+
+def test_partitions_of_several_disks_are_not_one_restore() -> None:
+    marked = (a_partition(1, unfinished="new", saved="old"),)
+    manners = [Manner(version=1, disk=name, disks=2, partitions=((1, 1),)) for name in ("a", "b")]
+    disks = [
+        a_disk(path=f"/dev/{name}", id=DiskId(size=GIB, serial=name), table=a_table(*marked), manner=manner)
+        for name, manner in zip(("sda", "sdb"), manners, strict=True)
+    ]
+    assert [cut.names for cut in cut_off(disks)] == [("sda1",), ("sdb1",)]
+
+
+def library_of(folder: Path, *disks: ImagedDisk, image: str) -> Path:
+    """A library with one image."""
+    found = Library.create(folder)
+    place = folder / "images" / image
+    place.mkdir(parents=True)
+    (place / "manifest.json").write_bytes(encode(an_image(id=image, disks=disks)))
+    return found.path
+
+
+def test_one_disk_of_several_is_not_brought_back_alone(tmp_path: Path) -> None:
+    """The other one is complete, and holds the new system."""
+    disks = [an_imaged_disk(name=name, id=DiskId(size=GIB, serial=name)) for name in ("sda", "sdb")]
+    library = library_of(tmp_path / "library", *disks, image="old")
+    (cut,) = cut_off([begun("sda", disks=2)])
+    with pytest.raises(RefusedError, match="comes back on all of them or none"):
+        plan_undoing(cut, [library])
+
+
+def test_files_that_are_in_no_library_here_are_told_before_anything_is_planned(tmp_path: Path) -> None:
+    library = library_of(tmp_path / "library", an_imaged_disk(name="sda", id=DiskId(size=GIB)), image="new")
+    manner = Manner(version=1, disk="sda", safety="1a2b3c4d /mnt/nas/images")
+    (cut,) = cut_off([replace(begun(), keeps=("homes",), manner=manner)])
+    with pytest.raises(RefusedError, match=r"image old holds the files .* it was in library 1a2b3c4d /mnt/nas/images"):
+        plan_completion(cut, [library])
+    assert plan_completion(cut, [library], files=False).image == "new"
 
 
 def test_what_came_straight_says_from_where() -> None:

@@ -47,7 +47,8 @@ def cut_off(disks: Iterable[Disk]) -> list[CutOff]:
     """Those whose marks stand on the disks: one for each disk, or for those that were restored together."""
     found: list[CutOff] = []
     for disk in disks:
-        if Role.BOOT_MEDIUM in disk.roles or Role.SYSTEM in disk.roles:
+        # Beside the recovery partition that a computer was started from, others of the disk can be restored.
+        if (Role.BOOT_MEDIUM in disk.roles and not disk.kept) or Role.SYSTEM in disk.roles:
             continue
         one = _of(disk)
         if one is None:
@@ -219,8 +220,15 @@ def plan_undoing(cut: CutOff, libraries: Sequence[Path], *, accept_unsigned: boo
             code=SEVERAL,
             hint="`rescue undo` brings it back on all of them",
         )
-    plan = with_boot_entry(planner.plan_restore(path, image, targets))
-    return vouching.of_restore(plan, accept_unsigned=accept_unsigned)
+    (name, disk), *others = targets.items()
+    if disk.unfinished or others:
+        plan = planner.plan_restore(path, image, targets)
+    else:
+        # Of partitions that were restored those were saved, and the table is there: no other is touched.
+        volumes = next(source.volumes for source in image.disks if source.name == name)
+        numbers = {volume.number: volume.number for volume in volumes}
+        plan = plan_restore_partitions(path, image, name, disk, numbers)
+    return vouching.of_restore(with_boot_entry(plan), accept_unsigned=accept_unsigned)
 
 
 def _found(image_id: str, libraries: Sequence[Path], noted: str, what: str) -> tuple[Path, Image]:

@@ -15,7 +15,7 @@ from imaging.events import RestoreResult
 from imaging.partitions import plan_restore_partitions
 from imaging.plan import RestorePlan, Wipe
 from imaging.restore import _FromLibrary
-from imaging.resuming import cut_off, plan_completion
+from imaging.resuming import cut_off, plan_completion, plan_undoing
 from imaging.writer import Target
 from rescue.engine import Engine
 from tests.command import run_rescue
@@ -93,12 +93,17 @@ def test_it_is_wiped_and_not_read_back_as_it_was_to_be(sample: Sample, tmp_path:
     assert bytes([0xAA]) * 4096 not in target.read_bytes()
 
 
-def test_partitions_that_were_not_come_to_yet_are_restored_too(
-    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def divided(tmp_path: Path) -> Path:
+    """A disk with two partitions that take those of the sample, and a third."""
+    table = "label: gpt\nstart=1MiB, size=13MiB\nstart=20MiB, size=22MiB\nstart=44MiB, size=10MiB\n"
+    return partition(blank(tmp_path / "other.img", 60 * MIB, 0xAA), table)
+
+
+def cut_before_the_second(
+    sample: Sample, target: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, safety: str = ""
 ) -> None:
-    target = partition(
-        blank(tmp_path / "other.img", 60 * MIB, 0xAA), "label: gpt\nstart=1MiB, size=13MiB\nstart=20MiB, size=22MiB\n"
-    )
+    """Begin a restore of both partitions, which comes to the first alone."""
     shown = inventory.look(str(target), [sample.library])
     plan = plan_restore_partitions(sample.library, sample.image, sample.imaged.name, shown, {1: 1, 2: 2})
     whole = _FromLibrary.write_body
@@ -110,9 +115,29 @@ def test_partitions_that_were_not_come_to_yet_are_restored_too(
 
     with monkeypatch.context() as patch:
         patch.setattr(_FromLibrary, "write_body", write_body)
-        assert carry_out_here(plan, tmp_path / "job").status == 5
+        assert carry_out_here(replace(plan, safety=safety), folder).status == 5
+
+
+def test_partitions_come_back_and_nothing_beside_them_is_touched(
+    sample: Sample, divided: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, kept = divided.read_bytes(), tmp_path / "kept"
+    cut_before_the_second(sample, divided, tmp_path / "job", monkeypatch, str(kept))
+    assert divided.read_bytes() != before
+    (found,) = cut_off([inventory.look(str(divided), [sample.library])])
+    plan = plan_undoing(found, [kept])
+    assert [spot.partition for spot in plan.targets[0].partitions] == [1, 2], "and the table stays"
+    assert carry_out_here(plan, tmp_path / "again").status == 0
+    assert divided.read_bytes() == before
+
+
+def test_partitions_that_were_not_come_to_yet_are_restored_too(
+    sample: Sample, divided: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = divided
+    cut_before_the_second(sample, target, tmp_path / "job", monkeypatch)
     marks = [part.unfinished for part in inventory.look(str(target), [sample.library]).table.partitions]
-    assert marks == [sample.image_id, ""]
+    assert marks == [sample.image_id, "", ""]
     words = ("complete", target, "--library", sample.library)
     run_rescue(*words, "--erase", f"{target.name}:1", "--erase", f"{target.name}:2")
     for number in (1, 2):

@@ -55,6 +55,13 @@ def test_partitions_that_bear_a_mark_are_named() -> None:
     assert (cut.names, cut.image, cut.saved) == (("sda1", "sda3"), "new", "old")
 
 
+def test_what_was_restored_beside_the_recovery_partition_is_told() -> None:
+    """The computer was started from that, and not from a stick."""
+    parts = (a_partition(1, unfinished="new", saved="old"), a_partition(2, start=200 * MIB))
+    disk = a_disk(table=a_table(*parts), roles=(Role.BOOT_MEDIUM,), kept=2)
+    assert [cut.names for cut in cut_off([disk])] == [("sda1",)]
+
+
 @pytest.mark.parametrize("disk", [begun(image=MEDIUM), replace(begun(), roles=(Role.BOOT_MEDIUM,))])
 def test_a_recovery_medium_is_no_reset(disk: Disk) -> None:
     assert cut_off([disk]) == []

@@ -79,6 +79,8 @@ def why_not(source: ImagedDisk) -> str:
     windows = any(volume.system.startswith(_WINDOWS) for volume in source.volumes) or "BitLocker" in kinds
     if windows or source.table.dynamic or any(p.type.lower() in _WINDOWS_TYPES for p in source.table.partitions):
         return "Windows' boot settings name the disk and its partitions, and it would not start any more"
+    if any(_starts_windows(source, volume) for volume in source.volumes):
+        return "Windows may start from it: its settings name the disk, and it would not start any more"
     if source.left_out:
         return "the image has only some of its partitions"
     if "swsuspend" in kinds:
@@ -97,6 +99,12 @@ def why_not(source: ImagedDisk) -> str:
     if len(set(ids)) != len(ids):
         return "two file systems on it bear one id"
     return ""
+
+
+def _starts_windows(source: ImagedDisk, volume: Volume) -> bool:
+    """Whether a BIOS goes on to it, and it can be Windows' alone; not every image says which system is where."""
+    active = {part.number for part in source.table.partitions if part.bootable}
+    return source.table.kind is TableKind.MBR and volume.content.kind == "ntfs" and volume.number in active
 
 
 def refuse_unless_able(identity: NewIdentity) -> None:

@@ -192,6 +192,15 @@ def test_what_would_not_start_or_be_mistaken_is_refused(source: ImagedDisk, why:
     assert caught.value.code == "cannot-renew"
 
 
+def test_an_active_partition_of_ntfs_may_be_windows_though_the_image_does_not_say_so() -> None:
+    source = _source("ntfs", table=TableKind.MBR)
+    assert _identity(source).volumes[0].kind == "ntfs"
+    first, *others = source.table.partitions
+    active = replace(source.table, partitions=(replace(first, bootable=True), *others))
+    with pytest.raises(RefusedError, match="Windows may start from it"):
+        cloning.with_new_identity(_plan(replace(source, table=active)))
+
+
 def test_a_data_partition_that_is_encrypted_gets_an_id_beside_a_system_that_is_not() -> None:
     assert [one.kind for one in _identity(_source("ext4", "crypto_LUKS", systems=("Debian",))).volumes] == [
         "ext4",

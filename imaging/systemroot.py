@@ -4,6 +4,7 @@ Each file system is mounted in a copy-on-write view, where its journal is replay
 library changes. The mounts are attached nowhere, and are gone with this process.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -363,10 +364,12 @@ def text_of(mount: int, path: Sequence[bytes]) -> bytes | None:
         with tree.folder(mount, path[:-1]) as parent:
             fd = os.open(path[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
             try:
-                return os.read(fd, MOST_READ)
+                return os.read(fd, MOST_READ) if stat.S_ISREG(os.fstat(fd).st_mode) else None
             finally:
                 os.close(fd)
     except (BadImageError, FileNotFoundError):
         return None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            return None
         raise IoError(f"{tree.shown(path)} cannot be read: {error.strerror}", code="read-failed") from error

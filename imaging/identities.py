@@ -7,7 +7,7 @@ Sources: blkid(8), systemd-escape(1); GRUB's 10_linux for the names of menu entr
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -18,6 +18,15 @@ _LONG = 36
 """Characters of a UUID; what is shorter may be a part of one, and stands alone."""
 _ESCAPED = rb"\x2d"
 """A hyphen in the name of a unit of systemd."""
+_NO_ID = re.compile(
+    rb"""(?mx)
+    (?: ^[ \t]* (?:[^\s#]+[ \t]+)? | \b(?:root|resume|mount\.usr)=["']? )
+    ( (?P<tag>LABEL|/dev/disk/by-label/|PARTLABEL)=?["']? (?P<label>[^\s"'#]+)
+    | /dev/(?:[hsv]d[a-z]|xvd[a-z]|nvme\d|mmcblk\d)\w*
+    | /dev/disk/by-(?:id|path|partlabel)/[^\s"']+ )
+    (?P<rest>.*)$"""
+)
+"""What names a disk by where it is, or by what a copy of it has, too: in fstab, crypttab, options of a kernel."""
 HOST_NAME = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?(?:\.[A-Za-z0-9-]{1,63})*")
 """What a computer can be called. Source: hostname(7)."""
 
@@ -69,10 +78,14 @@ class References:
 
     pattern: "re.Pattern[bytes]"
     names: Mapping[bytes, bytes]
+    labels: frozenset[bytes] = frozenset()
 
     @classmethod
-    def to(cls, names: Mapping[str, str]) -> "References":
-        """Those to ids, each of which has a new one of the same length; raises ValueError for another."""
+    def to(cls, names: Mapping[str, str], labels: Iterable[str] = ()) -> "References":
+        """Those to ids, each of which has a new one of the same length; raises ValueError for another.
+
+        `labels` are those of the file systems that bear the ids: these stay.
+        """
         if any(len(old) != len(new) or old.count("-") != new.count("-") for old, new in names.items()):
             raise ValueError("a new id has another form than the old one")
         words = (_word(name) for name in sorted(names, key=len, reverse=True))
@@ -80,11 +93,21 @@ class References:
         return cls(
             pattern=re.compile(b"|".join(words) or rb"(?!)", re.IGNORECASE),
             names={old.lower().encode(): new.encode() for old, new in names.items()},
+            labels=frozenset(label.encode() for label in labels if label),
         )
 
     def replaced(self, data: bytes) -> bytes:
         """The same with new ids: as long as before."""
         return self.pattern.sub(lambda found: self._new(found[0]), data)
+
+    def shared(self, data: bytes) -> list[str]:
+        """Whatever in settings of a start could mean the original as well, in its own words: /dev/sda2, a label."""
+        found = []
+        for one in _NO_ID.finditer(data):
+            away = one["tag"] in (b"LABEL", b"/dev/disk/by-label/") and one["label"] not in self.labels
+            if not away and b"noauto" not in one["rest"]:
+                found.append(one[1].decode(errors="replace"))
+        return list(dict.fromkeys(found))
 
     def _new(self, found: bytes) -> bytes:
         plain = found.replace(_ESCAPED, b"-").replace(_ESCAPED.upper(), b"-")

@@ -34,6 +34,8 @@ _ENVIRONMENT = {
 }
 CANNOT_RUN = 126
 """The status where the program could not be started; the last line of what is said tells why."""
+_KILLED = 128
+"""Added to the number of the signal that ended the program, as a shell does."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -43,6 +45,8 @@ class Job(TypedDict):
 
     base: str
     mounts: list[tuple[str, str, str, str]]
+    options: str
+    """What stands in /proc/cmdline: whoever writes an entry of a boot loader would take this computer's own from it."""
     links: dict[str, str]
     """Names below /dev/disk, such as by-uuid/.., and the device that each leads to."""
     argv: list[str]
@@ -91,8 +95,12 @@ def _prepare(job: Job) -> None:
                 raise
     _mount("proc", _folder(base, "proc"), "proc", _READ_ONLY | _NO_SUID | _NO_DEVICES | _NO_PROGRAMS)
     _mount("sysfs", _folder(base, "sys"), "sysfs", _READ_ONLY | _NO_SUID | _NO_DEVICES | _NO_PROGRAMS)
-    _mount("run", _folder(base, "run"), "tmpfs", _NO_SUID | _NO_DEVICES, "mode=755")
+    _mount("run", _folder(base, "run"), "tmpfs", _NO_SUID | _NO_DEVICES, "mode=755,size=64m")
     _devices(_folder(base, "dev"), job)
+    words = base / "run" / "cmdline"
+    words.write_text(f"{job['options']}\n")
+    _mount(str(words), base / "proc" / "cmdline", None, _BIND)
+    words.unlink()
 
 
 def _let_go() -> None:
@@ -104,18 +112,47 @@ def _let_go() -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
+def _become(argv: list[str]) -> int:
+    """Turn into the program; returns only where that cannot be."""
+    try:
+        _let_go()
+        os.execvpe(argv[0], argv, _ENVIRONMENT)
+    except OSError as error:
+        _say(error)
+    return CANNOT_RUN
+
+
+def _say(error: OSError) -> None:
+    print(f"{error.filename}: {error.strerror}" if error.filename else error.strerror, flush=True)
+
+
+def _wait(program: int) -> int:
+    """The status of the program; whatever else ends meanwhile is taken note of, too."""
+    while True:
+        ended, how = os.wait()
+        if ended == program:
+            status = os.waitstatus_to_exitcode(how)
+            return status if status >= 0 else _KILLED - status
+
+
 def main(words: str) -> int:
-    """Become the program; returns only where that cannot be."""
+    """Run the program; the status with which it ends.
+
+    This process is the first one here and stays in front of it: with it all end that the program has left running,
+    and the program, which has fewer rights, can neither end it, look into it nor change what ends it.
+    """
     job: Job = json.loads(words)
     try:
         _prepare(job)
         os.chroot(job["base"])
         os.chdir("/")
-        _let_go()
-        os.execvpe(job["argv"][0], job["argv"], _ENVIRONMENT)
     except OSError as error:
-        print(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
-    return CANNOT_RUN
+        _say(error)
+        return CANNOT_RUN
+    program = os.fork()
+    if not program:
+        os._exit(_become(job["argv"]))
+    return _wait(program)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import re
 import secrets
 import stat
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -47,6 +47,7 @@ _NAME = re.compile(rb"(?m)^(InitiatorName=iqn\.[^\s:]+:(?:[^\s:]+:)*)([0-9a-f]{6
 _NVME_ID, _NVME_NAME = "etc/nvme/hostid", "etc/nvme/hostnqn"
 _NVME_PREFIX = "nqn.2014-08.org.nvmexpress:uuid:"
 _HOST_NAME, _HOSTS = "etc/hostname", "etc/hosts"
+_VAR = "var/"
 _RSA_BITS, _RSA_EXPONENT = 3072, 65537
 _Private = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 _KEYS: dict[bytes, Callable[[], _Private]] = {
@@ -57,38 +58,61 @@ _KEYS: dict[bytes, Callable[[], _Private]] = {
 
 
 def make_anew(root: SystemRoot, host_name: str) -> tuple[list[str], list[str]]:
-    """Make it anew: the files that were changed, and those that are still the original's.
+    """Make it anew: the files that were changed, and in words what is still the original's.
 
     Raises IoError where any of it cannot be.
     """
-    work = _Anew(root)
-    try:
+    work = _Anew(root.mount, root.path)
+    with _told():
         work.machine_id()
-        for path in _AWAY:
-            work.take_away(path)
-        for folder in _LEASES:
-            work.take_leases(folder)
+        work.forget_what_starts_make()
         work.ssh_keys()
         work.initiators()
         if host_name:
             work.host_name(host_name)
+    keys = [f"{path} is still the key of the original" for path in work.others()]
+    return work.changed, [*keys, *work.not_done]
+
+
+def make_var_anew(mount: int, base: Sequence[bytes]) -> list[str]:
+    """The same where a system's /var is `base` of a file system of its own; raises IoError."""
+    work = _Anew(mount, base, below=_VAR)
+    with _told():
+        work.forget_what_starts_make()
+    return work.changed
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise IoError(
             f"the restored system cannot be given an identity of its own: {error.strerror}", code="not-renewed"
         ) from error
-    return work.changed, work.others()
 
 
 class _Anew:
-    def __init__(self, root: SystemRoot) -> None:
-        self._root = root
+    """At work on the folder `base` of a mounted file system, which is that folder `below` of the system's root."""
+
+    def __init__(self, mount: int, base: Sequence[bytes], *, below: str = "") -> None:
+        self._mount, self._base, self._below = mount, base, below
         self.changed: list[str] = []
+        self.not_done: list[str] = []
 
     def _path(self, path: str) -> tuple[bytes, ...]:
-        return (*self._root.path, *tree.parts(path))
+        return (*self._base, *tree.parts(path.removeprefix(self._below)))
 
     def _text(self, path: str) -> bytes | None:
-        return systemroot.text_of(self._root.mount, self._path(path))
+        return systemroot.text_of(self._mount, self._path(path))
+
+    def forget_what_starts_make(self) -> None:
+        """Take away what the next start makes anew."""
+        for path in _AWAY:
+            if path.startswith(self._below):
+                self.take_away(path)
+        for folder in _LEASES:
+            self.take_leases(folder)
 
     def _is_file(self, path: str) -> bool:
         status = self._status(path)
@@ -97,7 +121,7 @@ class _Anew:
     def _status(self, path: str) -> os.stat_result | None:
         where = self._path(path)
         try:
-            with tree.folder(self._root.mount, where[:-1]) as folder:
+            with tree.folder(self._mount, where[:-1]) as folder:
                 return os.stat(where[-1], dir_fd=folder, follow_symlinks=False)
         except (BadImageError, FileNotFoundError):
             return None
@@ -105,7 +129,7 @@ class _Anew:
     def _write(self, path: str, data: bytes) -> None:
         """Replace what a regular file holds; its owner, rights and labels stay."""
         where = self._path(path)
-        with tree.folder(self._root.mount, where[:-1]) as folder:
+        with tree.folder(self._mount, where[:-1]) as folder:
             fd = os.open(where[-1], os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
             try:
                 write_all(fd, data)
@@ -113,6 +137,12 @@ class _Anew:
             finally:
                 os.close(fd)
         self.changed.append(f"/{path}")
+
+    def _make(self, path: str) -> None:
+        """An empty file that all may read, where there is none."""
+        where = self._path(path)
+        with tree.folder(self._mount, where[:-1]) as folder:
+            os.close(os.open(where[-1], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder))
 
     def machine_id(self) -> None:
         """Another id, for an initramfs may be made with it; one that is empty is filled by the next start."""
@@ -123,13 +153,13 @@ class _Anew:
         """Remove a regular file; a link, such as that to /etc/machine-id, stays."""
         if self._is_file(path):
             where = self._path(path)
-            with tree.folder(self._root.mount, where[:-1]) as folder:
+            with tree.folder(self._mount, where[:-1]) as folder:
                 os.unlink(where[-1], dir_fd=folder)
             self.changed.append(f"/{path}")
 
     def take_leases(self, path: str) -> None:
         """Addresses that the original was lent, and what it was known by to whoever lent them."""
-        with suppress(BadImageError), tree.folder(self._root.mount, self._path(path)) as folder:
+        with suppress(BadImageError), tree.folder(self._mount, self._path(path)) as folder:
             for name in tree.names_in(folder, self._path(path)):
                 if _LEASE.fullmatch(name):
                     self.take_away(f"{path}/{os.fsdecode(name)}")
@@ -137,7 +167,7 @@ class _Anew:
     def ssh_keys(self) -> None:
         """Keys of the kinds that are there; one of a kind that is not made any more goes without another."""
         names: Sequence[bytes] = ()
-        with suppress(BadImageError), tree.folder(self._root.mount, self._path(SSH_FOLDER)) as folder:
+        with suppress(BadImageError), tree.folder(self._mount, self._path(SSH_FOLDER)) as folder:
             names = [n for n in tree.names_in(folder, ()) if n.startswith(SSH_PREFIX.encode())]
         for name in names:
             public = name + b".pub"
@@ -159,7 +189,7 @@ class _Anew:
         """Keys that only a program of the system itself could make."""
         found = []
         for path in _DROPBEAR:
-            with suppress(BadImageError), tree.folder(self._root.mount, self._path(path)) as folder:
+            with suppress(BadImageError), tree.folder(self._mount, self._path(path)) as folder:
                 names = tree.names_in(folder, self._path(path))
                 found += [f"/{path}/{os.fsdecode(name)}" for name in names if _DROPBEAR_KEY.fullmatch(name)]
         return found
@@ -179,8 +209,12 @@ class _Anew:
     def host_name(self, name: str) -> None:
         """The name, and where this computer's own address is named."""
         old = (self._text(_HOST_NAME) or b"").decode(errors="replace").strip()
+        if self._status(_HOST_NAME) is None:
+            self._make(_HOST_NAME)
         if self._is_file(_HOST_NAME):
             self._write(_HOST_NAME, name.encode() + b"\n")
+        else:
+            self.not_done.append(f"the computer is not called {name}: /{_HOST_NAME} is no regular file")
         hosts = self._text(_HOSTS)
         if hosts is not None:
             new = identities.hosts_with(hosts.decode(errors="surrogateescape"), old, name)

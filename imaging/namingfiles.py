@@ -10,6 +10,7 @@ import os
 import stat
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from imaging import tree
 from imaging.bounded import Bounded
@@ -53,33 +54,62 @@ _MENUS = (
 _LOADERS = ("efi/*/*.efi",)
 """GRUB that a machine has made for itself knows the id of the file system with its menu; a kernel its own root."""
 PATTERNS = (*_SYSTEM, *_MENUS, *(f"boot/{one}" for one in _MENUS))
-_MOST_TEXT, _MOST_LOADER = 4 << 20, 64 << 20
+_PLAIN = tuple(one for one in _SYSTEM if "*" not in one)
+"""What is named here and nowhere else: as a link, or too large, it is not known to be in order."""
+_STARTS = ("etc/fstab", "etc/crypttab", "etc/kernel/cmdline", *_MENUS, *(f"boot/{one}" for one in _MENUS))
+"""Where a start finds its disks by."""
+_MOST_TEXT, _MOST_LOADER = 4 << 20, 256 << 20
+"""Bytes of a text, and of a loader, which may be a kernel with its initramfs."""
 _PE_AT, _PE32_PLUS, _SIGNATURES = 0x3C, 0x20B, 4
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def rewrite(mount: int, base: Sequence[bytes], references: References) -> list[str]:
-    """Replace ids in the files of a mounted file system in which a system's root is `base`; the paths of those changed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewritten:
+    """The paths of files with new ids, of loaders that are signed and name an old one, and of what was passed over."""
+
+    changed: list[str] = field(default_factory=list)
+    signed: list[str] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+    shared: list[tuple[str, str]] = field(default_factory=list)
+    """A path, and in it the name of a disk that could mean the original as well."""
+
+
+def rewrite(mount: int, base: Sequence[bytes], references: References) -> Rewritten:
+    """Replace ids in the files of a mounted file system in which a system's root, or its /boot, is `base`.
 
     Raises IoError where one of them cannot be read or written.
     """
-    changed = []
+    done = Rewritten()
     for path in _found(mount, base):
         with tree.folder(mount, path[:-1]) as folder:
             try:
-                if _rewritten(folder, path[-1], references):
-                    changed.append(tree.shown(path[len(base) :]))
+                name = tree.shown(path[len(base) :])
+                if not _is_text(folder, path[-1]):
+                    done.passed_over.extend([name] * (name[1:] in _PLAIN))
+                    continue
+                text, changed = _rewritten(folder, path[-1], references)
+                done.changed.extend([name] * changed)
+                if _names_disks(name[1:]):
+                    done.shared.extend((name, one) for one in references.shared(text))
             except OSError as error:
                 raise IoError(
                     f"{tree.shown(path)} cannot be told of the new ids: {error.strerror}", code="not-renewed"
                 ) from error
-    return changed
+    return done
 
 
-def _rewritten(folder: int, name: bytes, references: References) -> bool:
+def _is_text(folder: int, name: bytes) -> bool:
     status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_TEXT:
-        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size <= _MOST_TEXT
+
+
+def _names_disks(path: str) -> bool:
+    return any(_matches(path.lower(), one) for one in _STARTS)
+
+
+def _rewritten(folder: int, name: bytes, references: References) -> tuple[bytes, bool]:
+    """What the file holds from now on, and whether that is new."""
     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         old = os.read(fd, _MOST_TEXT)
@@ -87,14 +117,14 @@ def _rewritten(folder: int, name: bytes, references: References) -> bool:
         os.close(fd)
     new = references.replaced(old)
     if new == old:
-        return False
+        return old, False
     fd = os.open(name, _OPEN, dir_fd=folder)
     try:
         write_all(fd, new)
         os.fsync(fd)
     finally:
         os.close(fd)
-    return True
+    return new, True
 
 
 def _found(mount: int, base: Sequence[bytes]) -> Iterator[tuple[bytes, ...]]:
@@ -121,36 +151,44 @@ def _matching(mount: int, path: tuple[bytes, ...], names: Sequence[bytes]) -> It
             yield from _matching(mount, (*path, name), names[1:])
 
 
-def rewrite_fat(volume: int, size: int, references: References) -> tuple[list[str], list[str]]:
-    """The same in a FAT volume that is open for writing: the paths of what was changed, and of what is signed.
+def rewrite_fat(volume: int, size: int, references: References) -> Rewritten:
+    """The same in a FAT volume that is open for writing.
 
     A loader that is signed and names an id stays as it is. Raises IoError.
     """
     fat = FatVolume(Bounded(read=lambda at, length: os.pread(volume, length, at), size=size))
-    changed, signed = [], []
+    done = Rewritten()
     for file in _fat_files(fat.files().values()):
+        if file.size > (_MOST_LOADER if _is_loader(file.path) else _MOST_TEXT):
+            done.passed_over.append(f"/{file.path}")
+            continue
         old = b"".join(fat.pieces(file))
         new = references.replaced(old)
+        if not _is_loader(file.path) and _names_disks(file.path):
+            done.shared.extend((f"/{file.path}", one) for one in references.shared(new))
         if new == old:
             continue
-        if file.path.lower().endswith(".efi") and is_signed(old):
-            signed.append(f"/{file.path}")
+        if _is_loader(file.path) and is_signed(old):
+            done.signed.append(f"/{file.path}")
             continue
         at = 0
         for start, length in fat.ranges(file):
             if os.pwrite(volume, new[at : at + length], start) != length:
                 raise IoError(f"{file.path} was written in part", code="write-failed")
             at += length
-        changed.append(f"/{file.path}")
-    return changed, signed
+        done.changed.append(f"/{file.path}")
+    return done
 
 
 def _fat_files(files: Iterable[FatFile]) -> Iterator[FatFile]:
     for file in files:
         path = file.path.lower()
-        text = file.size <= _MOST_TEXT and any(_matches(path, one) for one in PATTERNS)
-        if text or (file.size <= _MOST_LOADER and any(_matches(path, one) for one in _LOADERS)):
+        if any(_matches(path, one) for one in (*PATTERNS, *_LOADERS)):
             yield file
+
+
+def _is_loader(path: str) -> bool:
+    return path.lower().endswith(".efi")
 
 
 def _matches(path: str, pattern: str) -> bool:

@@ -18,6 +18,7 @@ from imaging.errors import BadImageError, CancelledError, IoError, RefusedError,
 from imaging.events import Carried, Grown, Renewed, Smaller
 from imaging.extents import Extents
 from imaging.growth import refuse_unless_same
+from imaging.identities import NewIdentity
 from imaging.library import Library
 from imaging.manner import manner_of
 from imaging.notes import Notes
@@ -55,7 +56,7 @@ def carry_out(disks: Sequence["Restoring"], *, read_back: bool) -> None:
     for disk in disks:
         disk.carry(read_back=read_back)
     for disk in disks:
-        disk.renew()
+        disk.renew(read_back=read_back)
     for disk in disks:
         disk.write_table(read_back=read_back)
 
@@ -421,15 +422,46 @@ class Restoring(ABC):
             return moved.to, size
         return self.pair.shrinkage.placed(start, size) if self.pair.shrinkage is not None else (start, size)
 
-    def renew(self) -> None:
+    def renew(self, *, read_back: bool) -> None:
         """Give the disk an identity of its own, where it is to have one.
 
         The table is away meanwhile: cut off at any moment, the disk is unfinished, and the next restore writes anew
-        what the image has, and begins with this again.
+        what the image has, and begins with this again. So it is here, too, where the system's own tool has failed in
+        the middle of its work: with the initramfs of the image, it may still start.
         """
-        identity, target = self.plan.identity, self.target
+        identity = self.plan.identity
         if identity is None:
             return
+        try:
+            self.renewed = self._renew(identity)
+        except IoError as error:
+            if error.code != "no-initramfs":
+                raise
+            self.report.log(error.message, "warning")
+            self.target.forget_cached()
+            self.write_body()
+            if read_back:
+                self.read_back()
+            self.enlarge(read_back=read_back)
+            self.renewed = self._renew(identity, without=error.message)
+
+    def _renew(self, identity: NewIdentity, *, without: str = "") -> Renewed:
+        target, sector, spots = self.target, self.pair.source.logical_sector, self._spots()
+        self.begin()
+        target.sync()
+        target.forget_cached()
+        try:
+            done = renewing.renew(identity, spots, target.fileno(), sector, self.report, self.cancel, without=without)
+        finally:
+            target.forget_cached()  # it was written to by others than this target
+        target.sync()
+        target.forget_cached()
+        renewing.confirm(identity, spots, target.fileno(), sector)
+        target.forget_cached()
+        return done
+
+    def _spots(self) -> list[renewing.Spot]:
+        """Where what stands on the image's disk lies on the target."""
         types = {part.number: part.type.lower() for part in self.pair.source.table.partitions}
         spots = []
         for volume in self.pair.source.volumes:
@@ -444,15 +476,7 @@ class Restoring(ABC):
                 firmware=types.get(volume.number, "") in EFI_SYSTEM,
             )
             spots.append(spot)
-        sector = self.pair.sector
-        self.begin()
-        target.sync()
-        target.forget_cached()
-        self.renewed = renewing.renew(identity, spots, target.fileno(), sector, self.report, self.cancel)
-        target.sync()
-        target.forget_cached()
-        renewing.confirm(identity, spots, target.fileno(), sector)
-        target.forget_cached()
+        return spots
 
     def write_table(self, *, read_back: bool) -> None:
         """Write the table once all else is on the medium, its first sector last of all."""
@@ -499,6 +523,11 @@ class Restoring(ABC):
             )
         if self.plan.identity is not None:
             again = "Restore the image again with --new-identity: only what is missing will be written."
+            if self.plan.identity.host_name:
+                again = (
+                    f"Restore the image again with --new-identity --host-name {self.plan.identity.host_name}: "
+                    "only what is missing will be written."
+                )
         return f"{name} is only partly restored and {so}. {again}"
 
 

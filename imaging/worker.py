@@ -307,7 +307,7 @@ def _finished(result: Result) -> Finished:
         case RestoreResult(renewed=Renewed(not_done=left)) if left:
             status, code = ExitStatus.DAMAGED, "not-renewed"
             message = f"Image {result.image} was restored with a new identity, but not in full: {left[0]}."
-            hint = "start it without the original beside it, and have its initramfs made anew there"
+            hint = "start it without the original beside it, and set right there what is named here"
         case RestoreResult(renewed=Renewed()):
             message = f"Image {result.image} was restored, and the disk has an identity of its own."
         case RestoreResult(grown=grown) if grown:

@@ -27,6 +27,7 @@ def identity_lines(plan: RestorePlan) -> list[str]:
     if any(one.kind == LUKS for one in identity.volumes):
         lines.append(INDENT + _("what is encrypted keeps its ids: do not unlock both at a time"))
     lines.append(INDENT + _("in Linux systems on it: settings, boot menus, machine id, ssh host keys"))
+    lines.append(INDENT + _("what these name by a label, or as /dev/sda2, stays, and may mean the original"))
     if identity.host_name:
         lines.append(INDENT + _("the computer is called {name} from then on").format(name=clean(identity.host_name)))
     return [

@@ -346,9 +346,9 @@ def test_whoever_dies_at_the_new_identity_leaves_an_unfinished_disk(
 
     real = renewing.renew
 
-    def dying(*words: Any) -> Renewed:
+    def dying(*words: Any, **more: Any) -> Renewed:
         if renewed:
-            real(*words)
+            real(*words, **more)
         raise Killed
 
     target = blank(room / "target.img", small.disk.stat().st_size)
@@ -385,7 +385,13 @@ def test_an_initramfs_that_cannot_be_made_is_no_success(room: Path) -> None:
     assert last["code"] == "not-renewed"
     assert "update-initramfs of the restored system has not made its initramfs anew" in last["message"]
     assert not inventory.look(str(target)).unfinished
-    assert _ids(target, original.places)[2] != _ROOT
+    new = _ids(target, original.places)[2]
+    assert new != _ROOT
+    # What the tool had begun is undone: the initramfs of the image starts it, and all else is told of the new ids.
+    with original.opened(target) as folder:
+        assert (folder / "boot/initrd.img").read_text() == "old\n"
+        assert not (folder / "boot/log").exists()
+        assert f"UUID={new} /" in (folder / "etc/fstab").read_text()
 
 
 def test_a_disk_that_starts_a_computer_still_does_by_its_new_ids(room: Path) -> None:

@@ -66,6 +66,29 @@ def test_nothing_is_found_without_ids_and_other_forms_are_refused() -> None:
         References.to({OLD: FAT})
 
 
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("LABEL=root / ext4 defaults", "LABEL=root"),
+        ("/dev/disk/by-label/root / ext4", "/dev/disk/by-label/root"),
+        ("  /dev/sda2 none swap sw", "/dev/sda2"),
+        ("cryptswap /dev/sda5 /dev/urandom swap", "/dev/sda5"),
+        ("/dev/disk/by-id/ata-x-part1 /home xfs defaults", "/dev/disk/by-id/ata-x-part1"),
+        ("options quiet root=PARTLABEL=root ro", "PARTLABEL=root"),
+        ("\tlinux /vmlinuz root=/dev/nvme0n1p2 ro", "/dev/nvme0n1p2"),
+        ("# LABEL=root / ext4", ""),
+        ("LABEL=stick /mnt auto defaults", ""),
+        ("/dev/sdb1 /media/usb0 auto rw,user,noauto 0 0", ""),
+        ("/dev/sr0 /media/cdrom0 udf user 0 0", ""),
+        (f"UUID={OLD} / ext4 defaults", ""),
+        ("set root='hd0,gpt2'", ""),
+    ],
+)
+def test_what_could_mean_the_original_as_well_is_found(line: str, name: str) -> None:
+    found = References.to({OLD: NEW}, ["root", ""]).shared(f"UUID={OLD} /x ext4\n{line}\n".encode())
+    assert found == ([name] if name else [])
+
+
 def test_hosts_name_the_computer_alone_and_in_its_domain() -> None:
     text = "127.0.0.1\tlocalhost\n127.0.1.1\told.lan old\n10.0.0.1 older bold old-one\n"
     assert hosts_with(text, "old", "new") == text.replace("old.lan old", "new.lan new")

@@ -2,7 +2,12 @@
 
 The mount stands in a mount namespace of ntfs-3g's own, and is reached by that process's root: no path leads to it from
 elsewhere, and it is gone when that process or this one ends, however that happens.
-Sources: ntfs-3g(8); its wiki on extended attributes (system.ntfs_*); mount_namespaces(7); proc(5), /proc/pid/root.
+
+It is of the kind `fuse`, though it stands on a device. One of the kind `fuseblk` asks ntfs-3g to close it when it goes,
+and waits for that: where ntfs-3g was killed, its own end takes the mount away, so it would wait for itself for ever, and
+with it whoever calls sync(2). ntfs-3g takes `fuse` where /proc/filesystems has no other.
+Sources: ntfs-3g(8), its src/ntfs-3g.c (get_fuse_fstype) and its wiki on extended attributes (system.ntfs_*);
+mount_namespaces(7); proc(5), /proc/pid/root; Linux fs/fuse/inode.c (fuse_conn_destroy), kernel/exit.c (do_exit).
 """
 
 import os
@@ -16,6 +21,11 @@ from imaging.run import Server, serving
 
 _FOLDER = Path("/mnt")
 """A folder that every Debian has; nobody else sees what is mounted on it."""
+_SCRIPT = r"""
+mount -t tmpfs -o size=64k none /media && printf 'nodev\tfuse\n' > /media/filesystems &&
+mount --bind /media/filesystems /proc/filesystems && exec ntfs-3g "$@"
+"""
+"""What is done in the namespace; /media is another folder that every Debian has."""
 _OPTIONS = ("no_detach", "streams_interface=windows", "efs_raw", "norecover", "noatime", "big_writes")
 """A stream is `file:stream`. What Windows encrypts is read and written as it lies there."""
 _PATIENCE, _LOOK_EVERY = 300.0, 0.01
@@ -30,7 +40,8 @@ def mounted(device: str, *, writable: bool) -> Iterator[int]:
     not mount it, or does not end well.
     """
     options = ",".join(_OPTIONS if writable else ("ro", *_OPTIONS))
-    argv = ("unshare", "--mount", "--propagation", "private", "ntfs-3g", "-o", options, device, _FOLDER)
+    alone = ("unshare", "--mount", "--propagation", "private")
+    argv = (*alone, "sh", "-c", _SCRIPT, "ntfs-3g", "-o", options, device, _FOLDER)
     with serving(argv, "ntfs-3g") as tool:
         root = _root(tool)
         try:

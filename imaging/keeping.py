@@ -15,8 +15,8 @@ from msgspec import structs
 from imaging import filedata, profiles, systemroot, tree
 from imaging.disk import Disk, PartitionTable, format_size
 from imaging.errors import RefusedError, RescueError, UsageError
-from imaging.imagevolumes import LUKS
-from imaging.keptfiles import PATHS, KeepRule, KeptFiles, KeptPath, LeftPath
+from imaging.imagevolumes import LUKS, LVM
+from imaging.keptfiles import PATHS, WINDOWS, KeepRule, KeptFiles, KeptPath, LeftPath
 from imaging.keptpaths import CODE, accounts_of, found, placed, shown, walk
 from imaging.library import Library
 from imaging.manifest import ImagedDisk
@@ -63,8 +63,9 @@ def with_kept_files(
             _refuse_linux_rules(chosen)
         old = replace(there, without_settings=frozenset(_settings_of(new)) if new.windows else frozenset())
         _refuse_links(old, new, pair.target.name)
-        elsewhere = (*_elsewhere(old, new, chosen), *_encrypted(pair.target))
+        elsewhere = (*_elsewhere(old, new, chosen), *_encrypted(pair.target), *_other_systems(pair, old))
         paths = list(found(old, chosen, elsewhere))
+        _refuse_twins(paths, old)
         _refuse_unplaceable(paths, old, new)
         measured = _Measuring(old)
         kept = KeptFiles(
@@ -207,6 +208,27 @@ def _encrypted(disk: Disk) -> Iterator[str]:
             yield disk.partition_name(part.number)
 
 
+def _other_systems(pair: RestoreTarget, old: SystemRoot) -> Iterator[str]:
+    """Partitions on which a system of the other kind, with files of people, may be: of one system they are kept."""
+    kinds = {*systemroot.FLAGS, LVM} if old.windows else {WINDOWS}
+    for part in pair.target.table.partitions:
+        if part.content.kind in kinds and part.number != old.place.number:
+            yield pair.target.partition_name(part.number)
+
+
+def _refuse_twins(paths: Sequence[Sequence[bytes]], old: SystemRoot) -> None:
+    """Windows opens one of two folders whose names differ in nothing but their letters' case, and never the other."""
+    seen: dict[str, Sequence[bytes]] = {}
+    for path in paths if old.windows else ():
+        first = seen.setdefault(profiles.folded(path[-1]), path)
+        if first is not path:
+            raise RefusedError(
+                f"{shown(old, first)} and {shown(old, path)} are one name to Windows: both cannot be kept",
+                code=CODE,
+                hint="give one of them another name",
+            )
+
+
 def _refuse_unplaceable(paths: Sequence[Sequence[bytes]], old: SystemRoot, new: SystemRoot) -> None:
     """Where the new system has a link, or a file, in the place of a folder that something is to go into."""
     for path in paths:
@@ -279,7 +301,7 @@ def _refuse_no_room(kept: KeptFiles, pair: RestoreTarget, new: SystemRoot) -> No
         free -= lost
         inodes -= -(-state.f_files * lost // pair.shrinkage.old_size)
     entries = kept.files + kept.folders
-    needed = kept.size + entries * _BLOCK + kept.size // 100 + _SPARE
+    needed = kept.size + entries * max(_BLOCK, state.f_frsize) + kept.size // 100 + _SPARE
     if needed > free:
         raise RefusedError(
             f"the files to be kept need {format_size(needed)}, and the restored system has {format_size(free)} free",

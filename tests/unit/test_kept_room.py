@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 
 from imaging import keeping
+from imaging.disk import Content
 from imaging.errors import RefusedError
 from imaging.plan import RestoreTarget, Shrinkage
-from tests.unit.builders import GIB, MIB, a_disk, an_imaged_disk
+from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_imaged_disk
 
 _BEFORE, _AFTER = 100 * GIB, 50 * GIB
 
 
-def _look(monkeypatch: pytest.MonkeyPatch, files: int) -> None:
-    """1000 of its inodes are free, of 1600, and half of it goes away."""
-    state = SimpleNamespace(f_bfree=99 << 18, f_frsize=4096, f_files=1600, f_ffree=1000)
+def _look(monkeypatch: pytest.MonkeyPatch, files: int, *, block: int = 4096, inodes: int = 1000) -> None:
+    """Of its 1600 inodes 1000 are free, and half of it goes away."""
+    state = SimpleNamespace(f_bfree=99 * GIB // block, f_frsize=block, f_files=inodes * 8 // 5, f_ffree=inodes)
     monkeypatch.setattr(os, "fstatvfs", lambda _: state)
     kept: Any = SimpleNamespace(files=files, folders=0, size=MIB)
     new: Any = SimpleNamespace(mount=0, place=SimpleNamespace(number=2))
@@ -29,3 +30,18 @@ def test_a_file_system_that_becomes_smaller_can_hold_fewer_files(monkeypatch: py
     _look(monkeypatch, 200)
     with pytest.raises(RefusedError, match="201 files are to be kept, and the restored file system can hold 200 more"):
         _look(monkeypatch, 201)
+
+
+def test_each_file_takes_a_block_however_large_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    _look(monkeypatch, 900_000, inodes=10_000_000)
+    with pytest.raises(RefusedError, match="the files to be kept need"):
+        _look(monkeypatch, 900_000, inodes=10_000_000, block=64 << 10)
+
+
+@pytest.mark.parametrize(("own", "named"), [("ntfs", ["sda1", "sda4"]), ("ext4", ["sda2"])])
+def test_a_system_of_the_other_kind_is_named_as_not_kept(own: str, named: list[str]) -> None:
+    kinds = ("xfs", "ntfs", "vfat", "LVM2_member", own)
+    partitions = [a_partition(n, n * 100 * MIB, content=Content(kind=kind)) for n, kind in enumerate(kinds, start=1)]
+    pair = RestoreTarget(source=an_imaged_disk(), target=a_disk(table=a_table(*partitions)))
+    old: Any = SimpleNamespace(windows=own == "ntfs", place=SimpleNamespace(number=5))
+    assert list(keeping._other_systems(pair, old)) == named

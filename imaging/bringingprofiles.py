@@ -72,7 +72,7 @@ class BringingProfiles(Bringing):
         entry = profiles.look(source, path[-1])
         if entry.problem:
             raise IoError(f"{keptpaths.shown(self._old, path)} cannot be read: {entry.problem}", code=CODE)
-        if why := profiles.why_left(source, entry):
+        if why := keptpaths.why_left(self._old, source, path, entry):
             self._not_kept(why, path)
         elif entry.kind is EntryKind.FOLDER:
             self._folder(source, target, path, where)
@@ -85,7 +85,8 @@ class BringingProfiles(Bringing):
         if len(path) > tree.DEEPEST:
             raise IoError(f"{keptpaths.shown(self._old, path)} lies in too many folders", code=CODE)
         for name in self._left_for_settings(target, where):
-            _move(target, name, where[-1])
+            if name not in tree.names_in(source, ()):
+                _move(target, name, where[-1])
         with suppress(FileExistsError):
             os.mkdir(where[-1], dir_fd=target)
         with tree.inside(path[-1], source) as old, tree.inside(where[-1], target) as new:

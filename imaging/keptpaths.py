@@ -94,6 +94,21 @@ def passed_over(root: SystemRoot, path: Sequence[bytes]) -> bool:
     )
 
 
+def why_left(root: SystemRoot, parent: int, path: Sequence[bytes], entry: Entry) -> str:
+    """Why something in a person's folder of Windows, in an open folder, is not kept, in words; empty where it is.
+
+    Raises OSError.
+    """
+    person = path[len(root.homes) :]
+    in_the_way = (
+        len(person) > 1
+        and profiles.folded(person[0]) in root.without_settings
+        and profiles.leads_to_settings(person)
+        and entry.kind is not EntryKind.FOLDER
+    )
+    return profiles.IN_THE_WAY if in_the_way else profiles.why_left(parent, entry)
+
+
 def is_snapshot(fd: int, parent: int) -> bool:
     """Whether an open folder in another is a subvolume that cannot be written to, such as a snapshot: it stays away."""
     if os.fstat(fd).st_dev == os.fstat(parent).st_dev:
@@ -147,7 +162,7 @@ def _inside(root: SystemRoot, fd: int, path: tuple[bytes, ...], left: Left) -> I
         if passed_over(root, where):
             continue
         entry = _good(root, where, look(root, fd, name))
-        if root.windows and (why := profiles.why_left(fd, entry)):
+        if root.windows and (why := why_left(root, fd, where, entry)):
             left(where, why)
             continue
         if entry.kind is not EntryKind.FOLDER:

@@ -4,8 +4,8 @@ The mount stands in a mount namespace of ntfs-3g's own, and is reached by that p
 elsewhere, and it is gone when that process or this one ends, however that happens.
 
 It is of the kind `fuse`, though it stands on a device. One of the kind `fuseblk` asks ntfs-3g to close it when it goes,
-and waits for that: where ntfs-3g was killed, its own end takes the mount away, so it would wait for itself for ever, and
-with it whoever calls sync(2). ntfs-3g takes `fuse` where /proc/filesystems has no other.
+and waits for that: where ntfs-3g was killed, its own end takes the mount away, so it would wait for itself for ever,
+and with it whoever calls sync(2). ntfs-3g takes `fuse` where /proc/filesystems has no other.
 Sources: ntfs-3g(8), its src/ntfs-3g.c (get_fuse_fstype) and its wiki on extended attributes (system.ntfs_*);
 mount_namespaces(7); proc(5), /proc/pid/root; Linux fs/fuse/inode.c (fuse_conn_destroy), kernel/exit.c (do_exit).
 """

@@ -28,7 +28,7 @@ _SYSTEM = (
 """What stands in C:\\Users and is Windows' own: links for old programs, the folder that new ones are copied from, what
 setting up and updating leave behind, and Application Guard's."""
 _TO_CLASSES = ("appdata", "local", "microsoft", "windows")
-_SETTINGS, _CLASSES = "ntuser.", "usrclass.dat"
+_SETTINGS, _CLASSES = ("ntuser.dat", "ntuser.ini", "ntuser.man", "ntuser.pol"), "usrclass.dat"
 """A person's part of the registry, with its logs: it belongs to an account, and names that one."""
 _CLOUD, _CLOUD_KIND = 0x9000001A, 0x0000F000
 """The tag of what OneDrive and its like look after, and the bits in which theirs differ."""
@@ -45,6 +45,7 @@ _LINKS = (
 """What is nothing but the data of its tag, and is kept by them."""
 CLOUD_ONLY = "files that are only in the cloud"
 UNREADABLE = "files that Windows alone can read"
+IN_THE_WAY = "links in place of the restored system's folders of settings"
 NO_FILE = "devices and sockets"
 """Why something is not kept, in words."""
 _LONGEST = 64 << 10
@@ -62,16 +63,18 @@ class Attribute(IntFlag):
     SYSTEM = 0x4
     DIRECTORY = 0x10
     ARCHIVE = 0x20
+    SPARSE = 0x200
     REPARSE_POINT = 0x400
     COMPRESSED = 0x800
     OFFLINE = 0x1000
+    ON_DEMAND = 0x400000
     NOT_INDEXED = 0x2000
     ENCRYPTED = 0x4000
 
 
 def folded(name: bytes) -> str:
-    """A name as Windows compares it."""
-    return os.fsdecode(name).casefold()
+    """A name as Windows compares it: letter by letter, so that Strasse is another name than Straße."""
+    return "".join(one if len(one.upper()) > 1 else one.upper().lower() for one in os.fsdecode(name))
 
 
 def is_system(name: bytes) -> bool:
@@ -178,7 +181,9 @@ def _untagged(parent: int, name: bytes) -> Entry:
     data = attribute(parent, name, "reparse_data")
     os.removexattr(at(parent, name), "system.ntfs_reparse_data", follow_symlinks=False)
     entry = _anew(parent, name)
-    away = entry.room < entry.size or attributes(parent, name) & Attribute.OFFLINE
+    flags = attributes(parent, name)
+    packed = flags & (Attribute.COMPRESSED | Attribute.SPARSE) == Attribute.COMPRESSED
+    away = flags & (Attribute.OFFLINE | Attribute.ON_DEMAND) or (entry.room < entry.size and not packed)
     if entry.kind is not EntryKind.FILE or not away:
         return entry
     os.setxattr(at(parent, name), "system.ntfs_reparse_data", data, follow_symlinks=False)

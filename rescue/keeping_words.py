@@ -107,5 +107,6 @@ NOT_KEPT = (
     N_("extended attributes"),
     N_("files that are only in the cloud"),
     N_("files that Windows alone can read"),
+    N_("links in place of the restored system's folders of settings"),
 )
 """What a new file system may not keep."""

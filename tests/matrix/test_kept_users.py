@@ -27,7 +27,7 @@ from tests.matrix.tools import Place, attached, mounted, require, said
 from tests.matrix.windows import account, listed, opened, people, person, put, use, written
 
 pytestmark = pytest.mark.root
-_KILLS = 3
+_KILLS = 1
 _OLD, _NEW = 1000, 5000
 """What tells the two systems' accounts apart."""
 PEOPLE = ("anna", "Bob Ümläut", "Public")
@@ -140,10 +140,22 @@ def test_who_has_an_account_in_the_image_keeps_its_settings_and_may_open_what_is
 
     def prepare(top: Path) -> None:
         written(person(top / "Users", "Anna", new) / "Documents/of the factory", b"x")
+        person(top / "Users", "Bob Ümläut", account(_NEW, 1004))
+        (top / "Users/Strasse").mkdir()
 
-    used = make_used(prepare=prepare)
+    def change(top: Path) -> None:
+        """One name to some, two to Windows; and settings that were moved to another disk."""
+        written(top / "Users/Straße/of one", b"1")
+        written(top / "Users/strasse/of another", b"2")
+        shutil.rmtree(top / "Users/Bob Ümläut/AppData")
+        (top / "Users/Bob Ümläut/AppData").mkdir()
+        put(top / "Users/Bob Ümläut/AppData", "reparse_data", windows.junction("D:\\AppData"))
+
+    used = make_used(prepare=prepare, change=change)
     before = people(used.place, ("anna",))["anna"]
-    assert "accounts there already: anna; their settings are those of the image" in used.restore("--keep-files")
+    said_ = used.restore("--keep-files")
+    assert "accounts there already: Bob Ümläut, anna; their settings are those of the image" in said_
+    assert "/Users/Bob Ümläut/AppData: links in place of the restored system's folders of settings" in said_
     after = people(used.place, ("anna",))["anna"]
     settings = {"NTUSER.DAT", "ntuser.dat.LOG1", "AppData/Local/Microsoft/Windows/UsrClass.dat"}
     for name in settings:
@@ -155,6 +167,10 @@ def test_who_has_an_account_in_the_image_keeps_its_settings_and_may_open_what_is
     assert after == {name: (one[0], mapped.get(one[1], one[1]), *one[2:]) for name, one in before.items()}
     with opened(used.place) as top:
         assert sorted(path.name.lower() for path in (top / "Users").iterdir()).count("anna") == 1
+        assert (top / "Users/Straße/of one").read_bytes() == b"1"
+        assert (top / "Users/strasse/of another").read_bytes() == b"2"
+        assert (top / "Users/Bob Ümläut/AppData/Local/Microsoft/Windows/UsrClass.dat").is_file()
+        assert (top / "Users/Bob Ümläut/Videos/film.mp4").stat().st_size == 9 * MIB
 
 
 def test_what_is_in_the_cloud_is_kept_where_it_is_here_and_told_where_it_is_not(
@@ -189,11 +205,24 @@ def test_what_cannot_be_kept_is_refused_before_anything(used: Used) -> None:
         with opened(used.place, writable=True) as top:
             of_it(top)
 
+    names = ("Straße", "strasse", "STRASSE")
+
+    def twins(top: Path) -> None:
+        for name in names:
+            (top / "Users" / name).mkdir()
+
+    def no_twins(top: Path) -> None:
+        for name in names:
+            (top / "Users" / name).rmdir()
+
     def away(top: Path) -> None:
         (top / "Users/carla").mkdir()
         put(top / "Users/carla", "reparse_data", windows.junction("D:\\carla"))
 
     assert "accounts cannot be kept of Windows" in refused("accounts")
+    change(twins)
+    assert "/Users/STRASSE and /Users/strasse are one name to Windows" in refused()
+    change(no_twins)
     change(away)
     assert "/Users/carla is a link to" in refused()
     change(lambda top: (top / "Users/carla").unlink())

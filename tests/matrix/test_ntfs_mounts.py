@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,11 @@ def kinds_of(server: int, loop: str) -> set[str]:
     return {kind for kind, source, *_ in ends if source == loop}
 
 
+def gone(path: Path) -> bool:
+    """Whether nothing is there any more."""
+    return not path.exists()
+
+
 @pytest.mark.parametrize("victims", ["user", "server", "both"])
 def test_a_kill_leaves_nothing_that_hangs(tmp_path: Path, victims: str) -> None:
     require()
@@ -65,5 +71,6 @@ def test_a_kill_leaves_nothing_that_hangs(tmp_path: Path, victims: str) -> None:
         if victims == "server":
             user.kill()
         user.join()
-        until(lambda pid=server: not Path(f"/proc/{pid}").exists(), what="the end of ntfs-3g")
+        served = Path(f"/proc/{server}")
+        until(partial(gone, served), what="the end of ntfs-3g")
         os.sync()

@@ -28,12 +28,20 @@ def test_other_folders_are_people_s(name: str) -> None:
         ("anna/NTUSER.DAT{53b39e88}.TM.blf", True),
         ("anna/appdata/LOCAL/Microsoft/Windows/UsrClass.dat.LOG2", True),
         ("anna/Documents/NTUSER.DAT", False),
+        ("anna/ntuser.saved by me.zip", False),
         ("anna/AppData/Local/UsrClass.dat", False),
         ("anna", False),
     ],
 )
 def test_a_person_s_part_of_the_registry_is_known(path: str, is_settings: bool) -> None:
     assert profiles.is_settings(path.encode().split(b"/")) is is_settings
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"), [("Anna", "aNNA", True), ("Ümit", "üMIT", True), ("Straße", "Strasse", False)]
+)
+def test_names_are_compared_as_windows_does(one: str, other: str, same: bool) -> None:
+    assert (profiles.folded(one.encode()) == profiles.folded(other.encode())) is same
 
 
 def test_only_the_folders_above_it_lead_there() -> None:

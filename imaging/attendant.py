@@ -52,6 +52,8 @@ class Attendant:
     job: Job | None = None
     kept: bool = False
     """Whether the medium holds the result, so that the order does not begin anew."""
+    taken_off: bool = False
+    """Whether the order is off the medium, so that no other start finds it."""
     started: str = ""
 
     def attend(self) -> None:
@@ -86,6 +88,9 @@ class Attendant:
             return self._turn(looking, State(phase=Phase.SKIPPED, name=self.name, message=told))
         finding = State(phase=Phase.LOOKING, name=self.name, message="looking for its image and its disks")
         self._turn(looking, finding)
+        if named.order.one_start:
+            ordersource.take_off(named.name)
+            self.taken_off = True
         here = circumstances.look(named.order, self.machine)
         plan = self.plan = circumstances.plan_order(named.order, here)
         before = self._done_before(named, plan)
@@ -181,6 +186,8 @@ class Attendant:
         said = self._result(result, error.exit_status, message=error.message)
         problems = self._report(replace(said, code=error.code, hint=error.hint or ""))
         then = self.named.order.on_failure if self.named else After.MENU
+        if then is After.REBOOT and not self.taken_off:
+            then = After.MENU  # the next start would find it, and so on without end
         self._end(replace(told, problems=problems, then=then))
 
     def _end(self, state: State) -> None:

@@ -1,8 +1,9 @@
 """One start of the recovery partition that captures and starts the computer's own system again: asked for, withdrawn.
 
 An order for unattended work is put on the recovery partition, and the firmware, or GRUB, is told to start that once.
-The order is taken away by the system that is started afterwards: it names no moment, and would be carried out at each
-start of the recovery partition. Sources: efibootmgr(8), --bootnext; GRUB's manual, "grub-reboot".
+The order is for one start: the recovery system removes it before anything else, and starts the computer's own system
+again however the capture ends. Where it was not started, the computer's own system takes the order away. Sources:
+efibootmgr(8), --bootnext; GRUB's manual, "grub-reboot".
 """
 
 import os
@@ -31,11 +32,13 @@ _TIMEOUT = 60.0
 def render(schedule: Schedule) -> str:
     """The order that the recovery system carries out; raises UsageError where it would be refused."""
     lines = [
-        "# Written by `rescue schedule run`, for one start; the computer's own system takes it away again.",
+        "# Written by `rescue schedule run`, for one start.",
         f"version = {orders.VERSION}",
         'name = "Scheduled backup"',
+        "one_start = true",
         "once = false",
         'after = "reboot"',
+        'on_failure = "reboot"',
         "",
         "[capture]",
         f"library = {quoted(schedule.next_boot_library)}",
@@ -124,6 +127,12 @@ def _found() -> tuple[Disk, Partition, str]:
             "no disk of this computer has a recovery partition",
             code="no-system",
             hint="make one: rescue media install-partition DISK",
+        )
+    if len(found) > 1:
+        raise RefusedError(
+            f"{', '.join(disk.name for disk, _ in found)} have a recovery partition each: which is this computer's?",
+            code="several-recoveries",
+            hint="take those away that are of other computers",
         )
     disk, part = found[0]
     by = _by(disk)

@@ -170,9 +170,11 @@ class Order(_Strict, frozen=True, kw_only=True):
     """Seconds in which anyone can stop it; 0 begins at once."""
     after: After = After.MENU
     on_failure: After = After.MENU
-    """Never a restart."""
+    """A restart only with `one_start`."""
     report: Annotated[str, Meta(max_length=2000)] = ""
     """Where the result is sent, http:// or https://."""
+    one_start: bool = False
+    """Whether it is for one start alone: it is taken off the medium before anything else is done."""
     once: bool = True
     """Whether one good end, of which the medium keeps the result, is enough for a computer."""
 
@@ -229,8 +231,10 @@ def _why_not(order: Order) -> tuple[str, str] | None:
         return given[-1] if given else "", f"it needs one of [restore], [capture] and [verify], and has {which}"
     if order.report and not re.fullmatch(r"https?://[^/@\s]+(?:/\S*)?", order.report):
         return "report", "report is not an address that begins with http:// or https:// and holds no password"
-    if order.on_failure is After.REBOOT:
+    if order.on_failure is After.REBOOT and not order.one_start:
         return "on_failure", "on_failure cannot be reboot: what failed or was refused once would be so without end"
+    if order.one_start and isinstance(order.work, Restore):
+        return "one_start", "one_start is not for restores: one that was cut off is completed at the next start"
     factory = isinstance(order.work, Restore) and order.work.factory
     if isinstance(order.work, WhichImage) and not (order.work.image or order.work.label or factory):
         return given[0], f"[{given[0]}] does not say which image: give image or label"

@@ -1,13 +1,16 @@
 """Where orders come from: the kernel command line, or the folder `jobs` on the medium of this recovery system."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from imaging import bootline, inventory, media, orders, web
-from imaging.errors import IoError, UsageError
+from imaging import access, bootline, inventory, media, orders, web
+from imaging.durable import reading, sync_folder, written
+from imaging.errors import IoError, RefusedError, UsageError
 from imaging.matching import Named
 from imaging.regular import read_regular
+from imaging.run import run
 
 WORD = "rescue.job"
 """On the kernel command line: an address, a file on the medium, or "no"."""
@@ -15,6 +18,7 @@ NONE = "no"
 """No order at this start, whatever lies on the medium."""
 FOLDER = "jobs"
 _MOST_FILES = 64
+_REMOUNTING = 60.0
 FETCHING = 180.0
 """Seconds in which an address has to answer, the network's own start included."""
 
@@ -72,6 +76,39 @@ def _file(word: str) -> Path:
         code="no-such-order",
         hint=f"check {WORD}= on the kernel command line, and that the stick is still plugged in",
     )
+
+
+def take_off(name: str) -> None:
+    """Remove the file of an order from the medium, down to it; that is made writable for the moment.
+
+    Raises IoError, RefusedError where it cannot be removed: it would be found again at each start.
+    """
+    found = [path for path in on_medium() if path.name == name]
+    if len(found) != 1:
+        raise RefusedError(
+            f"the order {name} is for one start, and is not a file on the medium that could be removed",
+            code="bad-order",
+            hint="put it into the folder jobs, or leave one_start out",
+        )
+    with access.writable(found[0]), _remounted(found[0]), written(found[0]):
+        found[0].unlink()
+        sync_folder(found[0].parent)
+
+
+@contextmanager
+def _remounted(path: Path) -> Iterator[None]:
+    """The medium itself, writable: the recovery partition of a computer is mounted read-only."""
+    with reading(path):
+        read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    if not read_only:
+        yield
+        return
+    where = str(path.parent.parent)
+    run(["mount", "-o", "remount,rw", where], timeout=_REMOUNTING)
+    try:
+        yield
+    finally:
+        run(["mount", "-o", "remount,ro", where], timeout=_REMOUNTING)
 
 
 def read(path: Path) -> Named:

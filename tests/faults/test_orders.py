@@ -253,6 +253,27 @@ def test_a_refusal_is_sent_and_can_switch_the_computer_off(place: Place, server:
     assert place.done == ["power off"]
 
 
+def test_an_order_for_one_start_is_off_the_medium_and_the_computer_comes_back_however_it_ends(place: Place) -> None:
+    order = place.write()
+    words = 'version = 1\none_start = true\nonce = false\ncountdown = 0\nafter = "reboot"\non_failure = "reboot"\n'
+    work = f'[verify]\nlibrary = "{place.sample.library}"\nimage = '
+    for image, result in (("newest", "done"), ("20200101-000000-00000000", "refused")):
+        order.write_text(f'{words}{work}"{image}"\n')
+        place.attend()
+        assert (order.exists(), place.done) == (False, ["reboot"])
+        assert result in {one["result"] for one in place.results}
+        place.attend()
+        assert (len(place.done), place.done.clear()) == (1, None), "another start has found it"
+
+
+def test_an_order_for_one_start_that_would_stay_is_refused_and_nothing_restarts(place: Place, tmp_path: Path) -> None:
+    order = tmp_path / "elsewhere.toml"
+    order.write_text('version = 1\none_start = true\non_failure = "reboot"\n[verify]\nimage = "newest"\n')
+    state = place.attend(str(order))
+    assert (state.phase, place.done, order.exists()) == (Phase.REFUSED, [], True)
+    assert "could be removed" in state.message
+
+
 def test_a_result_that_cannot_be_sent_is_told_and_noted(place: Place, server: Server, monkeypatch: Any) -> None:
     monkeypatch.setattr("imaging.attendant._SENDING", 0.0)
     server.statuses = [503]

@@ -134,6 +134,7 @@ def test_captures_and_verifications_can_be_ordered() -> None:
         ("version = 1\n[capture]\nlevel = 20\n[[capture.disk]]\nserial = 'S'", "compression level 20 is not known"),
         ("after = 'explode'\n" + ONE_DISK, ", line 1 cannot be understood: after: "),
         ("on_failure = 'reboot'\n" + ONE_DISK, "on_failure cannot be reboot"),
+        ("one_start = true\n" + ONE_DISK, "one_start is not for restores"),
         ("countdown = -1\n" + ONE_DISK, ", line 1 cannot be understood: countdown: "),
         ("countdown = 999999\n" + ONE_DISK, ", line 1 cannot be understood: countdown: "),
         ("report = 'ftp://server/'\n" + ONE_DISK, "report is not an address that begins with http://"),

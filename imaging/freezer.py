@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
@@ -54,6 +55,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 def main() -> int:
     """Hold what the first line of the input asks for; says on its output how that went, a line each."""
+    # Whoever kills to get memory had better not take the one who lets go.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("-1000")
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     asked = msgspec.json.decode(sys.stdin.buffer.readline(), type=Asked)
@@ -87,6 +91,18 @@ def _hold(places: Sequence[Place], release: list[Callable[[], object]]) -> None:
             except OSError as error:
                 raise OSError(error.errno, error.strerror, place.where) from error
             release.append(partial(fcntl.ioctl, fd, _FITHAW, 0))
+
+
+def let_go(place: Place) -> None:
+    """Let go of a file system that a process which is gone has held; raises OSError where it is not held, IoError."""
+    if place.how is How.READ_ONLY:
+        _writable_again(place.where)
+        return
+    fd = os.open(place.where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(fd, _FITHAW, 0)
+    finally:
+        os.close(fd)
 
 
 def _writable_again(where: str) -> None:

@@ -5,7 +5,8 @@ from contextlib import contextmanager, suppress
 
 import msgspec
 
-from imaging.errors import IoError, RefusedError
+from imaging import freezer
+from imaging.errors import IoError, RefusedError, RescueError
 from imaging.freezer import HELD, IN_TIME, Asked, Place
 from imaging.run import start_beside
 
@@ -39,12 +40,25 @@ def held_still(places: Sequence[Place], seconds: float = SECONDS) -> Iterator[No
             beside.told.close()
         ended = _line(beside.said.readline())
         beside.said.close()
+        if not ended:
+            # It was killed, and the kernel lets go of nothing by itself. All of these could be written to before.
+            for place in places:
+                let_go(place)
     if ended != IN_TIME:
         raise IoError(
             f"what is mounted at {places[0].where} could not be copied within {seconds:.0f} s",
             code="not-still",
             hint="have the next start capture it: rescue schedule set --next-boot",
         )
+
+
+def let_go(place: Place) -> bool:
+    """Let go of a file system that another process has left held; False where nobody holds it, or it is in use so."""
+    try:
+        freezer.let_go(place)
+    except (OSError, RescueError):
+        return False
+    return True
 
 
 def _line(data: bytes) -> str:

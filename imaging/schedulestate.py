@@ -135,4 +135,7 @@ def is_overdue(schedule: Schedule, state: State, at: datetime) -> bool:
     except ValueError:
         return True
     last = last if last.tzinfo else last.replace(tzinfo=UTC)
+    # By a clock that was wrong: nobody knows how old that is, and it would keep quiet for as long.
+    if last > at + timedelta(days=1):
+        return True
     return at - last > timedelta(days=schedule.overdue_days)

@@ -61,6 +61,14 @@ class Snapshot:
     path: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Bytes of a volume, and those that the capture itself will write to it."""
+
+    size: int
+    more: int = 0
+
+
 def device_of(volume: str) -> str:
     """The device of an active logical volume, `group/volume`; empty where it is not active. Raises IoError."""
     found = [one for one in _volumes(volume) if _full(one) == volume]
@@ -77,14 +85,14 @@ def free_in(group: str) -> tuple[int, int]:
         raise IoError(f"vgs does not tell of volume group {group}", code="tool-failed") from error
 
 
-def sizes(origins: Sequence[int], free: int, extent: int) -> tuple[int, ...]:
-    """Bytes for a snapshot of each volume of these sizes, of what is `free`, in whole extents; none where that is too
+def sizes(origins: Sequence[Origin], free: int, extent: int) -> tuple[int, ...]:
+    """Bytes for a snapshot of each of these volumes, of what is `free`, in whole extents; none where that is too
     little.
 
     A volume gets room for a fifth of it to change, and for 1 GB at least, but never more than all of it needs.
     """
-    wanted = [_whole(min(max(_USUAL, size * _USUAL_SHARE), size * _OVERHEAD + extent), extent) for size in origins]
-    least = [_whole(min(max(_LEAST, size * _LEAST_SHARE), size * _OVERHEAD + extent), extent) for size in origins]
+    wanted = [_room(one, max(_USUAL, one.size * _USUAL_SHARE), extent) for one in origins]
+    least = [_room(one, max(_LEAST, one.size * _LEAST_SHARE), extent) for one in origins]
     if sum(wanted) <= free:
         return tuple(wanted)
     if sum(least) > free:
@@ -96,9 +104,13 @@ def sizes(origins: Sequence[int], free: int, extent: int) -> tuple[int, ...]:
     )
 
 
-def least_room(origins: Sequence[int], extent: int) -> int:
-    """The least bytes that have to be free for snapshots of volumes of these sizes."""
-    return sum(_whole(min(max(_LEAST, s * _LEAST_SHARE), s * _OVERHEAD + extent), extent) for s in origins)
+def least_room(origins: Sequence[Origin], extent: int) -> int:
+    """The least bytes that have to be free for snapshots of these volumes."""
+    return sum(_room(one, max(_LEAST, one.size * _LEAST_SHARE), extent) for one in origins)
+
+
+def _room(origin: Origin, changes: float, extent: int) -> int:
+    return _whole(min(changes + origin.more, origin.size * _OVERHEAD + extent), extent)
 
 
 def name(number: int) -> str:

@@ -10,33 +10,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
-from blake3 import blake3
-
-from imaging import lvm, lvmgroup, sfdisk, snapshots, stillness, uses
+from imaging import lvm, lvmgroup, remains, snapshots, stillness, uses
 from imaging.blockdev import opened, read, size_of
 from imaging.composed import Composed, Piece
 from imaging.disk import Disk, Partition
-from imaging.durable import written
+from imaging.durable import reading, written
 from imaging.errors import IoError, RefusedError, RescueError
 from imaging.extents import Extents
 from imaging.filesystems import probe
 from imaging.freezer import Place
-from imaging.freezing import held_still
-from imaging.locks import claim
 from imaging.lvmgroup import Placed, VolumeGroup
 from imaging.lvmmap import to_physical
+from imaging.mounts import device_number
 from imaging.pipeline import Reporter
 from imaging.presented import presented
-from imaging.snapshots import Snapshot
-from imaging.state import state_folder
+from imaging.snapshots import Origin, Snapshot
 from imaging.stillness import Still, Way
+from imaging.untouched import Proof
 from imaging.usedmap import HEAD, TAIL, volume_map
 
 MOST_COPIED = 1 << 30
 """Bytes that are copied of file systems that are held still: nobody waits for more than some seconds."""
 _MOST_METADATA = 64 << 20
-_MOST_HEAD = 64 << 20
 _COPIED_AT_ONCE = 1 << 20
 _LOOK_EVERY = 5.0
 """Seconds between two looks whether a snapshot is still whole."""
@@ -85,7 +82,7 @@ class Held:
 
     disks: tuple[Disk, ...] = ()
     snapshots: list[Snapshot] = field(default_factory=list)
-    proofs: list["_Proof"] = field(default_factory=list)
+    proofs: list[Proof] = field(default_factory=list)
     broken: str = ""
 
     def prove(self) -> None:
@@ -116,12 +113,47 @@ def look(disk: Disk) -> Look:
         raise stillness.refused(disk.name, "a file in a disk's place is captured when nobody uses it")
     ways = tuple(stillness.decide(disk, uses.of_disk(disk)))
     parts = {part.number: part for part in disk.table.partitions}
-    physical = tuple(_look_at_physical(disk, parts[one.number]) for one in ways if one.way is Way.SNAPSHOTS)
+    copied = sum(_refuse_uncounted_or_large(disk, parts[one.number], one) for one in ways)
+    physical = tuple(_look_at_physical(disk, parts[one.number], copied) for one in ways if one.way is Way.SNAPSHOTS)
     return Look(disk=disk, ways=ways, physical=physical)
 
 
-def _look_at_physical(disk: Disk, part: Partition) -> _Physical:
+def look_all(disks: Sequence[Disk]) -> None:
+    """The same for several disks, once what a capture that was killed has left is away: it would stand in the way.
+
+    Raises as `look`, and RefusedError (code "library-busy") while another process captures the running system.
+    """
+    remains.tidy_alone(Reporter(len))
+    for disk in disks:
+        look(disk)
+
+
+def _refuse_uncounted_or_large(disk: Disk, part: Partition, one: Still) -> int:
+    """Bytes of a partition that will be copied, about. Raises RefusedError where that is known to fail."""
+    name = disk.partition_name(part.number)
+    if one.way is Way.APART and not uses.counted(disk, part.number):
+        raise stillness.refused(name, "the kernel does not count what is written to it, which would prove it untouched")
+    if one.way is not Way.HELD:
+        return 0
+    if part.content.kind == "xfs":
+        used = part.size  # whose log is not empty while it is mounted: it is stored whole
+    else:
+        with reading(one.where):
+            status = os.statvfs(one.where)
+        used = (status.f_blocks - status.f_bfree) * status.f_frsize
+    if used > MOST_COPIED:
+        raise _too_much(name, used)
+    return used
+
+
+def _too_much(name: str, used: int) -> RefusedError:
+    why = f"{used:,} bytes of it are used, more than the {MOST_COPIED:,} that anybody should wait for"
+    return stillness.refused(name, why)
+
+
+def _look_at_physical(disk: Disk, part: Partition, copied: int) -> _Physical:
     name, node = disk.partition_name(part.number), uses.node_of(disk, part.number)
+    standing = uses.of_device(node).holders
     with opened(node) as fd:
         try:
             own, group, placed = read_physical(partial(_at, fd), size_of(fd))
@@ -129,8 +161,10 @@ def _look_at_physical(disk: Disk, part: Partition) -> _Physical:
             raise stillness.refused(name, error.message) from error
     if len(group.physical) != 1:
         raise stillness.refused(name, f"volume group {group.name} spans {len(group.physical)} physical volumes")
-    volumes = tuple(_look_at_volume(volume) for volume in placed)
-    origins = [volume.placed.size for volume in volumes if volume.way is Way.SNAPSHOTS]
+    volumes = tuple(_look_at_volume(volume, standing) for volume in placed)
+    taken = [volume for volume in volumes if volume.way is Way.SNAPSHOTS]
+    # The copies are written once the snapshots are there, which have to keep what was in their place.
+    origins = [Origin(size=one.placed.size, more=copied if _holds(one.device, _COPIES) else 0) for one in taken]
     free, extent = snapshots.free_in(group.name) if origins else (0, group.extent)
     room = snapshots.sizes(origins, free, extent)
     if len(room) != len(origins):
@@ -141,12 +175,20 @@ def _look_at_physical(disk: Disk, part: Partition) -> _Physical:
     return _Physical(part=part, node=node, group=group, own=own, volumes=volumes, sizes=room)
 
 
-def _look_at_volume(volume: Placed) -> _Volume:
+def _holds(device: str, folder: str) -> bool:
+    with reading(folder):
+        number = os.stat(folder).st_dev  # noqa: PTH116
+    return device_number(device) == f"{os.major(number)}:{os.minor(number)}"
+
+
+def _look_at_volume(volume: Placed, standing: Sequence[str]) -> _Volume:
     if volume.why:
         raise stillness.refused(volume.name, volume.why)
     device = snapshots.device_of(volume.name)
     if not device:
         raise stillness.refused(volume.name, "it is not active, and no snapshot of it can be taken")
+    if Path(device).name not in standing:
+        raise stillness.refused(volume.name, "another group of that name is active, on another disk")
     way = stillness.decide_volume(volume.name, probe(device).kind, uses.of_device(device))
     return _Volume(placed=volume, way=way, device=device)
 
@@ -197,8 +239,8 @@ def held(disks: Sequence[Disk], report: Reporter, cancel: threading.Event) -> It
     Sets `cancel` where a snapshot breaks meanwhile: `Held.prove` says so. Raises RefusedError where one cannot be had
     or another process has some, IoError.
     """
-    with _alone(), ExitStack() as stack:
-        tidy(report)
+    with remains.alone(), ExitStack() as stack:
+        remains.tidy(report)
         looks = [look(disk) for disk in disks]
         found = Held()
         _take(looks, found, report, stack)
@@ -207,38 +249,13 @@ def held(disks: Sequence[Disk], report: Reporter, cancel: threading.Event) -> It
         yield found
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    path = state_folder() / "still.lock"
-    with written(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = path.open("ab")
-    with lock:
-        if not claim(lock.fileno()):
-            raise RefusedError("the running system is captured already", code="library-busy", hint="wait for its end")
-        yield
-
-
-def tidy(report: Reporter) -> None:
-    """Take away what a capture of the running system that was killed has left. Raises IoError."""
-    for name in snapshots.left():
-        report.log(f"Removing the snapshot {name}, which a capture that was cut off has left", "warning")
-        snapshots.remove(name)
-
-
-def tidy_alone(report: Reporter) -> None:
-    """The same, unless a capture is at work."""
-    with _alone():
-        tidy(report)
-
-
 def _take(looks: Sequence[Look], found: Held, report: Reporter, stack: ExitStack) -> None:
     """Have all of it as it is at one moment, or as near to it as LVM's commands follow one another."""
     places = [Place(where=one.where, how=one.how) for item in looks for one in item.ways if one.way is Way.HELD]
     copies: dict[tuple[str, int], Composed] = {}
     volumes: dict[str, Snapshot] = {}
     report.step("Holding the running system still for a moment")
-    with held_still(places):
+    with remains.held(places):
         for item in looks:
             for physical in item.physical:
                 _snap(physical, found, volumes, report, stack)
@@ -250,8 +267,8 @@ def _take(looks: Sequence[Look], found: Held, report: Reporter, stack: ExitStack
     shown = []
     for item in looks:
         fd = stack.enter_context(opened(item.disk.path))
-        proof = _Proof.of(item, fd)
-        found.proofs.append(proof)
+        apart = [one.number for one in item.ways if one.way is Way.APART]
+        found.proofs.append(Proof.of(item.disk, apart, fd))
         devices = {
             volume.placed.name: stack.enter_context(opened(volumes[volume.placed.name].path))
             for physical in item.physical
@@ -285,6 +302,8 @@ def _snap(physical: _Physical, found: Held, made: dict[str, Snapshot], report: R
             _, after, _ = read_physical(partial(_at, fd), size_of(fd))
         except IoError as error:
             raise _other_group(group, error.message) from error
+    if physical.taken and after.seqno <= group.seqno:
+        raise _other_group(group, "the disk does not show that any were taken")
     ours = [one.name.rpartition("/")[2] for one in made.values()]
     if not same_but_ours(group, after, ours):
         raise _other_group(group, "volumes were changed meanwhile")
@@ -316,8 +335,7 @@ def _copied(disk: Disk, part: Partition, stack: ExitStack) -> Composed:
     with opened(node) as fd:
         used = volume_map(node, fd, 0, part.size, part.content).used
         if used.total > MOST_COPIED:
-            why = f"{used.total:,} bytes of it are used, more than the {MOST_COPIED:,} that anybody should wait for"
-            raise stillness.refused(disk.partition_name(part.number), why)
+            raise _too_much(disk.partition_name(part.number), used.total)
         copy = stack.enter_context(_unnamed())
         for start, end in used:
             for at in range(start, end, _COPIED_AT_ONCE):
@@ -384,53 +402,6 @@ def _of_physical(physical: _Physical, devices: dict[str, int], from_disk: lvm.Re
         if volume.way is Way.SWAP:
             pieces += _ends(first, volume.placed.size, volume.placed.taken, from_disk)
     return pieces
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Proof:
-    """What must not have changed of a disk, as it was when it was taken."""
-
-    item: Look
-    outside: str
-    marks: dict[int, tuple[int, ...]]
-
-    @classmethod
-    def of(cls, item: Look, fd: int) -> "_Proof":
-        """The disk now."""
-        return cls(item=item, outside=_outside(item, fd), marks=dict(uses.marks(item.disk, _apart(item))))
-
-    def refuse_if_changed(self) -> None:
-        """Raise IoError where something was written that nobody was to write to."""
-        disk = self.item.disk
-        with opened(disk.path) as fd:  # anew: what was read before may be remembered
-            if _outside(self.item, fd) != self.outside:
-                raise _changed(disk.name)
-        for number, mark in uses.marks(disk, _apart(self.item)).items():
-            if self.marks.get(number) != mark:
-                raise _changed(disk.partition_name(number))
-
-
-def _apart(item: Look) -> list[int]:
-    return [one.number for one in item.ways if one.way is Way.APART]
-
-
-def _outside(item: Look, fd: int) -> str:
-    """A digest of the partition table and of what lies before the first partition."""
-    disk = item.disk
-    first = min((part.start for part in disk.table.partitions), default=0)
-    hasher = blake3()
-    table = sfdisk.table_extents(fd, disk.table, disk.size, disk.logical_sector)
-    for start, end in Extents([(0, min(first, _MOST_HEAD))]).union(table):
-        hasher.update(read(fd, end - start, start))
-    return hasher.hexdigest()
-
-
-def _changed(name: str) -> IoError:
-    return IoError(
-        f"{name} was written to while it was captured",
-        code="source-changed",
-        hint="make sure that nothing writes to it, and capture it again",
-    )
 
 
 @contextmanager

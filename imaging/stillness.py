@@ -59,6 +59,8 @@ class Use:
 
 
 NOBODY = Use()
+WHOLE = 0
+"""The number by which `decide` is told what is done with all of a disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,14 @@ class Still:
 
 
 def decide(disk: Disk, uses: Mapping[int, Use]) -> Sequence[Still]:
-    """How each partition that holds data is captured; `uses` go by their numbers. Raises RefusedError ("not-still")."""
+    """How each partition that holds data is captured; `uses` go by their numbers. Raises RefusedError ("not-still").
+
+    What stands on all of a disk (multipath, RAID of the firmware) may use its partitions by names of its own.
+    """
+    whole = uses.get(WHOLE, NOBODY)
+    if whole.holders or whole.mounts:
+        users = ", ".join((*whole.holders, *(mount.where for mount in whole.mounts)))
+        raise refused(disk.name, f"{users} stands on all of it, and partitions are used by other names")
     if disk.table.kind is TableKind.NONE:
         raise refused(disk.name, "it has no partition table: of a bare disk in use no part can be told from another")
     return [

@@ -5,15 +5,16 @@ Source: Linux Documentation/ABI for /sys/dev/block; mounts as imaging.mounts rea
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from imaging.disk import Disk
+from imaging.disk import Disk, PartitionRole
 from imaging.errors import IoError
 from imaging.mounts import device_number, read_mounts
-from imaging.stillness import Use
+from imaging.stillness import WHOLE, Use, refused
 
 _SYS = Path("/sys/dev/block")
+_SYS_SECTOR = 512
 _SECTORS_WRITTEN, _SECTORS_DISCARDED = 6, 13
 
 
@@ -23,8 +24,43 @@ def node_of(disk: Disk, number: int) -> str:
 
 
 def of_disk(disk: Disk) -> dict[int, Use]:
-    """What is done with each partition, by its number."""
-    return {part.number: of_device(node_of(disk, part.number)) for part in disk.table.partitions}
+    """What is done with each partition, by its number, and with all of the disk.
+
+    Raises RefusedError (code "not-still") where the kernel knows other partitions than the table: of one that it does
+    not know, no use can be told.
+    """
+    found = {WHOLE: of_device(disk.path)}
+    for part in disk.table.partitions:
+        node = node_of(disk, part.number)
+        if part.role is not PartitionRole.EXTENDED and place_of(node) != (part.start, part.size):
+            raise refused(
+                disk.partition_name(part.number),
+                "the kernel does not know it as it is in the partition table: start the computer anew",
+            )
+        found[part.number] = of_device(node)
+    return found
+
+
+def place_of(path: str) -> tuple[int, int] | None:
+    """Where the kernel has a partition on its disk, and its size, both in bytes; None where it knows none."""
+    folder = _SYS / device_number(path)
+    try:
+        return tuple(int((folder / name).read_text()) * _SYS_SECTOR for name in ("start", "size"))  # type: ignore[return-value]
+    except (OSError, ValueError):
+        return None
+
+
+def counted(disk: Disk, number: int) -> bool:
+    """Whether the kernel counts what is written to a partition: not where that was turned off, or never done.
+
+    Source: Linux Documentation/ABI, queue/iostats; before Linux 6.2 NVMe with several paths has none.
+    """
+    folder = (_SYS / device_number(node_of(disk, number))).resolve()
+    queue = (folder.parent if (folder / "partition").exists() else folder) / "queue/iostats"
+    try:
+        return queue.read_text().strip() != "0" and (folder / "stat").exists()
+    except OSError:
+        return False
 
 
 def of_device(path: str) -> Use:
@@ -54,7 +90,7 @@ def _is_held(path: str) -> bool:
     return False
 
 
-def marks(disk: Disk, numbers: list[int]) -> Mapping[int, tuple[int, ...]]:
+def marks(disk: Disk, numbers: Sequence[int]) -> Mapping[int, tuple[int, ...]]:
     """What differs once anything was written to a partition: its counters. None of one without a device of its own.
 
     Only to be compared with those of the same start of the computer. Raises IoError. Source: block/stat.rst.

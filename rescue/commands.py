@@ -151,8 +151,7 @@ def capture(options: Namespace) -> int:
         found, library, options.label, level, only=only, check=options.check, running=options.running
     )
     if options.running:
-        for disk in found:
-            still.look(disk)
+        still.look_all(found)
     key = unlock(options.sign) if options.sign else None
     if key is not None:
         plan = structs.replace(plan, signer=key.public.id)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from imaging import inventory, levels, nextboot, planner, schedulestate, scheduleunits, scheduling, still
+from imaging import inventory, levels, nextboot, planner, schedulestate, scheduleunits, scheduling
 from imaging.address import is_address
 from imaging.blockdev import real_path
 from imaging.disk import Disk
@@ -93,7 +93,7 @@ def set_schedule(options: Namespace) -> int:
     if options.plan:
         return _show_plan(schedule, options)
     scheduling.refuse_unless_possible()
-    why = _why_no_snapshots(disks)
+    why = schedule_run.why_no_snapshots(disks)
     if why is not None and schedule.way is Way.SNAPSHOT:
         raise why
     if schedule.way is Way.EITHER:
@@ -191,18 +191,6 @@ def _refuse_unless_opened(schedule: Schedule, library: Path, *, encrypted: bool)
             hint=f"chmod 600 {schedule.passphrase_file}",
         )
     Library.open(library)
-
-
-def _why_no_snapshots(disks: Sequence[Disk]) -> RefusedError | None:
-    """Why the disks cannot be captured while they are in use; None where they can."""
-    try:
-        for disk in disks:
-            still.look(disk)
-    except RefusedError as error:
-        if error.code != "not-still":
-            raise
-        return error
-    return None
 
 
 def _show_plan(schedule: Schedule, options: Namespace) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from imaging import freeing, inventory, jobs, keyring, levels, nextboot, planner, schedulestate, still
+from imaging import freeing, inventory, jobs, keyring, levels, nextboot, planner, remains, schedulestate, still
 from imaging.disk import Disk
 from imaging.errors import BadImageError, ExitStatus, RefusedError, RescueError
 from imaging.events import CaptureResult
@@ -49,7 +49,7 @@ def _run(schedule: Schedule, options: Namespace) -> int:
         _tell(options, "waiting", _("The next start of this computer captures it: nothing is done until then."))
         return ExitStatus.DONE
     disks = _disks(schedule, library)
-    why = None if options.next_boot else _why_no_snapshots(disks)
+    why = None if options.next_boot else why_no_snapshots(disks)
     if why is not None and schedule.way is Way.SNAPSHOT:
         raise why
     if options.next_boot or why is not None:
@@ -109,12 +109,10 @@ def _disks(schedule: Schedule, library: Path) -> Sequence[Disk]:
     return found
 
 
-def _why_no_snapshots(disks: Sequence[Disk]) -> RefusedError | None:
+def why_no_snapshots(disks: Sequence[Disk]) -> RefusedError | None:
     """Why the disks cannot be captured while they are in use; None where they can."""
     try:
-        still.tidy_alone(_silent())
-        for disk in disks:
-            still.look(disk)
+        still.look_all(disks)
     except RefusedError as error:
         if error.code != "not-still":
             raise
@@ -205,7 +203,7 @@ def _prune(schedule: Schedule, library: Path, newest: str, options: Namespace) -
 def tidy(options: Namespace) -> int:
     """`rescue schedule tidy`: what a capture that was killed has left; nothing while one is at work."""
     try:
-        still.tidy_alone(_silent())
+        remains.tidy_alone(Reporter(len))
     except RefusedError as error:
         if error.code != "library-busy":
             raise
@@ -228,11 +226,6 @@ def back(options: Namespace) -> int:
         return _prune(schedule, library, state.success.image, options)
     _tell(options, "back", "")
     return ExitStatus.DONE
-
-
-def _silent() -> Reporter:
-    """Nobody follows what is tidied up."""
-    return Reporter(len)
 
 
 def _tell(options: Namespace, what: str, words: str) -> None:

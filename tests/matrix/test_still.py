@@ -19,7 +19,7 @@ from random import Random
 
 import pytest
 
-from imaging import inventory, planner, still, stillness, uses
+from imaging import freezing, inventory, planner, remains, snapshots, still, stillness, uses
 from imaging.capture import capture
 from imaging.errors import ExitStatus, IoError, RefusedError, RescueError
 from imaging.freezer import How
@@ -29,6 +29,7 @@ from imaging.library import Library
 from imaging.pipeline import Reporter
 from imaging.plan import CapturePlan
 from imaging.presented import presented
+from imaging.snapshots import Origin
 from imaging.stillness import Use
 from tests.command import run_rescue
 from tests.disks import MIB, blank, partition, run
@@ -65,6 +66,9 @@ elif name == "lvcreate":
             out.write(disk.read(size))
     known["lv"].append({{"vg_name": "group", "lv_name": given["name"], "lv_dm_path": str(path),
         "lv_attr": "sri-a-s---", "lv_tags": given["addtag"], "data_percent": "3.10"}})
+    with open({disk!r}, "r+b") as disk:
+        disk.seek({pv})
+        disk.write((state.parent / "metadata").read_bytes())
     known["made"].append([given["name"], int(given["size"].rstrip("b")), origin])
     state.write_text(json.dumps(known))
 elif name == "lvremove":
@@ -141,6 +145,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
             lvm.create("group", name, extents)
         lvm.run("lvextend", "--extents=+16", "group/root")  # so that it lies in two pieces
         parts = {name: pieces(lvm, place, f"group/{name}") for name in ("root", "swap")}
+        before = _metadata(disk)
+        lvm.run("vgchange", "--addtag=later", "group")  # as LVM writes its text anew for each snapshot
+        after = _metadata(disk, before)
     root = blank(tmp_path / "root.img", 56 * MIB)
     plain = [Place(path=disk, start=_PARTS[number][0], size=_PARTS[number][1]) for number in (1, 4)]
     for volume in (Place(path=root, start=0, size=56 * MIB), *plain):
@@ -156,12 +163,23 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     with ExitStack() as stack:
         made = Machine(file=disk, folder=tmp_path / "tools", parts=parts)
         made.folder.mkdir()
+        (made.folder / "metadata").write_bytes(after)
         made.loop = stack.enter_context(attached(Place(path=disk, start=0, size=0)))
         for number, (start, size) in _PARTS.items():
             made.nodes[number] = stack.enter_context(attached(Place(path=disk, start=start, size=size)))
         made.boot = stack.enter_context(mounted(EXT4.mount, made.nodes[1]))
         _pretend(made, monkeypatch)
         yield made
+
+
+def _metadata(disk: Path, replacement: bytes = b"") -> bytes:
+    """LVM's own data as they stand on the disk, where others may take their place."""
+    with disk.open("r+b") as file:
+        file.seek(_PV)
+        found = file.read(MIB)
+        file.seek(_PV)
+        file.write(replacement)
+    return found
 
 
 def _spread(volume: Path, parts: list[Place], disk: Path) -> None:
@@ -180,16 +198,18 @@ def _pretend(made: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         volumes.append({**volume, "lv_tags": "", "data_percent": ""})
     where = {name: [(part.start, part.size) for part in parts] for name, parts in made.parts.items()}
     made.state.write_text(json.dumps({"free": 60 * MIB, "lv": volumes, "pieces": where, "made": []}))
-    text = _TOOL.format(python=sys.executable, state=str(made.state), disk=str(made.file), extent=EXTENT)
+    text = _TOOL.format(python=sys.executable, state=str(made.state), disk=str(made.file), extent=EXTENT, pv=_PV)
     for name in ("lvs", "vgs", "lvcreate", "lvremove"):
         (made.folder / name).write_text(text)
         (made.folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{made.folder}:{os.environ['PATH']}")
     monkeypatch.setenv("RESCUE_STATE", str(made.folder / "state"))
     monkeypatch.setattr(uses, "node_of", lambda _, number: made.nodes[number])
+    places = {made.nodes[number]: place for number, place in _PARTS.items()}
+    monkeypatch.setattr(uses, "place_of", lambda path: places[path])
     monkeypatch.setattr(stillness, "_BOOT", (str(made.boot),))
     real = uses.of_device
-    held = Use(holders=("group-root", "group-swap"))
+    held = Use(holders=("dm-root", "dm-swap"))
     monkeypatch.setattr(uses, "of_device", lambda path: held if path == made.nodes[3] else real(path))
 
 
@@ -267,8 +287,9 @@ def test_what_is_written_meanwhile_is_not_in_the_image(
 def test_what_was_to_be_left_alone_and_was_not_ends_the_capture(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library = tmp_path / "library"
+    library, metadata = tmp_path / "library", machine.bytes(_PV, MIB)
     for start, node in ((512, ""), (MIB, machine.nodes[4])):
+        _metadata(machine.file, metadata)
         with pytest.raises(IoError, match="was written to while it was captured") as error:
             _captured(machine, library, monkeypatch, lambda start=start, node=node: machine.scribble(start, 64, node))  # type: ignore[misc]
         assert error.value.code in ("source-changed", "read-failed")
@@ -319,7 +340,7 @@ def test_what_a_killed_capture_left_is_removed_and_nothing_else(machine: Machine
             known["lv"].append({**known["lv"][0], "lv_name": name, "lv_tags": tag})  # type: ignore[attr-defined, index]
 
     machine.change(leave)
-    still.tidy_alone(Reporter(len))
+    remains.tidy_alone(Reporter(len))
     assert [one["lv_name"] for one in machine.known()["lv"]] == ["root", "swap", "mine"]  # type: ignore[index]
 
 
@@ -329,6 +350,52 @@ def test_without_room_for_snapshots_nothing_is_made(machine: Machine) -> None:
         still.look(inventory.look(machine.loop))
     assert error.value.code == "not-still"
     assert not machine.known()["made"]
+
+
+def test_what_the_copies_take_counts_as_a_change(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Origin] = []
+    real = snapshots.sizes
+
+    def sizes(origins: list[Origin], free: int, extent: int) -> tuple[int, ...]:
+        seen.extend(origins)
+        return real(origins, free, extent)
+
+    monkeypatch.setattr(snapshots, "sizes", sizes)
+    monkeypatch.setattr(still, "_holds", lambda device, _: device.endswith("dm-root"))
+    still.look(inventory.look(machine.loop))
+    assert [3 * MIB < one.more < 24 * MIB for one in seen] == [True]
+
+
+def test_a_partition_that_the_kernel_does_not_know_so_is_refused(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for known in (None, (_PARTS[4][0], 12 * MIB)):
+        monkeypatch.setattr(uses, "place_of", _places(machine, known))
+        with pytest.raises(RefusedError, match="the kernel does not know it") as error:
+            still.look(inventory.look(machine.loop))
+        assert error.value.code == "not-still"
+
+
+def _places(machine: Machine, fourth: tuple[int, int] | None) -> Callable[[str], tuple[int, int] | None]:
+    places = {machine.nodes[number]: place for number, place in _PARTS.items()}
+    return lambda path: fourth if path == machine.nodes[4] else places[path]
+
+
+def test_where_the_kernel_does_not_count_what_is_written_nothing_is_left_alone(machine: Machine) -> None:
+    setting = Path("/sys/block") / Path(machine.nodes[4]).name / "queue/iostats"
+    setting.write_text("0")
+    try:
+        with pytest.raises(RefusedError, match="does not count"):
+            still.look(inventory.look(machine.loop))
+    finally:
+        setting.write_text("1")
+
+
+def test_a_group_of_which_the_disk_shows_no_snapshot_ends_the_capture(machine: Machine, tmp_path: Path) -> None:
+    (machine.folder / "metadata").write_bytes(machine.bytes(_PV, MIB))
+    with pytest.raises(IoError, match="does not show"):
+        capture(machine.plan(tmp_path / "library"), Reporter(len), threading.Event(), "test")
+    assert (_images(tmp_path / "library"), len(machine.known()["lv"])) == (0, 2)
 
 
 def test_a_file_system_without_a_snapshot_is_refused(machine: Machine) -> None:
@@ -370,7 +437,48 @@ def test_a_file_system_is_let_go_when_whoever_holds_it_is_killed(machine: Machin
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     holder.stdout.close()
-    writer = threading.Thread(target=(machine.boot / "new").write_text, args=["x"], daemon=True)
+    _is_writable(machine.boot)
+
+
+def test_a_file_system_is_let_go_when_the_process_that_holds_it_is_killed(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _kill_the_freezer(machine, monkeypatch, let_go=True)
+    _is_writable(machine.boot)
+
+
+def test_a_file_system_that_was_left_held_is_let_go_by_the_next_run(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _kill_the_freezer(machine, monkeypatch, let_go=False)
+    note = machine.folder / "state/held.json"
+    note.write_text(json.dumps({"places": [{"where": str(machine.boot), "how": "freeze"}]}))
+    writer = threading.Thread(target=(machine.boot / "waits").write_text, args=["x"], daemon=True)
+    writer.start()
+    writer.join(0.3)
+    assert writer.is_alive(), "it was not left frozen"
+    remains.tidy_alone(Reporter(len))
+    writer.join(20)
+    assert not writer.is_alive()
+    assert not note.exists()
+    remains.tidy_alone(Reporter(len))
+
+
+def _kill_the_freezer(machine: Machine, monkeypatch: pytest.MonkeyPatch, *, let_go: bool) -> None:
+    (machine.folder / "state").mkdir(exist_ok=True)
+    with monkeypatch.context() as patch:
+        if not let_go:
+            patch.setattr(freezing, "let_go", lambda _: False)
+        with pytest.raises(IoError), remains.held([Held(where=str(machine.boot), how=How.FREEZE)]):
+            for folder in Path("/proc").glob("[0-9]*"):
+                words = (folder / "cmdline").read_bytes().split(b"\0") if (folder / "cmdline").exists() else []
+                mine = f"PPid:\t{os.getpid()}\n" in (folder / "status").read_text() if words else False
+                if mine and b"imaging.freezer" in words:
+                    os.kill(int(folder.name), signal.SIGKILL)
+
+
+def _is_writable(folder: Path) -> None:
+    writer = threading.Thread(target=(folder / "new").write_text, args=["x"], daemon=True)
     writer.start()
     writer.join(20)
     assert not writer.is_alive()

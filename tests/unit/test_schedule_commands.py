@@ -22,6 +22,7 @@ from imaging import (
     jobs,
     keyring,
     nextboot,
+    remains,
     schedulestate,
     scheduling,
     still,
@@ -104,7 +105,7 @@ def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setattr(inventory, "look", lambda *_: DISK)
     monkeypatch.setattr(inventory, "scan", lambda *_: (DISK,))
     monkeypatch.setattr(still, "look", made.look)
-    monkeypatch.setattr(still, "tidy_alone", lambda _: None)
+    monkeypatch.setattr(remains, "tidy_alone", lambda _: None)
     monkeypatch.setattr(jobs, "submit", made.submit)
     monkeypatch.setattr(follow, "follow", lambda *_, **__: made.finished.status)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
@@ -334,6 +335,17 @@ def test_other_orders_on_the_recovery_partition_are_not_stepped_on(computer: Com
     status, said = computer.say("run", "--next-boot")
     assert (status, "mine.toml" in said) == (ExitStatus.REFUSED, True)
     assert [path.name for path in (recovery / "jobs").iterdir()] == ["mine.toml"]
+    assert not any("grub-reboot" in line for line in computer.told)
+
+
+@pytest.mark.usefixtures("recovery")
+def test_of_two_recovery_partitions_none_is_meant(computer: Computer, monkeypatch: pytest.MonkeyPatch) -> None:
+    computer.set()
+    (disk,) = inventory.scan()
+    other = replace(disk, path="/dev/sdb", id=DiskId(size=disk.size, model="Other", serial="2"))
+    monkeypatch.setattr(inventory, "scan", lambda *_: (disk, other))
+    status, said = computer.say("run", "--next-boot")
+    assert (status, "sda, sdb have a recovery partition each" in said) == (ExitStatus.REFUSED, True)
     assert not any("grub-reboot" in line for line in computer.told)
 
 

@@ -16,8 +16,9 @@ from imaging.freezer import How
 from imaging.lvmgroup import parse_group
 from imaging.schedules import Keep, Schedule, ScheduledDisk, Way
 from imaging.schedulestate import State, Success, is_overdue
+from imaging.snapshots import Origin
 from imaging.still import same_but_ours
-from imaging.stillness import NOBODY, Still, Use
+from imaging.stillness import NOBODY, WHOLE, Still, Use
 from tests.unit.builders import GIB, a_disk, a_partition, a_table
 
 DISK = ScheduledDisk(size=GIB, model="Disk", serial="S1", wwn="0x5000")
@@ -103,6 +104,7 @@ def test_the_order_for_the_next_start_names_the_disk_and_comes_back() -> None:
     schedule = Schedule(library="/mnt/x", label="Weekly", way=Way.EITHER, next_boot_library="nfs://nas/i", disk=(DISK,))
     order = orders.parse(nextboot.render(schedule).encode(), "x")
     assert isinstance(order.work, orders.Capture)
+    assert (order.one_start, order.on_failure) == (True, "reboot"), "the computer would stay where it is, or never stop"
     assert (order.after, order.once, order.work.library, order.work.label) == ("reboot", False, "nfs://nas/i", "Weekly")
     assert (order.work.disk[0].wwn, order.work.disk[0].size) == ("0x5000", GIB)
     odd = Schedule(library="/x", disk=(ScheduledDisk(size=GIB, serial="A*B?", model="M"),))
@@ -118,6 +120,7 @@ def test_a_schedule_is_overdue_by_its_last_success_or_from_when_it_was_set() -> 
     done = State(success=Success(when="2026-01-05T00:00:00Z", image="i", library="/x"))
     assert not is_overdue(WEEKLY, done, at)
     assert is_overdue(WEEKLY, done, at + timedelta(days=9))
+    assert is_overdue(WEEKLY, done, at - timedelta(days=9)), "by a clock that was wrong"
     assert is_overdue(Schedule(library="/x", since="?", disk=(DISK,)), State(), at)
 
 
@@ -125,9 +128,10 @@ def test_a_schedule_is_overdue_by_its_last_success_or_from_when_it_was_set() -> 
 def test_snapshots_take_no_more_than_is_free_and_are_not_begun_with_too_little(origins: list[int], free: int) -> None:
     extent = 4 << 20
     free -= free % extent
-    made = snapshots.sizes(origins, free, extent)
+    volumes = [Origin(size=size) for size in origins]
+    made = snapshots.sizes(volumes, free, extent)
     if not made:
-        assert snapshots.least_room(origins, extent) > free
+        assert snapshots.least_room(volumes, extent) > free
         return
     assert sum(made) <= free
     for size, origin in zip(made, origins, strict=True):
@@ -135,7 +139,12 @@ def test_snapshots_take_no_more_than_is_free_and_are_not_begun_with_too_little(o
         assert min(64 << 20, origin) <= size <= origin * 1.02 + 2 * extent
 
 
-MOUNTED = "rw"
+def test_what_the_capture_itself_writes_has_room_in_a_snapshot() -> None:
+    extent, origin = 4 << 20, 10 * GIB
+    quiet, busy = ([Origin(size=origin, more=more)] for more in (0, GIB))
+    assert snapshots.least_room(busy, extent) == snapshots.least_room(quiet, extent) + GIB
+    assert snapshots.sizes(busy, snapshots.least_room(busy, extent) - extent, extent) == ()
+    assert snapshots.least_room([Origin(size=GIB, more=4 * GIB)], extent) < 2 * GIB
 
 
 def use(where: str = "", *, holders: tuple[str, ...] = (), read_only: bool = False, held: bool = False) -> Use:
@@ -177,6 +186,12 @@ def test_what_cannot_be_still_is_refused_with_the_other_way(kind: str, how: Use,
         decided(kind, how)
     assert said in error.value.message
     assert (error.value.code, "--next-boot" in (error.value.hint or "")) == ("not-still", True)
+
+
+def test_a_disk_on_all_of_which_something_stands_is_refused() -> None:
+    part = a_partition(number=1, content=Content(kind="ext4"))
+    with pytest.raises(RefusedError, match="mpatha stands on all of it"):
+        stillness.decide(a_disk(table=a_table(part)), {1: NOBODY, WHOLE: use(holders=("mpatha",))})
 
 
 def test_a_bare_disk_in_use_is_refused_and_an_extended_partition_is_passed_over() -> None:

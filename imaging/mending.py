@@ -6,6 +6,7 @@ btrfs it is only said how they are: fsck.vfat can take the damaged one of two ta
 """
 
 import os
+import re
 import threading
 
 from imaging import filesystems, peek
@@ -20,6 +21,11 @@ from imaging.run import Completed, run_cancellable
 _EXT = ("ext2", "ext3", "ext4")
 _LEFT, _FAILED = 4, ~0b111
 """Bits of e2fsck's status: errors that are left, and those that say it could not do its work. Source: e2fsck(8)."""
+_UNREADABLE = re.compile(r"error (?:reading|while)|input/output error|short read", re.IGNORECASE)
+"""What e2fsck says of blocks that cannot be read: with -y it would write zeros over them. Source: e2fsck/ehandler.c."""
+
+_CLEAN_LOG = "<CLEAN>"
+"""What xfs_logprint says of a log in which nothing waits. Source: xfs_logprint(8), logprint/log_print_trans.c."""
 
 
 def check(
@@ -31,11 +37,12 @@ def check(
     that only looks was stopped.
     """
     name = disk.partition_name(one.number)
-    unclean = None if not one.only_looks else filesystems.doubt(file, one.start, _content(disk, one))
+    unclean = filesystems.doubt(file, one.start, _content(disk, one))
     sector = disk.logical_sector
     with loop_over(file, offset=one.start, size=one.size, sector=sector, writable=not one.only_looks) as loop:
         if one.kind in _EXT:
             verdict, detail, changed = _ext(loop, mend=mend)
+            changed = changed or unclean is not None  # a journal that is replayed is no error to e2fsck
         elif one.kind == "xfs":
             verdict, detail, changed = _xfs(loop, cancel, mend=mend)
         else:
@@ -63,7 +70,10 @@ def _to_its_end(argv: list[str]) -> Completed:
 def _ext(loop: str, *, mend: bool) -> tuple[Verdict, str, bool]:
     done = _to_its_end(["e2fsck", "-f", "-p", loop])
     changed = bool(done.status & 0b11)
-    if done.status >= 0 and done.status & _LEFT and mend:
+    if mend and done.status >= 0 and done.status & _LEFT and not done.status & _FAILED:
+        seen = done.stdout + _to_its_end(["e2fsck", "-f", "-n", loop]).stdout
+        if _UNREADABLE.search(seen):
+            return Verdict.ERRORS, "parts of it cannot be read: save what is on it before it is mended", changed
         done = _to_its_end(["e2fsck", "-f", "-y", loop])
         changed = True
     said = tail(done.stdout)
@@ -75,15 +85,17 @@ def _ext(loop: str, *, mend: bool) -> tuple[Verdict, str, bool]:
 
 
 def _xfs(loop: str, cancel: threading.Event, *, mend: bool) -> tuple[Verdict, str, bool]:
-    """A mount replays its log: xfs_repair looks at nothing before that."""
-    try:
-        os.close(peek.mounted("xfs", loop, writable=True, options=("nouuid",)))
-    except OSError as error:
-        # Without its log xfs_repair would go on only if that were thrown away.
-        return Verdict.ERRORS, f"its log cannot be replayed: {error.strerror or error}", False
+    """A mount replays its log, where there is anything in that: xfs_repair looks at nothing before it."""
+    replayed = _CLEAN_LOG not in _to_its_end(["xfs_logprint", "-t", loop]).stdout
+    if replayed:
+        try:
+            os.close(peek.mounted("xfs", loop, writable=True, options=("nouuid",)))
+        except OSError as error:
+            # Without its log xfs_repair would go on only if that were thrown away.
+            return Verdict.ERRORS, f"its log cannot be replayed: {error.strerror or error}", False
     verdict, detail = look_over("xfs", loop, None, cancel)
     if verdict is not Verdict.ERRORS or not mend:
-        return verdict, detail, False
+        return verdict, detail, replayed
     done = _to_its_end(["xfs_repair", loop])
     if done.status:
         return Verdict.ERRORS, f"xfs_repair ended with status {done.status}: {tail(done.stdout)}", True

@@ -274,12 +274,48 @@ def test_an_xfs_with_a_log_is_replayed_and_its_log_is_never_thrown_away(room: Pa
     finished = done(look(source, check=(1,)), room / "job")
     assert finished.status == ExitStatus.DONE, finished
     assert result(finished).checked[0].verdict is Verdict.CLEAN
+    assert result(finished).mended == ("copy.img:1",)  # a replay writes
+    before = digest(source)
+    assert result(done(look(source, check=(1,)), room / "again")).mended == ()
+    assert digest(source) == before
     with looped(source, MIB, 320 * MIB) as loop:
         run("mount", "-o", "ro,norecovery,nouuid", loop, where)
         try:
             assert (where / "file").read_bytes() == b"kept" * 1000
         finally:
             run("umount", where)
+
+
+FAKE_FSCK = """#!/bin/sh
+echo "$@" >> {calls}
+case "$2" in
+-p) echo "{p}"; exit 4 ;;
+-n) echo "{n}"; exit 4 ;;
+esac
+exit 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("says", "decides"),
+    [
+        ({"p": "Error reading block 7 (Input/output error).", "n": "errors"}, False),
+        ({"p": "errors", "n": "Attempt to read block from filesystem resulted in short read"}, False),
+        ({"p": "errors", "n": "errors"}, True),
+    ],
+)
+def test_blocks_that_cannot_be_read_are_not_written_over_by_a_tool_that_decides(
+    plain: Path, room: Path, monkeypatch: pytest.MonkeyPatch, says: dict[str, str], decides: bool
+) -> None:
+    tools, calls = room / "tools", room / "calls"
+    tools.mkdir()
+    (tools / "e2fsck").write_text(FAKE_FSCK.format(calls=calls, **says))
+    (tools / "e2fsck").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    finished = done(look(plain, check=(1,), mend=True), room / "job")
+    assert [line.split()[1] for line in calls.read_text().splitlines()] == ["-p", "-n", *(["-y"] if decides else [])]
+    assert (finished.status == ExitStatus.DONE) == decides
+    assert decides or "save what is on it" in " ".join(result(finished).failed)
 
 
 def test_fat_ntfs_and_btrfs_are_only_looked_at(room: Path) -> None:

@@ -30,6 +30,7 @@ from imaging import (
     fattree,
     filesystems,
     gpt,
+    gptcopies,
     health,
     index,
     iso,
@@ -177,6 +178,43 @@ def _gpt(data: bytes) -> None:
     assert len(gpt.parse_entries(parsed, entries)) <= parsed.entry_count
     pieces = gpt.relocate(disk[:512].ljust(512, b"\0"), bytes(header), entries, size=size, sector=512)
     assert all(at >= 0 and at + len(part) <= size for at, part in pieces), "a table that its disk cannot hold"
+
+
+def _copies(data: bytes) -> None:
+    """A disk whose two headers' checksums, and those of entries in the common place, are made right as two bits say."""
+    disk = bytearray(data[1:].ljust(80 * 512, b"\0"))
+    last = len(disk) // 512 - 1
+    for bit, place, entries in ((1, 1, 2), (2, last, last - 32)):
+        if data[:1] and data[0] & bit:
+            at = place * 512
+            struct.pack_into("<I", disk, at + 88, zlib.crc32(disk[entries * 512 : entries * 512 + (16 << 10)]))
+            struct.pack_into("<I", disk, at + 16, 0)
+            struct.pack_into("<I", disk, at + 16, zlib.crc32(disk[at : at + 92]))
+
+    def look() -> gptcopies.Found:
+        return gptcopies.look(lambda at, size: bytes(disk[at : at + size]), len(disk), 512)
+
+    found = look()
+    assert not (found.writes and found.why_not)
+    for at, piece in found.writes:
+        assert at >= 0 and at + len(piece) <= len(disk), "a table that its disk cannot hold"
+        disk[at : at + len(piece)] = piece
+    if found.writes:
+        assert look() == gptcopies.Found(), "what was put back is not whole"
+
+
+def _copies_seed() -> bytes:
+    """A disk with a whole table, of which the copy at the start is emptied."""
+    parsed, entries = bytearray(a_gpt()[8:520]), bytearray(a_gpt()[520:].ljust(16 << 10, b"\0"))
+    struct.pack_into("<QQ", entries, 32, 34, 46)
+    struct.pack_into("<QQQQ", parsed, 24, 1, 79, 34, 46)
+    struct.pack_into("<III", parsed, 80, 128, 128, zlib.crc32(entries))
+    struct.pack_into("<I", parsed, 16, 0)
+    struct.pack_into("<I", parsed, 16, zlib.crc32(parsed[:92]))
+    disk = bytearray(80 * 512)
+    disk[47 * 512 : 79 * 512] = entries
+    disk[79 * 512 :] = gpt.counterpart(bytes(parsed), entries_at=47)
+    return b"\2" + bytes(disk)
 
 
 def _table(data: bytes) -> None:
@@ -405,6 +443,7 @@ TARGETS: dict[str, Target] = {
     "key-slots": Target(feed=_key_slots, seeds=_key_slots_seeds()),
     "chunk": Target(feed=_chunk, seeds=_frames()),
     "gpt": Target(feed=_gpt, seeds=[a_gpt()]),
+    "gpt-copies": Target(feed=_copies, seeds=[_copies_seed()], longest=1 << 17),
     "sfdisk": Target(
         feed=_table,
         seeds=[_ANSWERS[0] + volume.pack([(512, a_gpt()[8:])]), _ANSWERS[1] + volume.pack([(1 << 20, _EBR)])],

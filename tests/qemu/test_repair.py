@@ -61,7 +61,7 @@ def test_a_machine_without_table_and_loader_starts_after_its_repair(
         open_the_shell(machine)
         terminal = machine.terminal
         terminal.press("disk=$(lsblk -dnpro NAME,SERIAL | sed -n s/.RESCUE-TEST-1//p)", ENTER)
-        terminal.press("clear; rescue repair $disk --plan | cut -c1-79; echo EN''DED", ENTER)
+        terminal.press("clear; rescue repair $disk --plan | cut -c1-79 | tail -n 20; echo EN''DED", ENTER)
         terminal.wait_for("ENDED", timeout=STEP)
         terminal.wait_for("PARTITION TABLE: what stands at the start is destroyed", timeout=STEP)
         terminal.wait_for("BOOT LOADER: put back for BIOS, UEFI by grub-install", timeout=STEP)
@@ -81,6 +81,8 @@ def test_a_machine_without_table_and_loader_starts_after_its_repair(
         machine.screenshot("repaired")
         terminal.press("systemctl poweroff", ENTER)
         machine.wait_for_power_off()
-    for firmware in ("bios", "uefi"):
-        with started(tmp_path / firmware, firmware=firmware, disk=disk, serial_number=SERIAL_NUMBER) as machine:
-            read_the_marker(machine, sample.marker)
+    # Each start takes minutes in an emulated machine: UEFI has what check-boot asks of it, and the BIOS is tried.
+    (found,) = checkboot.check_paths([str(disk)])
+    assert [way.answer for way in found.ways] == [Answer.STARTS, Answer.STARTS]
+    with started(tmp_path / "repaired", firmware="bios", disk=disk, serial_number=SERIAL_NUMBER) as machine:
+        read_the_marker(machine, sample.marker)

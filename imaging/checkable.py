@@ -26,17 +26,16 @@ def _is_checked(part: Partition) -> bool:
     return part.role is not PartitionRole.EXTENDED and part.content.kind in (*_MENDED, *_LOOKED_AT)
 
 
-def plan_checks(disk: Disk, fd: int, chosen: Collection[int], failing: str) -> tuple[list[FileSystemCheck], list[str]]:
+def plan_checks(disk: Disk, fd: int, chosen: Collection[int], barred: str) -> tuple[list[FileSystemCheck], list[str]]:
     """The checks of partitions of a disk that is open, and why others are not checked, in words.
 
-    `failing` is why the disk is failing by its own account; empty where it is not.
+    `barred` is why nothing may be written to its file systems; empty where it may.
     """
     checks, notes = [], []
-    hibernated = any(part.content.kind == "swsuspend" for part in disk.table.partitions)
     for part in disk.table.partitions:
         if part.number not in chosen:
             continue
-        why = _why_not(disk, part, fd, failing, hibernated=hibernated)
+        why = _why_not(disk, part, fd, barred)
         if why:
             notes.append(f"{disk.partition_name(part.number)} is not checked: {why}")
             continue
@@ -49,7 +48,7 @@ def plan_checks(disk: Disk, fd: int, chosen: Collection[int], failing: str) -> t
     return checks, notes
 
 
-def _why_not(disk: Disk, part: Partition, fd: int, failing: str, *, hibernated: bool) -> str:
+def _why_not(disk: Disk, part: Partition, fd: int, barred: str) -> str:
     kind = part.content.kind
     if not _is_checked(part) or not 0 < part.size <= disk.size - part.start:
         return "what stands on it cannot be checked here"
@@ -58,10 +57,8 @@ def _why_not(disk: Disk, part: Partition, fd: int, failing: str, *, hibernated: 
     tool = _TOOLS.get(kind, "e2fsck")
     if find_tool(tool) is None:
         return f"{tool} is not installed"
-    if kind in _MENDED and hibernated:
-        return "a system on this disk is hibernated: start it, and shut it down"
-    if kind in _MENDED and failing:
-        return f"the disk is failing ({failing}): save what is on it first"
+    if kind in _MENDED and barred:
+        return barred
     try:
         apart = doubts.lies_elsewhere(kind, lambda at, size: read(fd, size, part.start + at))
     except IoError as error:

@@ -3,6 +3,7 @@
 A system's own grub-install does it, for it alone knows what belongs together: of several systems a person says which.
 """
 
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,22 +25,32 @@ _MAKE_MENU = "/usr/sbin/grub-mkconfig"
 _MODULES = {Firmware.BIOS: "/usr/lib/grub/i386-pc", Firmware.UEFI: "/usr/lib/grub/x86_64-efi"}
 _MARK_OF_MODULES = "modinfo.sh"
 _BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
-_APART = ("/usr", "/etc", "/var")
+_APART = ("/usr", "/etc")
+_SUBVOLUMES = ("", "@", "@rootfs", "root")
+"""Those in which a look at a btrfs finds a system's files."""
+_KERNELS = ("vmlinu", "kernel", "bzImage")
 _BOOT, _EFI = "/boot", ("/boot/efi", "/efi", "/boot")
+_NUMBER = re.compile(r"/dev/(?:[a-z]+|[a-z0-9]+p)([0-9]+)")
 _WINDOWS = "Windows"
 _ROOTS = ("ext2", "ext3", "ext4", "xfs", "btrfs")
 
 
-def with_loader(plan: RepairPlan, disk: Disk, patience: float) -> RepairPlan:
+def with_loader(plan: RepairPlan, disk: Disk, patience: float, barred: str) -> RepairPlan:
     """The plan, with a boot loader where one is missing and can be put back; `disk` is as the table repair leaves it.
 
-    Why it cannot be is added to its notes. Raises UsageError where a system is named that is not there.
+    `barred` is why nothing may be written to its file systems; empty where it may. Why it cannot be put back is added
+    to the plan's notes. Raises UsageError where a system is named that is not there.
     """
     broken = wanted(plan.before)
     if not broken:
         return plan
     if not plan.wishes.loader:
-        return _noting(plan, "the boot loader is left as it is: that was asked for")
+        return structs.replace(plan, left=(*plan.left, "the boot loader is left as it is: that was asked for"))
+    if barred:
+        return _noting(plan, f"the boot loader is not put back: {barred}")
+    if disk.regular_file:
+        # The system's grub-install would have to see it as a disk.
+        return _noting(plan, "the boot loader is not put back: in a file that is no disk; attach it (losetup)")
     try:
         with ExitStack() as held:
             look = Looking([(disk, held.enter_context(opened(disk.path)))], patience)
@@ -53,8 +64,11 @@ def _noting(plan: RepairPlan, *words: str) -> RepairPlan:
 
 
 def wanted(before: Starts) -> tuple[Firmware, ...]:
-    """The kinds of firmware that do not start the disk and should: all where none does, else this computer's."""
-    if not before.system:
+    """The kinds of firmware that do not start the disk and should: all where none does, else this computer's.
+
+    None where all that is missing is an entry of this computer's firmware.
+    """
+    if not before.system or before.entry is not None:
         return ()
     starts = any(way.answer is Answer.STARTS for way in before.ways)
     return tuple(
@@ -100,7 +114,7 @@ def _planned(plan: RepairPlan, look: Looking, chosen: tuple[int, str], broken: S
     if name == _WINDOWS:
         raise IoError("it is that of Windows, which its own installation medium alone puts back", code="windows")
     reach = _reach(plan, look, number, name)
-    why = {firmware: _why_not(plan, reach, firmware) for firmware in broken}
+    why = {firmware: _why_not(reach, firmware) for firmware in broken}
     loaders = tuple(firmware for firmware in broken if not why[firmware])
     if not loaders:
         raise IoError("; ".join(dict.fromkeys(why.values())), code="no-loader")
@@ -121,11 +135,9 @@ def _planned(plan: RepairPlan, look: Looking, chosen: tuple[int, str], broken: S
 
 def _reach(plan: RepairPlan, look: Looking, number: int, name: str) -> _Reach:
     """Raises IoError where not all of the system can be had from partitions of this disk."""
-    disk, root = look.disk, look.volume(number)
+    root = look.volume(number)
     if root is None or root.place.volume or root.place.content.kind not in _ROOTS:
         raise IoError(f"{name} does not stand on a partition of its own, but in LVM or the like", code="no-system")
-    if any(part.content.kind == "swsuspend" for part in disk.table.partitions):
-        raise IoError("a system on the disk is hibernated: start it, and shut it down", code="hibernated")
     look.ask(root, [*(f"size:{path}" for path in (*_PROGRAMS, _MAKE_MENU)), "text:/etc/fstab"])
     program = next((path for path in _PROGRAMS if look.size(root, path)), "")
     if not program:
@@ -133,8 +145,9 @@ def _reach(plan: RepairPlan, look: Looking, number: int, name: str) -> _Reach:
     volumes, subvolume, why = {"/": root}, "", ""
     for line in mounttabs.mounts(look.text(root, "/etc/fstab") or ""):
         if line.where == "/":
+            _refuse_another_root(look, root, line, name)
             subvolume = line.option("subvol")
-        elif line.where in _APART and line.kind not in ("tmpfs", "overlay"):
+        elif _is_apart(line):
             raise IoError(f"{line.where} of {name} is a file system of its own", code="no-system")
         elif line.where == _BOOT:
             volumes[line.where] = _named(look, line, name)
@@ -145,6 +158,9 @@ def _reach(plan: RepairPlan, look: Looking, number: int, name: str) -> _Reach:
                 why = error.message
     for volume in volumes.values():
         _refuse_doubtful(plan, look, volume)
+    folder = "/" if _BOOT in volumes else _BOOT
+    if not any(one.startswith(_KERNELS) for one in look.names(volumes.get(_BOOT, root), folder)):
+        raise IoError(f"{name} has no kernel in {_BOOT} that a boot loader could start", code="no-system")
     efi = next((where for where in _EFI if where in volumes and _is_efi(look, volumes[where])), "")
     system = RepairedSystem(
         number=number,
@@ -157,6 +173,24 @@ def _reach(plan: RepairPlan, look: Looking, number: int, name: str) -> _Reach:
     return _Reach(
         look=look, root=root, system=system, boot=volumes.get(_BOOT, root), efi=volumes.get(efi), why_no_efi=why
     )
+
+
+def _refuse_another_root(look: Looking, root: Volume, line: mounttabs.Mounted, name: str) -> None:
+    """What was left behind by a system that moved elsewhere is not that system, and must not take its place."""
+    device = mounttabs.device(line.device)
+    number = _NUMBER.fullmatch(line.device)
+    if look.named(device) is not root if device is not None else number and int(number[1]) != root.place.number:
+        raise IoError(f"by its fstab {name} has its root elsewhere: {line.device}", code="no-system")
+    if line.option("subvol").strip("/") not in _SUBVOLUMES or line.option("subvolid"):
+        raise IoError(f"{name} stands in a subvolume that cannot be looked into: {line.device}", code="no-system")
+
+
+def _is_apart(line: mounttabs.Mounted) -> bool:
+    """Whether it is a part that has to be there, which is mounted from where it is not looked for."""
+    if line.where == _BOOT or line.where in _EFI:
+        return bool(line.option("subvol") or line.option("subvolid"))
+    below = line.where.startswith(f"{_BOOT}/")
+    return (below or line.where in _APART) and line.kind not in ("tmpfs", "overlay")
 
 
 def _named(look: Looking, line: mounttabs.Mounted, name: str) -> Volume:
@@ -182,14 +216,12 @@ def _refuse_doubtful(plan: RepairPlan, look: Looking, volume: Volume) -> None:
         raise IoError(f"{volume.name}: {doubt.why}; have it checked before: --check-filesystems", code="doubtful")
 
 
-def _why_not(plan: RepairPlan, reach: _Reach, firmware: Firmware) -> str:
+def _why_not(reach: _Reach, firmware: Firmware) -> str:
     """Why a system's loader cannot be put back for a kind of firmware, in words; empty where it can."""
     look, name = reach.look, reach.system.name
     if firmware is Firmware.UEFI:
         if not bootuefi.system_partitions(look):
             return "the disk has no EFI system partition"
-        if plan.before.entry is not None:
-            return "it is there, and only this computer's firmware lacks an entry for it"
         if reach.efi is None:
             return reach.why_no_efi or f"{name} has no EFI system partition in its fstab"
     elif look.disk.table.kind is TableKind.GPT:

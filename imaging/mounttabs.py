@@ -92,6 +92,14 @@ def mounts(text: str) -> Iterator[Mounted]:
             yield Mounted(device=fields[0], where=where.rstrip("/") or "/", kind=fields[2], options=options)
 
 
+def swap_files(text: str) -> Iterator[str]:
+    """The paths of what fstab has as swap, where that is no name of a device."""
+    for fields in _lines(text):
+        path = _unescaped(fields[0])
+        if len(fields) >= 3 and fields[2] == "swap" and path.startswith("/") and not path.startswith("/dev/"):
+            yield path
+
+
 def crypttab(text: str) -> Iterator[Wanted]:
     """What crypttab wants to unlock, by the name that it gets."""
     for fields in _lines(text):

@@ -707,7 +707,9 @@ class RepairPlan(msgspec.Struct, frozen=True, kw_only=True, tag="repair", tag_fi
     boot_entry: bool = False
     """Whether this computer's firmware gets an entry, should that be all that is missing."""
     notes: tuple[str, ...] = ()
-    """What is not repaired, and why, in words."""
+    """What cannot be repaired, and why, in words: with any of them the repair is at most a part of one."""
+    left: tuple[str, ...] = ()
+    """What is left as it is because that was asked for, or is in order, in words."""
     keep: str = ""
     """The folder in which what is written over is kept; empty for the job's own."""
     version: int = VERSION

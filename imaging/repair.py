@@ -67,7 +67,8 @@ class _Repair:
         self.mended: list[str] = []
         self.loaders: list[str] = []
         self.entries: list[str] = []
-        self.failed: list[str] = []
+        self.failed = list(plan.notes)
+        """What the plan could not do is not done, whatever else is."""
         self.starts: Starts = plan.before
 
     @property

@@ -11,7 +11,7 @@ from imaging.blockdev import real_path
 from imaging.disk import Disk
 from imaging.errors import ExitStatus, UsageError
 from imaging.plan import RepairPlan, RepairWishes
-from imaging.startable import Answer, Starts
+from imaging.startable import Answer
 from rescue import report
 from rescue.commands import carry_out, print_json, print_lines
 from rescue.disks import warn_of_targets
@@ -74,7 +74,7 @@ def repair_(options: Namespace) -> int:
         print_lines(lines)
         sys.stdout.flush()
     if not plan.writes:
-        return status_of(plan.before)
+        return status_of(plan)
     warn_of_targets([plan.target])
     if options.plan:
         return ExitStatus.DONE
@@ -114,9 +114,14 @@ def _folder(words: str) -> str:
     return str(path)
 
 
-def status_of(before: Starts) -> ExitStatus:
-    """That of a look, where there is nothing to repair: as check-boot has it, where the disk is meant to start."""
-    answers = {way.answer for way in before.warned}
+def status_of(plan: RepairPlan) -> ExitStatus:
+    """That of a plan that does nothing: as check-boot has it, where the disk is meant to start.
+
+    What was to be done and cannot be is no success, whether the disk starts or not.
+    """
+    answers = {way.answer for way in plan.before.warned}
     if Answer.FAILS in answers:
         return ExitStatus.CANNOT_START
+    if plan.notes:
+        return ExitStatus.DAMAGED
     return ExitStatus.START_UNKNOWN if Answer.UNKNOWN in answers else ExitStatus.DONE

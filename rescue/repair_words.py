@@ -20,20 +20,26 @@ _TABLE = {
 }
 
 
-def repair_lines(plan: RepairPlan, before: Sequence[str]) -> list[str]:
-    """What is wrong, what is done, what is left; `before` are lines of the disk as it is."""
+def repair_lines(plan: RepairPlan, before: Sequence[str], after: Sequence[str] = ()) -> list[str]:
+    """What is wrong, what is done, what is left.
+
+    `before` are lines of the disk as it is, `after` of what is on it with its table put back.
+    """
     name = clean(plan.target.name)
     first = _("CHANGED: {disk}") if plan.writes else _("LOOKED AT: {disk}")
     lines = [first.format(disk=before[0]), *(INDENT + line for line in before[1:])]
     lines += [INDENT + line for line in start_lines(plan.before)]
     if plan.table is not None:
         lines.append(_(_TABLE[plan.table.kept]))
+        if plan.layout != plan.target.table:
+            lines += [INDENT + _("the partitions of that copy:"), *(INDENT * 2 + line for line in after)]
     lines += _check_lines(plan)
     lines += _loader_lines(plan)
     if plan.boot_entry:
         words = _("FIRMWARE: it gets a boot entry for {disk}, should that be all that is missing")
         lines.append(words.format(disk=name))
     lines += [_("NOT REPAIRED: {why}").format(why=clean(told(why))) for why in plan.notes]
+    lines += [_("NOT CHANGED: {why}").format(why=clean(told(why))) for why in plan.left]
     if not plan.writes:
         return [*lines, _("There is nothing that could be repaired.")]
     if plan.table is not None or plan.loaders:

@@ -346,7 +346,8 @@ def plan_lines(plan: Plan, seconds: float | None = None) -> list[str]:
         case InstallPlan():
             lines = install_lines(plan, disk_lines(plan.target))
         case RepairPlan():
-            lines = repair_lines(plan, disk_lines(plan.target))
+            after = replace(plan.target, table=plan.layout)
+            lines = repair_lines(plan, disk_lines(plan.target), content_lines(after))
         case RemovePlan():
             lines = remove_lines(plan, disk_lines(plan.target))
         case PrunePlan():

@@ -53,11 +53,16 @@ def system() -> dict[str, bytes]:
 
 
 def ext4(disk: Path, start: int, files: dict[str, bytes]) -> None:
-    """An ext4 in a disk file from byte `start` on, with these files in it."""
+    """An ext4 of a system's root in a disk file from byte `start` on, with these files in it."""
+    ext4_of(disk, start, _ROOT_SIZE, files)
+
+
+def ext4_of(disk: Path, start: int, size: int, files: dict[str, bytes]) -> None:
+    """The same of another size in bytes."""
     with TemporaryDirectory() as name:
         fill(Path(name), files)
         argv = ["-q", "-F", "-t", "ext4", "-U", ROOT, "-d", name, "-E", f"offset={start}"]
-        run("mke2fs", *argv, disk, f"{_ROOT_SIZE >> 10}k")
+        run("mke2fs", *argv, disk, f"{size >> 10}k")
 
 
 def fill(folder: Path, files: dict[str, bytes]) -> None:

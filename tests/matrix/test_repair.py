@@ -3,6 +3,8 @@
 import hashlib
 import os
 import shutil
+import struct
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -214,15 +216,71 @@ def test_a_table_is_not_put_back_beneath_what_was_made_on_the_whole_disk(
     before = digest(path)
     plan = look(path)
     assert plan.table is None and not plan.writes
-    assert f"{kind} stands on the disk as a whole" in " ".join(plan.notes)
+    assert f"{kind} stands on the disk as a whole" in " ".join(plan.left)
     assert digest(path) == before
+
+
+def test_partitions_of_an_older_table_are_not_used_for_anything(plain: Path) -> None:
+    """sfdisk goes by the copy at the end where the header at the start is damaged: that one can be years old."""
+    end = plain.read_bytes()[-ENTRIES - 512 :]
+    partition(plain, "label: gpt\nstart=2048, size=8MiB\nstart=17MiB, size=16MiB, name=more\n")
+    bootable.write(plain, 40 * MIB - len(end), end)
+    bootable.write(plain, 512 + 60, bytes([plain.read_bytes()[512 + 60] ^ 1]))
+    before = digest(plain)
+    plan = look(plain, check_all=True, mend=True)
+    assert not plan.writes
+    assert "and all that depends on it, is left as it is" in " ".join(plan.notes)
+    run_rescue("repair", plain, "--check-filesystems", status=ExitStatus.DAMAGED)
+    assert digest(plain) == before
+
+
+def a_mirror_s_mark(size: int) -> tuple[int, bytes]:
+    """Where md has what makes a device a member, and that: Linux include/uapi/linux/raid/md_p.h, format 1.0."""
+    at, block = size - 8192 & ~4095, bytearray(260)
+    struct.pack_into("<II", block, 0, 0xA92B4EFC, 1)
+    block[16:32] = uuid.UUID(int=5).bytes
+    struct.pack_into("<QII", block, 64, 0, 1, 0)
+    struct.pack_into("<QIIQQQ", block, 80, size // 512 - 256, 0, 2, 0, size // 512 - 256, at // 512)
+    struct.pack_into("<Q", block, 144, at // 512)
+    struct.pack_into("<I", block, 220, 2)
+    total = sum(struct.unpack("<65I", block))
+    struct.pack_into("<I", block, 216, (total & 0xFFFFFFFF) + (total >> 32) & 0xFFFFFFFF)
+    return at, bytes(block)
+
+
+def test_a_member_of_a_mirror_is_not_repaired_alone(room: Path) -> None:
+    """It looks like a disk of its own; what is written to it alone makes the members differ."""
+    size = 40 * MIB
+    path = partition(blank(room / "disk.img", size), "label: dos\nstart=2048, size=16MiB, type=83\n")
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-E", f"offset={MIB}", path, "16M")
+    assert look(path, check_all=True).checks
+    bootable.write(path, *a_mirror_s_mark(size))
+    assert "linux_raid_member stands on the disk as a whole: it may be one of several" in not_repaired(path)
+
+
+def test_a_plan_shows_the_partitions_that_come_back(plain: Path) -> None:
+    zero(plain, 0, MIB)
+    told = run_rescue("repair", plain, "--plan").out
+    assert '"data1"' in told
+    assert '"data2"' in told
+
+
+def test_what_was_asked_for_and_cannot_be_done_is_no_success(plain: Path, room: Path) -> None:
+    with looped(plain, 17 * MIB, 16 * MIB) as loop:
+        run("wipefs", "-q", "-a", loop)
+        run("mkswap", loop)
+    run_rescue("repair", plain, "--check-filesystems", "2", status=ExitStatus.DAMAGED)
+    finished = done(look(plain, check=(1, 2)), room / "job")
+    assert (finished.status, finished.code) == (ExitStatus.DAMAGED, "partly-repaired")
+    assert "cannot be checked here" in " ".join(result(finished).failed)
 
 
 def test_left_out_is_left_as_it_is(plain: Path) -> None:
     zero(plain, 0, MIB)
     plan = look(plain, table=False)
     assert plan.table is None
-    assert "the partition table is left as it is: that was asked for" in plan.notes
+    assert "the partition table is left as it is: that was asked for" in plan.left
+    assert plan.notes == ()
 
 
 # File systems
@@ -344,6 +402,19 @@ def test_a_failing_disk_s_file_systems_are_not_written_to(plain: Path, monkeypat
     plan = look(plain, check_all=True)
     assert not plan.checks
     assert "the disk is failing (its spare blocks are used up)" in " ".join(plan.notes)
+
+
+@pytest.mark.parametrize("named", ["/swapfile", "/big/waits"])
+def test_a_system_that_sleeps_in_a_swap_file_forbids_it_too(plain: Path, named: str) -> None:
+    """As it wakes it goes on with what it knew of its file systems."""
+    mark = b"S1SUSPEND\0"
+    fstab = f"{named} none swap sw 0 0\n" if named != "/swapfile" else ""
+    files = {named.lstrip("/"): b"\xff" * (4096 - len(mark)) + mark + bytes(MIB), "etc/fstab": fstab.encode()}
+    assert look(plain, check=(1, 2)).notes == ()
+    bootable.ext4_of(plain, 17 * MIB, 16 * MIB, files)
+    plan = look(plain, check=(1, 2))
+    assert not plan.checks
+    assert "is hibernated" in " ".join(plan.notes)
 
 
 def test_a_hibernated_system_forbids_to_write_to_any_file_system(plain: Path) -> None:
@@ -491,6 +562,19 @@ def no_system(files: dict[str, bytes]) -> None:
     del files["etc/os-release"]
 
 
+def moved(files: dict[str, bytes]) -> None:
+    """It lives on another disk now, and this is what it left behind."""
+    files["etc/fstab"] = files["etc/fstab"].replace(bootable.ROOT.encode(), bootable.HOME.encode())
+
+
+def boot_in_pieces(files: dict[str, bytes]) -> None:
+    files["etc/fstab"] += f"UUID={bootable.ROOT} /boot/grub ext4 defaults 0 2\n".encode()
+
+
+def no_kernel(files: dict[str, bytes]) -> None:
+    del files[bootable.KERNEL]
+
+
 @pytest.mark.usefixtures("grub")
 @pytest.mark.parametrize(
     ("change", "why"),
@@ -500,6 +584,9 @@ def no_system(files: dict[str, bytes]) -> None:
         (apart, "/usr of Small Linux is a file system of its own"),
         (boot_elsewhere, "/boot of Small Linux is not on a partition of this disk"),
         (no_system, "no system was found on the disk"),
+        (moved, "by its fstab Small Linux has its root elsewhere"),
+        (boot_in_pieces, "/boot/grub of Small Linux is a file system of its own"),
+        (no_kernel, "Small Linux has no kernel in /boot"),
     ],
 )
 def test_why_a_loader_is_not_put_back_is_told(room: Path, change: Callable[[dict[str, bytes]], None], why: str) -> None:
@@ -507,7 +594,8 @@ def test_why_a_loader_is_not_put_back_is_told(room: Path, change: Callable[[dict
     change(files)
     made = bootable.for_bios(room / "disk.img", files)
     zero(made.path, 0, 440)
-    plan = look(made.path)
+    with as_disk(made.path) as disk:
+        plan = look(disk)
     assert not plan.writes
     assert why in " ".join(plan.notes)
 
@@ -519,7 +607,8 @@ def test_of_several_systems_a_person_says_which(room: Path) -> None:
     run("sfdisk", "--append", "--quiet", _larger(made.path), text="size=24MiB, type=83\n")
     bootable.ext4(made.path, 25 * MIB, {"etc/os-release": b'PRETTY_NAME="Other"\n'})
     zero(made.path, 0, 440)
-    plan = look(made.path)
+    with as_disk(made.path) as disk:
+        plan = look(disk)
     assert not plan.loaders
     assert "several systems on the disk" in " ".join(plan.notes)
     assert "1 (Small Linux), 2 (Other)" in " ".join(plan.notes)
@@ -529,6 +618,27 @@ def _larger(path: Path) -> Path:
     with path.open("r+b") as file:
         file.truncate(60 * MIB)
     return path
+
+
+@pytest.mark.usefixtures("grub")
+def test_a_plan_for_a_disk_file_promises_no_loader(room: Path) -> None:
+    made = bootable.for_bios(room / "disk.img", small_system(1, "(,msdos1)/boot/grub"))
+    zero(made.path, 0, 440)
+    plan = look(made.path)
+    assert not plan.writes
+    assert "attach it" in " ".join(plan.notes)
+
+
+@pytest.mark.usefixtures("grub")
+def test_a_failing_disk_gets_no_loader(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = Health(condition=Condition.FAILING, reasons=("its spare blocks are used up",))
+    monkeypatch.setattr(smart, "health", lambda *_: bad)
+    made = bootable.for_bios(room / "disk.img", small_system(1, "(,msdos1)/boot/grub"))
+    zero(made.path, 0, 440)
+    with as_disk(made.path) as disk:
+        plan = look(disk)
+    assert not plan.loaders
+    assert "the disk is failing" in " ".join(plan.notes)
 
 
 @pytest.mark.usefixtures("grub")

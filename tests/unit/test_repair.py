@@ -13,7 +13,7 @@ from imaging.events import RepairResult
 from imaging.jobs import _ENDS as ENDS
 from imaging.jobs import JobState
 from imaging.plan import RepairPlan, RepairWishes, TableRepair, decode, disks_erased, disks_used, encode, files_written
-from imaging.startable import Answer, Firmware, Starts, Way
+from imaging.startable import Answer, BootEntry, Firmware, Starts, Way
 from rescue import repair_command
 from rescue.repair_words import repair_figures, repair_lines
 from tests.unit.builders import a_disk, a_partition, a_table
@@ -75,6 +75,11 @@ def test_a_loader_is_wanted_where_none_starts_or_this_computer_s_does_not(
     assert loaderplan.wanted(starts(bios, uefi, firmware=firmware, system=False)) == ()
 
 
+def test_where_the_firmware_lacks_an_entry_alone_no_loader_is_wanted() -> None:
+    entry = BootEntry(partition=1, uuid="X", loader="\\EFI\\debian\\grubx64.efi", label="debian")
+    assert loaderplan.wanted(starts(FAILS, FAILS, firmware="uefi", entry=entry)) == ()
+
+
 def result(**changes: Any) -> RepairResult:
     made = RepairResult(target="sda", starts=starts(STARTS, FAILS), seconds=1.0, table=True)
     return structs.replace(made, **changes)
@@ -133,14 +138,13 @@ def test_a_plan_with_nothing_to_do_says_so() -> None:
 
 def test_where_nothing_is_to_be_done_the_status_is_that_of_the_look() -> None:
     status = repair_command.status_of
-    assert status(starts(STARTS, FAILS)) is ExitStatus.DONE
-    assert status(starts(FAILS, FAILS)) is ExitStatus.CANNOT_START
-    assert status(starts(UNKNOWN, FAILS)) is ExitStatus.START_UNKNOWN
-    assert status(replace_system(starts(FAILS, FAILS))) is ExitStatus.DONE
-
-
-def replace_system(found: Starts) -> Starts:
-    return structs.replace(found, system=False)
+    assert status(plan()) is ExitStatus.DONE
+    assert status(plan(before=starts(FAILS, FAILS))) is ExitStatus.CANNOT_START
+    assert status(plan(before=starts(UNKNOWN, FAILS))) is ExitStatus.START_UNKNOWN
+    assert status(plan(before=starts(FAILS, FAILS, system=False))) is ExitStatus.DONE
+    assert status(plan(notes=("sda2 is not checked: it is encrypted",))) is ExitStatus.DAMAGED
+    assert status(plan(left=("that was asked for",))) is ExitStatus.DONE
+    assert status(plan(before=starts(FAILS, FAILS), notes=("it",))) is ExitStatus.CANNOT_START
 
 
 @pytest.mark.parametrize("words", ["0", "x", "1,", "-1", "1;2"])

@@ -50,7 +50,7 @@ def with_loader(plan: RepairPlan, disk: Disk, patience: float, barred: str) -> R
         return _noting(plan, f"the boot loader is not put back: {barred}")
     if disk.regular_file:
         # The system's grub-install would have to see it as a disk.
-        return _noting(plan, "the boot loader is not put back: in a file that is no disk; attach it (losetup)")
+        return _noting(plan, "the boot loader is not put back: this is a file, no disk; attach it (losetup)")
     try:
         with ExitStack() as held:
             look = Looking([(disk, held.enter_context(opened(disk.path)))], patience)

@@ -21,7 +21,7 @@ from imaging.run import Completed, run_cancellable
 _EXT = ("ext2", "ext3", "ext4")
 _LEFT, _FAILED = 4, ~0b111
 """Bits of e2fsck's status: errors that are left, and those that say it could not do its work. Source: e2fsck(8)."""
-_UNREADABLE = re.compile(r"error (?:reading|while)|input/output error|short read", re.IGNORECASE)
+_UNREADABLE = re.compile(r"error\s(?:reading|while)|input/output\serror|short\sread", re.IGNORECASE)
 """What e2fsck says of blocks that cannot be read: with -y it would write zeros over them. Source: e2fsck/ehandler.c."""
 
 _CLEAN_LOG = "<CLEAN>"

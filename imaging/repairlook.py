@@ -94,8 +94,7 @@ def _told_of_table(
     if found.why_not and bare:
         return None, (), (f"the partition table is left as it is: {found.why_not}",)
     if found.why_not:
-        words = "the partition table, and all that depends on it, is left as it is"
-        return None, (f"{words}: {found.why_not}",), ()
+        return None, (f"the partition table, and all that depends on it, is left as it is: {found.why_not}",), ()
     if found.writes and not wishes.table:
         return None, (), ("the partition table is left as it is: that was asked for",)
     return (TableRepair(kept=found.kept, writes=found.writes) if found.writes else None), (), ()

@@ -69,7 +69,7 @@ exit statuses:
  10  media check: the medium is whole, but over a year old or behind the installed version;
      status: there is no backup, or it is older than --overdue or the schedule says;
      schedule show: the last success is too long ago
- 11  check-boot, repair: no computer can start from the disk
+ 11  check-boot: no computer can start from the disk; repair: this one cannot, or of a disk file none
  12  check-boot, repair: whether a computer can start from the disk is not known
 
 Where --library is not given, the library is that of $RESCUE_LIBRARY; where that is not set, too, all libraries on the

@@ -27,7 +27,7 @@ VERDICTS: dict[int, str] = {
     ExitStatus.DAMAGED: N_("DONE, WITH DAMAGE: parts of the disk could not be read"),
     ExitStatus.FILE_SYSTEM_ERRORS: N_("FILE SYSTEM ERRORS FOUND"),
     ExitStatus.REFUSED: N_("REFUSED - nothing was written"),
-    ExitStatus.CANNOT_START: N_("NO COMPUTER CAN START FROM IT"),
+    ExitStatus.CANNOT_START: N_("THE DISK DOES NOT START"),
     ExitStatus.START_UNKNOWN: N_("DONE - whether a computer can start from it is not known"),
 }
 

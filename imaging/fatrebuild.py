@@ -2,8 +2,8 @@
 
 FAT counts in its own sectors, which have to be those of the disk: neither Linux nor UEFI mounts another one there. With
 larger sectors come larger clusters, and with fewer clusters, by the specification, tables of fewer bits: of FAT32 FAT16
-can become. mkfs.fat makes it, empty; the records are brought over as they are (imaging.fattree), and all of it is read
-again and compared with the old one.
+can become, where no smaller clusters keep it what it was. mkfs.fat makes it, empty; the records are brought over as
+they are (imaging.fattree), and all of it is read again and compared with the old one.
 Sources: Microsoft's FAT specification (1.03), mkfs.fat(8), Linux fs/fat/inode.c, edk2 FatPkg.
 """
 
@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 
 from imaging.blockdev import read
 from imaging.bounded import Bounded, Read
@@ -65,14 +66,17 @@ def rebuilt(read_old: Read, size: int, start: int, sector: int) -> Iterator[Rebu
     tables = shape.copies * shape.table
     if tables + clusters_needed(tree, shape.cluster, root=True) * shape.cluster > most_written():
         raise _cannot("its files take more memory than is free")
+    held = min(shape.size, size)
     file = os.memfd_create("rescue-fat", os.MFD_CLOEXEC)
     try:
-        new = _empty(file, min(shape.size, size), shape, tree, start, sector)
+        new = _empty(file, held, shape, tree, start, sector)
         end = _fill(file, new, volume, old, tree)
         if proof(tree, old) != _proof(file, new.shape.size):
             raise _cannot("the new file system does not hold what the old one does")
+        # What the old one had beyond the last whole sector is zero: nothing else is written there.
+        os.ftruncate(file, held)
         whole = Extents([(0, end), (0, HEAD), (max(0, size - TAIL), size)])
-        yield RebuiltFat(file=file, old_size=min(shape.size, size), used=whole.clipped(0, min(shape.size, size)))
+        yield RebuiltFat(file=file, old_size=held, used=whole.clipped(0, held))
     finally:
         os.close(file)
 
@@ -99,28 +103,41 @@ def _empty(file: int, size: int, old: FatShape, tree: Sequence[Item], start: int
     cluster = min(max(old.cluster, sector), _MOST_CLUSTER * sector)
     each = sector // RECORD
     root = max(_ROOT_RECORDS, -(-len(tree) // each) * each)
-    for bits in sorted(_KINDS, key=lambda one: one != old.bits):
-        os.ftruncate(file, 0)
-        os.ftruncate(file, size)
+    full = ""
+    # The kind that it was, if need be with smaller clusters: not all firmware takes any kind for its own partition.
+    for bits, per_cluster in product(sorted(_KINDS, key=lambda one: one != old.bits), _halves(cluster // sector)):
         kind = ["-F", bits] if bits == 32 else ["-F", bits, "-r", root]
-        shape = ["-S", sector, "-s", cluster // sector, "-f", old.copies, *kind]
+        shape = ["-S", sector, "-s", per_cluster, "-f", old.copies, *kind]
         words = [*shape, "-h", min(start // sector, _MOST_HIDDEN), "-i", f"{old.volume_id or 0:08x}"]
-        argv = [MAKES_FAT, *map(str, words), f"/proc/self/fd/{file}"]
-        if run(argv, accept=range(256), keep=(file,)).status:
+        made = _made(file, size, [str(word) for word in words])
+        if made is None or not made.shape.bits == bits == kind_for(made.shape.clusters):
             continue
-        try:
-            made = FatVolume(_bounded(file, size))
-        except IoError:
-            continue
-        if made.shape.bits == bits == kind_for(made.shape.clusters) and made.shape.size <= size:
-            cluster = made.shape.cluster
-            if (takes := clusters_needed(tree, cluster, root=bits == 32)) > made.shape.clusters:
-                raise _cannot(
-                    f"with sectors of {sector} bytes its files take {takes * cluster} bytes, and it has room for"
-                    f" {made.shape.clusters * cluster}"
-                )
+        cluster = made.shape.cluster
+        if (takes := clusters_needed(tree, cluster, root=bits == 32)) <= made.shape.clusters:
             return made
-    raise _cannot(f"no FAT of {size} bytes can have sectors of {sector}")
+        full = (
+            f"with sectors of {sector} bytes its files take {takes * cluster} bytes, and it has room for"
+            f" {made.shape.clusters * cluster}"
+        )
+    raise _cannot(full or f"no FAT of {size} bytes can have sectors of {sector}")
+
+
+def _halves(most: int) -> Sequence[int]:
+    """A count of sectors, and what it is halved to, down to one."""
+    return [most >> by for by in range(most.bit_length())]
+
+
+def _made(file: int, size: int, words: Sequence[str]) -> FatVolume | None:
+    """What mkfs.fat makes of `size` empty bytes when it is told so; None where it cannot."""
+    os.ftruncate(file, 0)
+    os.ftruncate(file, size)
+    if run([MAKES_FAT, *words, f"/proc/self/fd/{file}"], accept=range(256), keep=(file,)).status:
+        return None
+    try:
+        made = FatVolume(_bounded(file, size))
+    except IoError:
+        return None
+    return made if made.shape.size <= size else None
 
 
 def _fill(file: int, new: FatVolume, volume: FatVolume, old: Bounded, tree: Sequence[Item]) -> int:

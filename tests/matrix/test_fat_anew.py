@@ -67,6 +67,10 @@ def _identity(place: Place) -> set[str]:
         (300 * MIB + 512, ("-F", 32, "-s", 8, "-f", 1), 4096, 32),
         (300 * MIB, ("-F", 32, "-S", 4096, "-s", 1), 512, 32),
         (64 * MIB, ("-F", 16, "-S", 4096, "-s", 1), 512, 16),
+        # It ends within a sector, as it does where it was made for whole tracks.
+        (50 * MIB, ("-F", 16, "-s", 4, "-g", "255/63"), 4096, 16),
+        # A few clusters too few for FAT32: with half their size it can stay that.
+        (512 * MIB + 544 * 1024, ("-F", 32, "-s", 16), 4096, 32),
     ],
 )
 def test_a_fat_made_anew_has_all_files_with_their_names_times_and_attributes(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from imaging import gpt, planner, resectoring
+from imaging import gpt, growth, planner, resectoring
 from imaging.bounded import Bounded
 from imaging.disk import Content, DiskId, PartitionRole, TableKind
 from imaging.errors import BadImageError, IoError, RefusedError
@@ -160,6 +160,22 @@ def test_a_plan_says_what_becomes_of_the_disk(sector: int, monkeypatch: pytest.M
     monkeypatch.setattr(resectoring, "find_tool", lambda _: None)
     with pytest.raises(RefusedError, match=r"mkfs\.fat is not installed"):
         resectoring.refuse_unless_same(pair)
+
+
+def test_what_grows_ends_where_an_mbr_of_the_target_can_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the plan would show a growth that the job refuses."""
+    monkeypatch.setattr(growth, "find_tool", lambda name: name)
+    for old, new in ((4096, 512), (512, 4096)):
+        source = a_source((_FIRST, "ext4"), kind=TableKind.MBR, logical_sector=old)
+        disk = a_disk(logical_sector=new, id=DiskId(size=5 << 40, serial="S1"))
+        pair = RestoreTarget(source=source, target=disk, resectoring=plan_resectoring(source, new))
+        plan = with_growth(RestorePlan(library="/l", image="i", targets=(pair,)))
+        grown = plan.targets[0].growth
+        assert grown is not None
+        assert grown.start + grown.size == 0xFFFFFFFF * 512 // MIB * MIB
+        growth.refuse_unless_same(plan.targets[0])
+        mbr = _mbr((0x83, grown.start // old, grown.size // old))
+        assert resectored_mbr(mbr, old=old, new=new, size=5 << 40)
 
 
 @pytest.mark.parametrize(

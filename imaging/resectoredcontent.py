@@ -11,8 +11,8 @@ from imaging.content import Content
 from imaging.disk import TableKind
 from imaging.extents import Extents
 from imaging.fatrebuild import RebuiltFat
+from imaging.partitions import volume_of
 from imaging.plan import Change, Resectoring
-from imaging.resectoring import volume_of
 from imaging.sectortable import Pieces, refused, resectored_gpt, resectored_mbr
 from imaging.sfdisk import GUARD
 from imaging.tabled import places_of
@@ -36,13 +36,24 @@ def resectored_table(whole: Content, resectoring: Resectoring, size: int, change
             entries = whole.bytes_at(at, at + found.entries_bytes)
             for number, place in places:
                 header, entries = tableedit.changed_gpt(header, entries, number, place, old)
-            return resectored_gpt(mbr, header, entries, old=old, new=new, size=size)
+            pieces = resectored_gpt(mbr, header, entries, old=old, new=new, size=size)
         case TableKind.MBR:
+            end = min([2 * max(old, new), *(part.start for part in whole.disk.table.partitions if part.size)])
             for number, place in places:
                 mbr = tableedit.changed_mbr(mbr, number, place, old)
-            return resectored_mbr(mbr, old=old, new=new, size=size)
+            pieces = resectored_mbr(mbr + whole.bytes_at(len(mbr), max(end, len(mbr))), old=old, new=new, size=size)
         case TableKind.NONE:
             raise refused("it has no partition table")
+    _refuse_covered(whole, pieces)
+    return pieces
+
+
+def _refuse_covered(whole: Content, pieces: Pieces) -> None:
+    """Boards keep what starts them outside of all partitions, where the larger table may come to lie."""
+    for at, data in pieces:
+        for low, high in whole.body.within(at, at + len(data)):
+            if whole.bytes_at(low, high) != data[low - at : high - at]:
+                raise refused(f"the bytes {low} to {high}, outside of all partitions, lie where the table has to be")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from imaging.errors import RefusedError
 
 Pieces = list[tuple[int, bytes]]
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
-_CRC, _FIRST, _AT, _ENTRIES_CRC = 3, 7, 10, 13
-"""Fields of a GPT's header: its checksum, the first sector for partitions, where the entries are, their checksum."""
+_SIZE, _CRC, _FIRST, _AT, _ENTRIES_CRC = 2, 3, 7, 10, 13
+"""Fields of a GPT's header: its size, its checksum, the first sector for partitions, where its entries are, theirs."""
 _PLACE = slice(32, 48)
 """Of an entry: its first and its last sector."""
 _SLOTS, _SLOT, _FIRST_SLOT = 4, 16, 446
@@ -49,6 +49,9 @@ def resectored_gpt(mbr: bytes, header: bytes, entries: bytes, *, old: int, new: 
     """
     found = gpt.parse_header(header)
     places = gpt.parse_entries(found, entries)
+    fields = list(_HEADER.unpack_from(header))
+    if fields[_SIZE] > new:
+        raise refused(f"the header of its GPT has {fields[_SIZE]} bytes, and a sector has {new}")
     if tableedit.is_hybrid(mbr):
         raise refused("its GPT has a master boot record with partitions of its own")
     at = 2
@@ -65,25 +68,28 @@ def resectored_gpt(mbr: bytes, header: bytes, entries: bytes, *, old: int, new: 
             raise refused(f"partition {one.number} ends where the copy of the partition table has to be")
         where = (one.number - 1) * found.entry_size
         changed[where + _PLACE.start : where + _PLACE.stop] = struct.pack("<QQ", start // new, end // new - 1)
-    fields = list(_HEADER.unpack_from(header))
     fields[_FIRST] = min(
         [max(-(-found.first_usable * old // new), room // new), *(one.first * old // new for one in places)]
     )
     fields[_AT], fields[_CRC], fields[_ENTRIES_CRC] = at, 0, zlib.crc32(changed)
-    whole = header[_HEADER.size : fields[2]]
+    whole = header[_HEADER.size : fields[_SIZE]]
     fields[_CRC] = zlib.crc32(_HEADER.pack(*fields) + whole)
     anew = (_HEADER.pack(*fields) + whole).ljust(new, b"\0")
     return gpt.relocate(mbr, anew, bytes(changed), size=size, sector=new)
 
 
-def resectored_mbr(mbr: bytes, *, old: int, new: int, size: int) -> Pieces:
-    """The same for a master boot record; what stood in the second sector may be a GPT of another time, and goes.
+def resectored_mbr(head: bytes, *, old: int, new: int, size: int) -> Pieces:
+    """The same for a master boot record, by the bytes before the first partition, two sectors of either size at most.
 
-    The code in it stays: it starts nothing from sectors of 4096 bytes, and harms nobody. Raises RefusedError.
+    All of them stay: a boot loader may lie there. But what is left of a GPT of another time goes. Raises RefusedError.
     """
-    if mbr[510:512] != _SIGNATURE:
+    mbr = head[:_MBR]
+    if mbr[510:] != _SIGNATURE:
         raise refused("there is no master boot record where one should be")
-    changed = bytearray(mbr[:_MBR])
+    changed = bytearray(head.ljust(2 * new, b"\0"))
+    for at in (_MBR, 4096):
+        if changed[at : at + len(gpt.SIGNATURE)] == gpt.SIGNATURE:
+            changed[at : at + _MBR] = bytes(_MBR)
     for number in range(1, _SLOTS + 1):
         at = _FIRST_SLOT + _SLOT * (number - 1)
         kind, (first, count) = mbr[at + 4], struct.unpack_from("<II", mbr, at + 8)
@@ -102,4 +108,4 @@ def resectored_mbr(mbr: bytes, *, old: int, new: int, size: int) -> Pieces:
             raise refused(f"partition {number} ends beyond what such a table can say in sectors of {new} bytes")
         changed[at + 1 : at + 4] = changed[at + 5 : at + 8] = _NO_CHS
         changed[at + 8 : at + 16] = struct.pack("<II", start // new, length // new)
-    return [(new, bytes(new)), (0, bytes(changed).ljust(new, b"\0"))]
+    return [(new, bytes(changed[new:])), (0, bytes(changed[:new]))]

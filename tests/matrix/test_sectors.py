@@ -17,7 +17,7 @@ from imaging.planner import plan_restore
 from rescue import report
 from rescue.engine import engine
 from tests.command import run_rescue
-from tests.disks import MIB, blank, digest
+from tests.disks import MIB, blank, digest, partition
 from tests.faults.killing import finish, kill_after, moments, seconds_of, wait_for_first_write
 from tests.faults.killing import start as begin
 from tests.matrix import images, layouts, volumes
@@ -114,6 +114,21 @@ def test_a_disk_is_restored_to_sectors_of_the_other_size(imaged: Imaged, room: P
         against = run_rescue("verify", imaged.captured.image, "--against", device, *words, status=None)
         assert against.status == ExitStatus.DIFFERS, against.out
     _expect_whole(imaged, target)
+
+
+def test_a_loader_before_the_first_partition_stays_where_it_is(room: Path) -> None:
+    """In an MBR's disk nothing says what it is."""
+    source = partition(blank(room / "source.img", 16 * MIB), "label: dos\nstart=2048, size=8192, type=da\n")
+    loader = bytes(range(1, 251)) * 40
+    with source.open("r+b") as file:
+        file.seek(512)
+        file.write(loader)
+    captured = images.capture(source, room / "library")
+    target = blank(room / "target.img", 16 * MIB, fill=0xAA)
+    with as_device(target, 4096) as device:
+        run_rescue("restore", *images.words(captured, device))
+    assert target.read_bytes()[512 : 512 + len(loader)] == loader
+    assert "No errors detected" in layouts.verified_table(target, 4096)
 
 
 def test_the_way_back_has_all_files_too(small: Imaged, room: Path) -> None:

@@ -109,6 +109,18 @@ def test_a_table_that_cannot_be_said_in_such_sectors_is_refused(script: str, wor
     assert words in error["message"]
 
 
+def test_data_outside_of_partitions_where_the_larger_table_comes_to_lie_are_refused(room: Path) -> None:
+    """A board's loader, say: GPT's entries end at byte 17408 with small sectors, and at 24576 with large ones."""
+    path = partition(blank(room / "source.img", 16 * MIB), "label: gpt\nstart=2048, size=8192\n")
+    with path.open("r+b") as file:
+        file.seek(20_000)
+        file.write(b"loader")
+    imaged = captured_as(path, room / "library")
+    error = refused(imaged, blank(room / "target.img", 16 * MIB, fill=0xAA), 4096)
+    assert error["code"] == "other-sectors"
+    assert "outside of all partitions, lie where the table has to be" in error["message"]
+
+
 def test_a_damaged_fat_is_refused(files: Path, room: Path) -> None:
     (room / "made").mkdir()
     imaged = disk(room / "made", LAYOUTS["gpt-512"], (FAT,), files)

@@ -99,6 +99,16 @@ def test_a_damaged_or_a_hybrid_gpt_is_refused() -> None:
         resectored_gpt(_mbr((0xEE, 1, 2047), (7, 2048, 2048)), header, entries, old=512, new=4096, size=_SIZE)
 
 
+def test_a_gpt_whose_header_is_longer_than_a_sector_is_refused() -> None:
+    """It would lie over its own entries."""
+    header, entries = _gpt((256, 511), sector=4096, first=6)
+    long = bytearray(header)
+    struct.pack_into("<II", long, 12, 1024, 0)
+    struct.pack_into("<I", long, 16, zlib.crc32(long[:1024]))
+    with pytest.raises(RefusedError, match="has 1024 bytes, and a sector has 512"):
+        resectored_gpt(_PROTECTIVE, bytes(long), entries, old=4096, new=512, size=_SIZE)
+
+
 @pytest.mark.parametrize(("old", "new"), [(512, 4096), (4096, 512)])
 def test_in_an_mbr_nothing_but_numbers_changes(old: int, new: int) -> None:
     mbr = _mbr((0x83, MIB // old, 10 * MIB // old), (0, 0, 0), (0xEF, 20 * MIB // old, MIB // old))
@@ -110,6 +120,20 @@ def test_in_an_mbr_nothing_but_numbers_changes(old: int, new: int) -> None:
     assert (made[450], made[482]) == (0x83, 0xEF)
     assert made[462:478] == mbr[462:478]
     assert made[510:512] == b"\x55\xaa"
+
+
+@pytest.mark.parametrize(("old", "new"), [(512, 4096), (4096, 512)])
+def test_what_lies_before_the_first_partition_stays_but_for_another_table(old: int, new: int) -> None:
+    mbr = _mbr((0x83, MIB // old, 10 * MIB // old))
+    loader = bytes(range(256)) * 30
+    (at, rest), (_, first) = resectored_mbr(mbr + loader, old=old, new=new, size=_SIZE)
+    assert at == new
+    assert (first + rest)[512:] == loader[: max(2 * new - 512, len(loader))]
+    for place in (512, 4096):
+        head = bytearray(mbr + loader)
+        head[place : place + 8] = b"EFI PART"
+        (_, rest), (_, first) = resectored_mbr(bytes(head), old=old, new=new, size=_SIZE)
+        assert b"EFI PART" not in first + rest
 
 
 @pytest.mark.parametrize(

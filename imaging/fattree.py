@@ -20,7 +20,8 @@ _ATTRIBUTES = 11
 _FOLDER, _LABEL, _LONG = 0x10, 0x08, 0x0F
 _DELETED, _END = 0xE5, 0x00
 _DEEPEST = 64
-_MOST_RECORDS = 4 << 20
+_MOST_RECORDS = 1 << 20
+"""They are all in memory, some 200 bytes each."""
 DOT, DOTS = b".".ljust(11), b"..".ljust(11)
 """The short names by which a folder names itself, and the one that it lies in."""
 Run = tuple[int, int]

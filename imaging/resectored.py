@@ -6,6 +6,7 @@ Sources: Linux fs/ext4/super.c, fs/xfs/xfs_super.c, fs/btrfs/disk-io.c (each ref
 """
 
 import struct
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,14 +14,15 @@ from pathlib import Path
 from imaging.bounded import Read
 from imaging.content import Content
 from imaging.disk import Partition
-from imaging.errors import IoError, RefusedError
+from imaging.errors import CancelledError, IoError, RefusedError
 from imaging.fatrebuild import RebuiltFat, rebuilt
 from imaging.library import Library
 from imaging.lvmmap import Scattered
+from imaging.partitions import volume_of
 from imaging.plan import Resectoring, RestorePlan
 from imaging.reader import DiskReader
 from imaging.resectoredcontent import resectored_table
-from imaging.resectoring import is_raw, refuse_unless_able, volume_of
+from imaging.resectoring import is_raw, refuse_unless_able
 from imaging.sectortable import refused
 
 _EXT = ("ext2", "ext3", "ext4")
@@ -40,15 +42,16 @@ def refuse_unless_possible(plan: RestorePlan) -> None:
             library = Library.open(Path(plan.library))
             content = Content.load(library, library.image(plan.image), pair.source)
             resectored_table(content, pair.resectoring, pair.target.size)
-            with adapted(content, pair.resectoring):
+            with adapted(content, pair.resectoring, threading.Event()):
                 pass
 
 
 @contextmanager
-def adapted(content: Content, resectoring: Resectoring) -> Iterator[Mapping[int, RebuiltFat]]:
+def adapted(content: Content, resectoring: Resectoring, cancel: threading.Event) -> Iterator[Mapping[int, RebuiltFat]]:
     """The FAT volumes that are made anew, by the number of their partition; they can be read until the context ends.
 
-    Raises RefusedError (code "other-sectors") where any partition cannot be on such sectors, BadImageError, IoError.
+    Raises RefusedError (code "other-sectors") where any partition cannot be on such sectors, BadImageError, IoError,
+    CancelledError.
     """
     refuse_unless_able(resectoring.rebuilt)
     found = {}
@@ -57,7 +60,7 @@ def adapted(content: Content, resectoring: Resectoring) -> Iterator[Mapping[int,
         for part in sorted(content.disk.table.partitions, key=lambda one: one.start):
             if not part.size:
                 continue
-            read = _reads(reader, part)
+            read = _reads(reader, part, cancel)
             if part.number not in resectoring.rebuilt:
                 _judge(content, part, read, resectoring.after)
                 continue
@@ -69,8 +72,10 @@ def adapted(content: Content, resectoring: Resectoring) -> Iterator[Mapping[int,
         yield found
 
 
-def _reads(reader: DiskReader, part: Partition) -> Read:
+def _reads(reader: DiskReader, part: Partition, cancel: threading.Event) -> Read:
     def read(at: int, size: int) -> bytes:
+        if cancel.is_set():
+            raise CancelledError("stopped because somebody asked")
         return b"".join(reader.read(part.start + at, size))
 
     return read

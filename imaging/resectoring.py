@@ -141,8 +141,3 @@ def refuse_unless_able(rebuilt: Sequence[int]) -> None:
             code="other-sectors",
             hint="start the computer from the recovery stick, which has it",
         )
-
-
-def volume_of(source: ImagedDisk, number: int) -> Volume:
-    """What the image has of a partition."""
-    return next(v for v in source.volumes if v.number == number)

@@ -193,7 +193,7 @@ class _FromLibrary(Restoring):
     def _make_for_sectors(self, resectoring: Resectoring) -> None:
         """Make anew, in memory, what cannot be as it is on sectors of another size: else nothing was written."""
         self.report.step(f"Making the file systems fit the sectors of {self.name}")
-        fats = self.views.enter_context(adapted(self.chunks, resectoring))
+        fats = self.views.enter_context(adapted(self.chunks, resectoring, self.cancel))
         self.content = self.chunks = ResectoredContent.of(self.chunks, resectoring, self.target.size, fats)
         starts = {number: volume_of(self.pair.source, number).start for number in fats}
         self.copies = [

@@ -50,7 +50,7 @@ def with_growth(plan: RestorePlan, number: int = LAST, wanted: int | None = None
     if pair.shrinkage is not None:
         why = f"nothing on {pair.source.name} can grow: partition {pair.shrinkage.partition} becomes smaller"
         raise RefusedError(why, code="cannot-grow", hint="restore it without --grow")
-    growth = plan_growth(pair.source, _usable(pair), number, wanted)
+    growth = plan_growth(pair.source, usable(pair), number, wanted)
     refuse_unless_able(growth)
     return structs.replace(plan, targets=(structs.replace(pair, growth=growth),))
 
@@ -59,7 +59,7 @@ def refuse_unless_same(pair: RestoreTarget) -> None:
     """Raise RefusedError where the growth that was shown is not the one that the image and the target's size give."""
     if pair.growth is None:
         return
-    if plan_growth(pair.source, _usable(pair), pair.growth.partition, pair.growth.size) != pair.growth:
+    if plan_growth(pair.source, usable(pair), pair.growth.partition, pair.growth.size) != pair.growth:
         raise RefusedError("the partition would not grow as it was shown", code="disk-changed")
     refuse_unless_able(pair.growth)
 
@@ -75,7 +75,7 @@ def refuse_unless_able(growth: Growth) -> None:
             )
 
 
-def _usable(pair: RestoreTarget) -> int:
+def usable(pair: RestoreTarget) -> int:
     """Bytes of the target that its table can name: an MBR is read in the image's sectors, and written in its own."""
     if pair.source.table.kind is not TableKind.MBR:
         return pair.target.size

@@ -52,7 +52,7 @@ def _limits(plan: RestorePlan, pair: RestoreTarget, part: Partition) -> Limits:
     why_not = []
     if size >= needed:
         try:
-            most = growth.plan_growth(pair.source, size, part.number).size
+            most = growth.plan_growth(pair.source, growth.usable(pair), part.number).size
         except (RefusedError, UsageError) as error:
             why_not.append(error.message)
     try:
@@ -103,7 +103,7 @@ def with_size(plan: RestorePlan, number: int, size: int) -> RestorePlan:
                 code="cannot-grow",
                 hint="one of them has to become smaller, and no other can grow then",
             )
-        more = growth.plan_growth(pair.source, pair.target.size, number, size)
+        more = growth.plan_growth(pair.source, growth.usable(pair), number, size)
         return structs.replace(plan, targets=(structs.replace(plain, growth=more),))
     _refuse_straight(plan)
     shrinkage = plan_shrinkage(pair.source, pair.target.size, needed_size(pair.source), number, size)

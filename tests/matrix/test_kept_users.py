@@ -230,7 +230,7 @@ def test_what_cannot_be_kept_is_refused_before_anything(used: Used) -> None:
     assert "Windows was hibernated, or shut down with fast start-up" in refused()
     with attached(used.place) as loop, mounted(("ntfs-3g", "-o", "remove_hiberfile"), loop):
         pass
-    change(lambda top: written(top / "Users/anna/large", b"x" * (240 * MIB)))
+    change(lambda top: written(top / "Users/anna/large", b"x" * (100 * MIB)))
     assert "and the restored system has" in refused()
     with attached(used.place) as loop:
         said("ntfsfix", loop)  # has Windows check the volume

@@ -11,7 +11,7 @@ from imaging import profiles
 from tests.disks import MIB, blank, partition
 from tests.matrix.tools import Place, attached, mounted, said
 
-ESP, SYSTEM_SIZE = 40 * MIB, 320 * MIB
+ESP, SYSTEM_SIZE = 40 * MIB, 160 * MIB
 SIZE = MIB + ESP + 16 * MIB + SYSTEM_SIZE + 20 * MIB + 2 * MIB
 _BASIC, _RECOVERY = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7", "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC"
 _MICROSOFT = "E3C9E316-0B5C-4DB8-817D-F92DF00215AE"
@@ -118,9 +118,9 @@ def use(home: Path, who: tuple[int, ...]) -> None:
     written(home / "Videos/film.mp4", os.urandom(9 * MIB))
     os.link(letter, home / "same letter.txt")
     with (home / "sparse").open("wb") as file:
-        file.seek(60 * MIB)
+        file.seek(20 * MIB)
         file.write(b"in the middle")
-        file.truncate(100 * MIB)
+        file.truncate(30 * MIB)
     packed = home / "packed"
     packed.mkdir()
     put(packed, "attrib", struct.pack("<I", 0x800))

@@ -17,7 +17,7 @@ from tests.matrix.tools import require, said
 
 pytestmark = pytest.mark.root
 SIZE = 16 * MIB
-_ROUNDS = 5
+_ROUNDS = 2
 
 
 def use(disk: Path, told: Connection) -> None:

@@ -17,6 +17,7 @@ import os
 import stat
 import struct
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 
 _FSOPEN, _FSCONFIG, _FSMOUNT, _OPENAT2 = 430, 431, 432, 437
@@ -95,17 +96,26 @@ def first_file(root: int, names: tuple[str, ...] = ()) -> tuple[str, bytes] | No
 def many(root: int, words: tuple[str, ...]) -> dict[str, object]:
     """What is at paths, by the words that asked: `text:PATH`, its beginning; `size:PATH`, its bytes; `names:PATH`.
 
-    A path is looked up in each root that a system may have there; what is nowhere, or of another kind, is left out.
+    What is nowhere, or of another kind, is left out.
     """
     asked = {"text": _text, "size": _size, "names": _names}
     found: dict[str, object] = {}
     for word in words:
         what, _, path = word.partition(":")
-        for folder in _ROOTS:
+        for place in _places(path.lstrip("/")):
             with suppress(OSError):
-                found[word] = asked[what](root, folder + path.lstrip("/"))
+                found[word] = asked[what](root, place)
                 break
     return found
+
+
+def _places(path: str) -> Iterator[str]:
+    """Where a path may be: in each root that a system may have there.
+
+    GRUB counts from the top of a btrfs. What is mounted may be the subvolume itself, by default or by its system.
+    """
+    yield from (folder + path for folder in _ROOTS)
+    yield from (path.removeprefix(folder) for folder in _ROOTS if folder and path.startswith(folder))
 
 
 def _text(root: int, path: str) -> str:

@@ -110,10 +110,13 @@ class BootParts:
         """The packages' copyright files, laid out as below /usr/share: doc."""
         return self.folder / "usr/share"
 
-    def bios_boot(self, *, prefix: str, partition_start: int) -> BiosBoot:
-        """GRUB for a BIOS boot partition at this sector; `prefix` is where its core finds grub.cfg."""
+    def bios_boot(self, *, prefix: str, partition_start: int, modules: tuple[str, ...] = ()) -> BiosBoot:
+        """GRUB for a BIOS boot partition at this sector; `prefix` is where its core finds grub.cfg.
+
+        `modules` are those that it needs for that beside its usual ones.
+        """
         core_file = self.folder / f"core-{digest_of(prefix)}.img"
-        self._make_core(core_file, form="i386-pc", prefix=prefix, modules=BIOS_MODULES)
+        self._make_core(core_file, form="i386-pc", prefix=prefix, modules=(*BIOS_MODULES, *modules))
         core = bytearray(core_file.read_bytes())
         core_file.unlink()
         core += bytes(-len(core) % SECTOR)

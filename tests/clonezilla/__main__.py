@@ -20,7 +20,7 @@ from pathlib import Path
 from livebuild.debian import make_tree
 from livebuild.lists import read_list
 from livebuild.process import BuildError, die, run, say, step
-from livebuild.sample import FILL_ROOT
+from livebuild.sampleroots import FILL_ROOT
 from tests.clonezilla.files import write_files
 
 MIB = 1 << 20

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from livebuild.lvm import lvm_command
 from tests.disks import MIB
 from tests.matrix.tools import Place, attached, said
 
@@ -21,14 +22,7 @@ class Lvm:
 
     def run(self, command: str, *words: object) -> str:
         """Run a command; all that it said, or an AssertionError where it failed."""
-        seen = ",".join([*(f'"a|^{device}$|"' for device in self.devices), '"r|.*|"'])
-        config = (
-            f'devices {{ filter=[{seen}] global_filter=[{seen}] use_devicesfile=0 hints="none" '
-            "obtain_device_list_from_udev=0 } "
-            f'global {{ locking_dir="{self.folder}" event_activation=0 use_lvmpolld=0 use_lvmlockd=0 }} '
-            "activation { udev_sync=0 udev_rules=0 monitoring=0 } backup { backup=0 archive=0 }"
-        )
-        return said("env", "LVM_SUPPRESS_FD_WARNINGS=1", command, "--driverloaded=n", f"--config={config}", *words)
+        return said(*lvm_command(self.devices, self.folder, command, *words))
 
     def report(self, command: str, fields: str, *words: object) -> list[str]:
         """The lines of a report, without the warning that nothing is activated."""
@@ -52,7 +46,7 @@ def lvm_on(*places: Place, read_only: bool = False) -> Iterator[Lvm]:
 
 def pieces(lvm: Lvm, place: Place, volume: str) -> list[Place]:
     """Where a logical volume's bytes lie on a disk, in its own order, as LVM's tools say."""
-    start = int(lvm.report("pvs", "pe_start", "--units=b", "--nosuffix")[0])
+    start, extent = map(int, lvm.report("pvs", "pe_start,vg_extent_size", "--units=b", "--nosuffix")[0].split("|"))
     said_lines = lvm.run(
         "lvs", "--noheadings", "--segments", "--options=seg_start_pe,seg_pe_ranges", volume
     ).splitlines()
@@ -60,8 +54,8 @@ def pieces(lvm: Lvm, place: Place, volume: str) -> list[Place]:
     found = []
     for _, run in runs:
         first, last = map(int, run.rsplit(":", 1)[1].split("-"))
-        at = place.start + start + first * EXTENT
-        found.append(Place(path=place.path, start=at, size=(last - first + 1) * EXTENT))
+        at = place.start + start + first * extent
+        found.append(Place(path=place.path, start=at, size=(last - first + 1) * extent))
     return found
 
 

@@ -3,10 +3,14 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from livebuild.sampleroots import Root
 
 from .machine import CHECKOUT
 
@@ -63,11 +67,29 @@ def live_image() -> Path:
 @pytest.fixture(scope="session")
 def sample(live_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Sample:
     """A small Debian on a disk of its own."""
-    disk = tmp_path_factory.mktemp("sample") / "sample.img"
-    run(live_image / "sample-machine", "--output", disk)
+    return made(live_image, tmp_path_factory.mktemp("sample"))
+
+
+def made(live_image: Path, folder: Path, *words: str) -> Sample:
+    """A sample machine's disk, made with these options in a folder."""
+    disk = folder / "sample.img"
+    run(live_image / "sample-machine", "--output", disk, *words)
     marker = disk.with_name(disk.name + ".marker").read_text().strip()
     assert marker
     return Sample(disk=disk, marker=marker)
+
+
+@pytest.fixture(scope="session")
+def sample_with(live_image: Path, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Root], Sample]:
+    """The sample machine with another root file system; that needs root."""
+
+    @cache
+    def with_root(root: Root) -> Sample:
+        if root is Root.EXT4:
+            return sample
+        return made(live_image, tmp_path_factory.mktemp(f"sample-{root}"), f"--root={root}")
+
+    return with_root
 
 
 @pytest.fixture(scope="session")

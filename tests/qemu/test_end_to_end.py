@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from livebuild.sample import ROOT_SIZE
+from livebuild.sampleroots import ROOT_SIZE
 
 from .conftest import LABEL, Sample
 from .machine import BOOT, DISK_SERIAL, JOB, SERIAL_NUMBER, STEP, Machine, started
@@ -81,8 +81,11 @@ def restore_through_the_menu(machine: Machine, *, grow: bool = False) -> None:
     machine.power_off_from_the_menu()
 
 
-def read_the_marker(machine: Machine, marker: str, *, root: int = 0) -> None:
-    """Log in on the restored machine's serial console, compare the mark, and whether the root has so many bytes."""
+def read_the_marker(machine: Machine, marker: str, *, root: int = 0, also: tuple[str, str] | None = None) -> None:
+    """Log in on the restored machine's serial console, compare the mark, and whether the root has so many bytes.
+
+    `also` is a command more, and what it has to answer.
+    """
     terminal = machine.terminal
     terminal.wait_for("sample login:", timeout=BOOT)
     terminal.press("root", ENTER)
@@ -99,6 +102,10 @@ def read_the_marker(machine: Machine, marker: str, *, root: int = 0) -> None:
         size = "blockdev --getsize64 $(findmnt -no SOURCE /)"
         terminal.press(f"clear; echo $(( $({size}) >= {root} && $(stat -fc %b*%S /) > {root} * 9 / 10 ))-grown", ENTER)
         terminal.wait_for("1-grown", timeout=STEP)
+    if also:
+        command, answer = also
+        terminal.press(f"clear; {command}", ENTER)
+        terminal.wait_for(answer, timeout=STEP)
     terminal.press("systemctl poweroff", ENTER)
     machine.wait_for_power_off()
 

@@ -1,0 +1,188 @@
+"""A used computer is put back, whatever its root is: with its files, and undone; or with nothing left that was there.
+
+Two machines share each start of the stick, for that takes longest. RESCUE_ALL_FIRMWARE=1 tries each pair of them with
+each firmware.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from livebuild.sampleroots import Root
+from tests.disks import MIB, blank, run
+from tests.matrix.test_kept_files import listed
+from tests.matrix.tools import require
+
+from .conftest import Sample
+from .machine import CHECKOUT, JOB, Machine, started
+from .terminal import ENTER
+from .test_end_to_end import SERIAL_NUMBER, read_the_marker
+from .used import ANNA, PACKAGE, is_the_factory_s, occurrences, partitions, power_off, root_of, shell_of, use
+
+pytestmark = [pytest.mark.qemu, pytest.mark.root]
+ROOM = 3072 * MIB
+LARGER = 16 * MIB
+"""Bytes that the disk which is to be emptied has more than the image's."""
+# A machine says: has it the package, whose is a file in the home folder, and who is that.
+ASKED = f"dpkg -s {PACKAGE} > /dev/null 2>&1; echo $?:$(stat -c %U:%g /home/anna/film 2> /dev/null):"
+KEPT, AS_IT_WAS, NOTHING = f"1:anna:{ANNA}:", f"0:anna:{ANNA}:", "1::"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A firmware, two machines, and in which way each is emptied; what discards is a drive that forgets nothing."""
+
+    firmware: str
+    bus: str
+    roots: tuple[Root, Root]
+    wipes: tuple[str, str] = ("overwrite", "discard")
+
+    def __str__(self) -> str:
+        return "-".join((self.firmware, *self.roots))
+
+
+_PAIRS = (Root.EXT4, Root.XFS), (Root.BTRFS, Root.LVM)
+CASES = [Case(firmware="bios", bus="sata", roots=_PAIRS[0]), Case(firmware="uefi", bus="virtio", roots=_PAIRS[1])]
+if os.environ.get("RESCUE_ALL_FIRMWARE") == "1":
+    CASES += [Case(firmware="uefi", bus="sata", roots=_PAIRS[0]), Case(firmware="bios", bus="virtio", roots=_PAIRS[1])]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """A machine's image, its disk as it was used, and another such disk on which marks are."""
+
+    root: Root
+    sample: Sample
+    image: str
+    disk: Path
+    marked: Path
+    mark: bytes
+    deleted: bytes
+    """What stands in a file that is not there any more."""
+
+    @property
+    def library(self) -> str:
+        """As the stick's shell calls it."""
+        return f"--library /w/library-{self.root}"
+
+
+def used(root: Root, sample: Sample, libraries: Path, folder: Path) -> Used:
+    """Capture a machine, and use it."""
+    library = libraries / f"library-{root}"
+    captured = run(CHECKOUT / ".venv/bin/rescue", "capture", sample.disk, "--library", library, "--json")
+    disk, marked = folder / f"{root}.img", folder / f"{root}-marked.img"
+    run("cp", "--sparse=always", sample.disk, disk)
+    with root_of(disk, root, writable=True) as top:
+        use(top)
+    run("cp", "--sparse=always", disk, marked)
+    found = Used(
+        root=root,
+        sample=sample,
+        image=json.loads(captured.splitlines()[-1])["result"]["image"],
+        disk=disk,
+        marked=marked,
+        mark=uuid.uuid4().hex.encode(),
+        deleted=uuid.uuid4().hex.encode(),
+    )
+    mark_files(found)
+    mark_elsewhere(found)
+    return found
+
+
+def mark_files(one: Used) -> None:
+    """A file of marks, one that bears it as its name and as an attribute, and one that is deleted again."""
+    with root_of(one.marked, one.root, writable=True) as top:
+        home = top / "home/anna"
+        (home / "secret").write_bytes((one.mark + b"\n") * 100_000)
+        (home / one.mark.decode()).touch()
+        os.setxattr(home / one.mark.decode(), "user.mark", one.mark)
+        (home / "deleted").write_bytes((one.deleted + b"\n") * 100_000)
+    with root_of(one.marked, one.root, writable=True) as top:
+        (top / "home/anna/deleted").unlink()
+    assert occurrences(one.marked, one.mark) > 100_000
+    assert occurrences(one.marked, one.deleted) > 10_000
+
+
+def mark_elsewhere(one: Used) -> None:
+    """Marks before the first partition, behind the files of others, in a gap, in one more partition, and at the end."""
+    disk = one.marked
+    os.truncate(disk, disk.stat().st_size + LARGER)
+    run("sfdisk", "--quiet", "--relocate", "gpt-bak-std", disk)
+    there = partitions(disk)
+    end = max(place.start + place.size for place in there.values())
+    more = f"start={(end + 4 * MIB) // 512}, size={4 * MIB // 512}, name=more\n"
+    run("sfdisk", "--quiet", "--append", disk, text=more)
+    places = [64 << 10, end + MIB, end + 5 * MIB, end + 10 * MIB, disk.stat().st_size - MIB]
+    places += [place.start + place.size - 64 * 1024 for place in there.values()]
+    before = occurrences(disk, one.mark)
+    with disk.open("r+b") as file:
+        for at in places:
+            file.seek(at)
+            file.write(one.mark)
+    assert occurrences(disk, one.mark) == before + len(places)
+
+
+def job(machine: Machine, command: str, *words: str) -> None:
+    """Run one in the stick's shell; its end says these words."""
+    terminal = machine.terminal
+    # What the one before has said stands there until the screen is cleared.
+    end = uuid.uuid4().hex[:8]
+    terminal.press(f"clear; {command} | tail -n 20; echo EN''DED {end}", ENTER)
+    terminal.wait_for(f"ENDED {end}", timeout=JOB)
+    for word in words:
+        assert word in terminal.flow, terminal.text
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_used_computer_is_put_back_with_its_files_or_without_a_trace(
+    case: Case, stick: Path, sample_with: Callable[[Root], Sample], tmp_path: Path
+) -> None:
+    require(("mkfs.xfs", "mkfs.btrfs", "vgcreate"))
+    libraries, work = tmp_path / "libraries", tmp_path / "work.img"
+    machines = [used(root, sample_with(root), libraries, tmp_path) for root in case.roots]
+    run("mkfs.ext4", "-q", "-d", libraries, blank(work, ROOM))
+    homes, everything = {}, {}
+    for one in machines:
+        with root_of(one.disk, one.root) as top:
+            homes[one.root], everything[one.root] = listed(top / "home"), listed(top)
+
+    disks = [one.disk for one in machines] + [one.marked for one in machines]
+    with shell_of(stick, disks, work, tmp_path / "reset", case.firmware, bus=case.bus) as machine:
+        for number, one in enumerate(machines, start=1):
+            erase = f"$(disk {number}) --erase {SERIAL_NUMBER}-{number} {one.library}"
+            job(machine, f"rescue restore {one.image} {erase} --keep-files accounts", "Accounts kept: anna")
+        for number, (one, way) in enumerate(zip(machines, case.wipes, strict=True), start=len(machines) + 1):
+            erase = f"$(disk {number}) --erase {SERIAL_NUMBER}-{number} {one.library}"
+            job(machine, f"rescue restore {one.image} {erase} --wipe {way}", "overwritten with zeros")
+        power_off(machine)
+
+    for one in machines:
+        with root_of(one.disk, one.root) as top:
+            assert listed(top / "home") == homes[one.root]
+            assert is_the_factory_s(top)
+            assert f"anna:x:{ANNA}:{ANNA}:" in (top / "etc/passwd").read_text()
+        assert occurrences(one.marked, one.mark) == 0
+        assert occurrences(one.marked, one.deleted) == 0
+        start(one, one.disk, case, tmp_path / f"{one.root}-reset", KEPT)
+        start(one, one.marked, case, tmp_path / f"{one.root}-emptied", NOTHING)
+
+    with shell_of(stick, disks[: len(machines)], work, tmp_path / "undo", case.firmware, bus=case.bus) as machine:
+        for number, one in enumerate(machines, start=1):
+            undo = f"rescue undo {one.library} --erase {SERIAL_NUMBER}-{number}"
+            job(machine, undo, "was restored, read back and verified")
+        power_off(machine)
+    for one in machines:
+        with root_of(one.disk, one.root) as top:
+            assert listed(top) == everything[one.root]
+        start(one, one.disk, case, tmp_path / f"{one.root}-undone", AS_IT_WAS)
+
+
+def start(one: Used, disk: Path, case: Case, folder: Path, answer: str) -> None:
+    """The machine starts from the disk, nothing in it fails, and it says what is there."""
+    with started(folder, firmware=case.firmware, disk=disk, bus=case.bus, serial_number=SERIAL_NUMBER) as machine:
+        read_the_marker(machine, one.sample.marker, also=(ASKED, answer))

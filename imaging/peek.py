@@ -11,6 +11,7 @@ Sources: linux/mount.h, linux/openat2.h; fsopen(2), fsmount(2), openat2(2). Thei
 """
 
 import ctypes
+import fcntl
 import itertools
 import json
 import os
@@ -46,6 +47,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 _ROOTS = ("", "@/", "@rootfs/", "root/")
 """Where a system's root lies: distributions with btrfs name its subvolume so."""
 _FILES = ("usr/lib/os-release", "etc/os-release", ".disk/info")
+_GET_SUBVOLUME_INFO, _SUBVOLUME_INFO_SIZE = 0x81F8943C, 504
+_TOP, _FIRST_INODE = 5, 256
+"""Of btrfs: the number of the subvolume that all others are in, and of the root folder of each."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -99,23 +103,47 @@ def many(root: int, words: tuple[str, ...]) -> dict[str, object]:
     What is nowhere, or of another kind, is left out.
     """
     asked = {"text": _text, "size": _size, "names": _names}
+    subvolume = _subvolume(root)
     found: dict[str, object] = {}
     for word in words:
         what, _, path = word.partition(":")
-        for place in _places(path.lstrip("/")):
+        for place in _places(path.lstrip("/"), subvolume):
             with suppress(OSError):
                 found[word] = asked[what](root, place)
                 break
     return found
 
 
-def _places(path: str) -> Iterator[str]:
+def _places(path: str, subvolume: str) -> Iterator[str]:
     """Where a path may be: in each root that a system may have there.
 
-    GRUB counts from the top of a btrfs. What is mounted may be the subvolume itself, by default or by its system.
+    GRUB counts from the top of a btrfs. What is mounted may be a subvolume, by default or by its system: a path that
+    leads through that one, and through no other, is in it.
     """
     yield from (folder + path for folder in _ROOTS)
-    yield from (path.removeprefix(folder) for folder in _ROOTS if folder and path.startswith(folder))
+    if subvolume and path.startswith(f"{subvolume}/"):
+        yield path.removeprefix(f"{subvolume}/")
+
+
+def _subvolume(root: int) -> str:
+    """The subvolume of a btrfs, right below its top, whose root folder this is; empty where it is anything else.
+
+    Source: linux/btrfs.h, BTRFS_IOC_GET_SUBVOL_INFO; other file systems do not know it.
+    """
+    answer = bytearray(_SUBVOLUME_INFO_SIZE)
+    try:
+        # What fsmount(2) returns is no more than a path.
+        fd = _open(root, ".", os.O_RDONLY | os.O_DIRECTORY, _ALONE)
+        try:
+            fcntl.ioctl(fd, _GET_SUBVOLUME_INFO, answer)
+            of_root = os.fstat(fd).st_ino == _FIRST_INODE
+        finally:
+            os.close(fd)
+    except OSError:
+        return ""
+    _, name, parent, folder = struct.unpack_from("=Q256sQQ", answer)
+    at_top = of_root and (parent, folder) == (_TOP, _FIRST_INODE)
+    return os.fsdecode(name.split(b"\0")[0]) if at_top else ""
 
 
 def _text(root: int, path: str) -> str:

@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from imaging import inventory
+from imaging import inventory, peek
 from imaging import systems as looking
 from imaging.disk import Content, Mount
 from imaging.systems import systems
@@ -86,6 +87,38 @@ def test_a_system_in_a_btrfs_subvolume_is_found(room: Path) -> None:
         linux(folder / "@")
 
     assert look(a_disk(room / "disk.img", BTRFS, fill)) == {1: NAME}
+
+
+@pytest.mark.parametrize("mounted_itself", ["@", "other", ""])
+def test_a_path_from_the_top_of_a_btrfs_is_found_there_alone(room: Path, mounted_itself: str) -> None:
+    menu, other = "text:/@/boot/grub/grub.cfg", "text:/root/boot/grub/grub.cfg"
+
+    def fill(folder: Path) -> None:
+        for name in ("@", "other"):
+            said("btrfs", "subvolume", "create", folder / name)
+        for system in (folder, folder / "@", folder / "other"):
+            (system / "boot/grub").mkdir(parents=True)
+        (folder / mounted_itself / "boot/grub/grub.cfg").write_text("menuentry")
+        if mounted_itself:
+            said("btrfs", "subvolume", "set-default", folder / mounted_itself)
+
+    path = a_disk(room / "disk.img", BTRFS, fill)
+    with attached(Place(path=path, start=MIB, size=BTRFS.size), read_only=True) as loop:
+        try:
+            with opened_root(loop) as root:
+                assert peek.many(root, (menu, other)) == ({menu: "menuentry"} if mounted_itself == "@" else {})
+        finally:
+            said("btrfs", "device", "scan", "--forget", loop)
+
+
+@contextmanager
+def opened_root(loop: str) -> Iterator[int]:
+    """What is mounted of a btrfs by default."""
+    root = peek.mounted("btrfs", loop)
+    try:
+        yield root
+    finally:
+        os.close(root)
 
 
 def test_a_file_system_on_the_bare_disk_is_looked_into(room: Path) -> None:

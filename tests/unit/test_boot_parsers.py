@@ -1,15 +1,13 @@
 """What leads a start from one piece to the next is read rightly, and whatever else stands there is no harm."""
 
-import os
 import struct
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaging import efiloaders, grubcore, grubentries, mounttabs, peek
+from imaging import efiloaders, grubcore, grubentries, mounttabs
 from imaging.bounded import Bounded
 from imaging.errors import IoError
 from imaging.grubcore import Core, Leads
@@ -224,16 +222,3 @@ def test_a_person_hears_of_the_firmware_in_use_and_of_a_disk_that_starts_nowhere
     for firmware in ("uefi", ""):
         assert warnings([Starts(disk="sda", ways=(no_code, unsure), firmware=firmware)]) == told
     assert warnings([Starts(disk="sda", ways=(bad, bad), system=False)]) == []
-
-
-@pytest.mark.parametrize("folder", ["", "@"], ids=["the subvolume is what is mounted", "the top is"])
-def test_a_path_from_the_top_of_a_btrfs_is_found(tmp_path: Path, folder: str) -> None:
-    menu = tmp_path / folder / "boot/grub/grub.cfg"
-    menu.parent.mkdir(parents=True)
-    menu.write_text("menuentry")
-    word = "text:/@/boot/grub/grub.cfg"
-    root = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        assert peek.many(root, (word, "text:/@/boot/grub2/grub.cfg")) == {word: "menuentry"}
-    finally:
-        os.close(root)

@@ -22,7 +22,7 @@ from .conftest import Sample
 from .machine import JOB, Machine, started
 from .terminal import ENTER
 from .test_end_to_end import SERIAL_NUMBER, read_the_marker
-from .used import ANNA, PACKAGE, is_the_factory_s, occurrences, partitions, power_off, root_of, shell_of, use
+from .usedroots import ANNA, PACKAGE, is_the_factory_s, occurrences, partitions, power_off, root_of, shell_with, use
 
 pytestmark = [pytest.mark.qemu, pytest.mark.root]
 ROOM = 3072 * MIB
@@ -80,8 +80,7 @@ def used(root: Root, sample: Sample, libraries: Path, folder: Path) -> Used:
     captured = run_rescue("capture", sample.disk, "--library", library, "--json")
     disk, marked = folder / f"{root}.img", folder / f"{root}-marked.img"
     run("cp", "--sparse=always", sample.disk, disk)
-    with root_of(disk, root, writable=True) as top:
-        use(top)
+    use(disk, root)
     run("cp", "--sparse=always", disk, marked)
     found = Used(
         root=root,
@@ -159,7 +158,7 @@ def test_a_used_computer_is_put_back_with_its_files_or_without_a_trace(
             homes[one.root], everything[one.root] = listed(top / "home"), listed(top)
 
     disks = [one.disk for one in machines] + [one.marked for one in machines]
-    with shell_of(stick, disks, work, tmp_path / "stick", case.firmware, bus=case.bus) as machine:
+    with shell_with(stick, disks, work, tmp_path / "stick", case.firmware, bus=case.bus) as machine:
         for number, one in enumerate(machines, start=1):
             erase = f"$(disk {number}) --erase {SERIAL_NUMBER}-{number} {one.library}"
             job(machine, f"rescue restore {one.image} {erase} --keep-files accounts", "Accounts kept: anna")

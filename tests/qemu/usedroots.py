@@ -56,25 +56,26 @@ def root_of(disk: Path, kind: Root = Root.EXT4, *, writable: bool = False) -> It
             forget(driver, loop)
 
 
-def use(top: Path) -> None:
+def use(disk: Path, kind: Root = Root.EXT4) -> None:
     """What a person does to a computer: an account, files, a package and a program more, a file less."""
-    for name, line in (
-        ("passwd", f"anna:x:{ANNA}:{ANNA}::/home/anna:/bin/bash\n"),
-        ("shadow", "anna:*:1::::::\n"),
-        ("group", f"anna:x:{ANNA}:\n"),
-    ):
-        with (top / "etc" / name).open("a") as file:
-            file.write(line)
-    home = top / "home/anna"
-    (home / "Letters").mkdir(parents=True)
-    for number in range(300):
-        (home / "Letters" / f"{number}.txt").write_text(f"letter {number}\n" * number)
-    (home / "film").write_bytes((top / "vmlinuz").readlink().name.encode() * 500_000)
-    (home / "link").symlink_to("Letters/1.txt")
-    run("chown", "-R", "-h", f"{ANNA}:{ANNA}", home)
-    (top / ADDED).write_text("a program of hers\n")
-    (top / DELETED).unlink()
-    _install(top)
+    with root_of(disk, kind, writable=True) as top:
+        for name, line in (
+            ("passwd", f"anna:x:{ANNA}:{ANNA}::/home/anna:/bin/bash\n"),
+            ("shadow", "anna:*:1::::::\n"),
+            ("group", f"anna:x:{ANNA}:\n"),
+        ):
+            with (top / "etc" / name).open("a") as file:
+                file.write(line)
+        home = top / "home/anna"
+        (home / "Letters").mkdir(parents=True)
+        for number in range(300):
+            (home / "Letters" / f"{number}.txt").write_text(f"letter {number}\n" * number)
+        (home / "film").write_bytes((top / "vmlinuz").readlink().name.encode() * 500_000)
+        (home / "link").symlink_to("Letters/1.txt")
+        run("chown", "-R", "-h", f"{ANNA}:{ANNA}", home)
+        (top / ADDED).write_text("a program of hers\n")
+        (top / DELETED).unlink()
+        _install(top)
 
 
 def _install(top: Path) -> None:
@@ -98,7 +99,7 @@ def is_the_factory_s(top: Path) -> bool:
 
 
 @contextmanager
-def shell_of(
+def shell_with(
     stick: Path, disks: Sequence[Path], work: Path, folder: Path, firmware: str, *, bus: str = "sata"
 ) -> Iterator[Machine]:
     """The stick's shell, with these disks, `$(disk 1)` and so on, and another mounted at /w that holds libraries."""

@@ -19,10 +19,10 @@ from tests.matrix.test_kept_files import listed
 from tests.matrix.tools import require
 
 from .conftest import Sample
-from .machine import JOB, Machine, started
+from .machine import JOB, SERIAL_NUMBER, Machine, started
 from .terminal import ENTER
-from .test_end_to_end import SERIAL_NUMBER, read_the_marker
-from .usedroots import ANNA, PACKAGE, is_the_factory_s, occurrences, partitions, power_off, root_of, shell_with, use
+from .test_end_to_end import read_the_marker
+from .used import ANNA, PACKAGE, is_the_factory_s, occurrences, partitions, power_off, root_of, shell_with, use
 
 pytestmark = [pytest.mark.qemu, pytest.mark.root]
 ROOM = 3072 * MIB

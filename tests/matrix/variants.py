@@ -38,7 +38,7 @@ def _ntfs(name: str, *options: str, **changes: object) -> Variant:
 
 
 def _fat(name: str, *options: str, **changes: object) -> Variant:
-    return replace(Variant(name=name, kind=FAT32, options=("mkfs.vfat", *options)), **changes)  # type: ignore[arg-type]
+    return replace(Variant(name=name, kind=FAT32, options=("mkfs.vfat", "-I", *options)), **changes)  # type: ignore[arg-type]
 
 
 def _exfat(name: str, *options: str, **changes: object) -> Variant:

@@ -466,7 +466,7 @@ def test_the_command_ends_with_the_answer(room: Path) -> None:
     assert "Whether disk.img starts on UEFI is not known: " in done.out
     assert run_rescue("check-boot", room / "none", status=ExitStatus.USAGE).err
     for status in (11, 12):
-        assert f"\n {status}  check-boot: " in run_rescue("--help").out
+        assert f"\n {status}  check-boot" in run_rescue("--help").out
     assert EFI
 
 

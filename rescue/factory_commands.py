@@ -87,6 +87,8 @@ def add_confirmation(parser: argparse.ArgumentParser) -> None:
     """The options of a restore whose image and disk are not named one by one."""
     parser.add_argument("--plan", action="store_true", help=_("show what would be done, and end"))
     add_yes_on(parser)
+    # A computer that is put back to what it was stays the one that it is.
+    parser.set_defaults(new_identity=False, host_name="")
     add_erase(parser)
     parser.add_argument("--no-read-back", action="store_true", help=_("do not read back and compare what was written"))
     add_accept(parser)

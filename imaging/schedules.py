@@ -92,8 +92,6 @@ class Schedule(_Strict, frozen=True, kw_only=True):
     way: Way = Way.SNAPSHOT
     next_boot_library: Annotated[str, Meta(max_length=4096)] = ATTACHED
     """What the recovery system calls the library, as orders have it."""
-    restart: bool = False
-    """Whether a run restarts the computer where the next start is to capture it."""
     passphrase_file: Annotated[str, Meta(max_length=4096)] = ""
     disk: Annotated[tuple[ScheduledDisk, ...], Meta(min_length=1, max_length=64)]
     keep: Keep = Keep()

@@ -75,8 +75,6 @@ def _add_set(command: argparse.ArgumentParser, add_level: "schedule_run.AddLevel
     command.add_argument("--next-boot", action="store_true", help=words)
     words = _("where the recovery system finds the library (default: attached, the one on all attached media)")
     command.add_argument("--next-boot-library", metavar="WHERE", help=words)
-    words = _("restart the computer for that at once, rather than wait until somebody does")
-    command.add_argument("--restart", action="store_true", help=words)
     command.add_argument("--plan", action="store_true", help=_("show the files that would be written, and end"))
     command.set_defaults(run=set_schedule)
 
@@ -116,8 +114,8 @@ def _schedule(options: Namespace, library: Path, disks: Sequence[Disk]) -> Sched
             code="usage",
             hint="give the days with --overdue",
         )
-    if (options.restart or options.next_boot_library) and not options.next_boot:
-        raise UsageError("--restart and --next-boot-library say how --next-boot is meant: give it, too", code="usage")
+    if options.next_boot_library and not options.next_boot:
+        raise UsageError("--next-boot-library says how --next-boot is meant: give it, too", code="usage")
     rule = rule_of(options)
     return Schedule(
         library=options.library if options.library and is_address(options.library) else str(library),
@@ -129,7 +127,6 @@ def _schedule(options: Namespace, library: Path, disks: Sequence[Disk]) -> Sched
         check=options.check,
         way=Way.EITHER if options.next_boot else Way.SNAPSHOT,
         next_boot_library=_next_boot_library(options, library) if options.next_boot else ATTACHED,
-        restart=options.restart,
         passphrase_file=str(real_path(options.passphrase_file)) if options.passphrase_file else "",
         disk=tuple(_identity(disk) for disk in disks),
         keep=Keep(

@@ -17,7 +17,6 @@ from imaging.library import Library
 from imaging.manifest import Image
 from imaging.pipeline import Reporter
 from imaging.retention import group_of
-from imaging.run import reboot
 from imaging.schedules import Schedule, Way
 from imaging.schedulestate import Failure, State, Success, boot_id
 from rescue import follow, passphrases
@@ -125,8 +124,6 @@ def _ask_next_start(schedule: Schedule, library: Path, options: Namespace) -> in
     asked = nextboot.ask(schedule, known)
     schedulestate.write(structs.replace(schedulestate.read(), asked=asked))
     _tell(options, "asked", _("The next start of this computer captures it, and starts its own system again."))
-    if schedule.restart:
-        reboot()
     return ExitStatus.DONE
 
 

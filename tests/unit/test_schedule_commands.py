@@ -150,7 +150,7 @@ def test_the_plan_of_a_schedule_writes_nothing(computer: Computer) -> None:
     [
         (("--every", "never"), ExitStatus.USAGE, "is not a calendar event"),
         (("--every", "Mon 12:00"), ExitStatus.USAGE, "give the days with --overdue"),
-        (("--restart",), ExitStatus.USAGE, "give it, too"),
+        (("--next-boot-library", "attached"), ExitStatus.USAGE, "give it, too"),
         (("--level", "tiny"), ExitStatus.USAGE, "compression level"),
     ],
 )

@@ -36,7 +36,6 @@ def test_a_schedule_is_read_as_it_was_written() -> None:
         check=True,
         way=Way.EITHER,
         next_boot_library="nfs://nas/images",
-        restart=True,
         passphrase_file="/etc/rescue/words",
         disk=(DISK, ScheduledDisk(size=2 * GIB)),
         keep=Keep(last=3, weekly=8),

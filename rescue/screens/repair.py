@@ -59,7 +59,7 @@ the button can be pressed with Enter once more. Esc goes back.""")
 
     def choices(self) -> ComposeResult:
         """The consent to what writes to file systems."""
-        yield Toggle(_("Check the file systems, too, and mend what can be mended without a loss"), id="checks")
+        yield Toggle(_("Check the file systems, too, and mend without a loss"), id="checks")
 
     def drawn(self) -> Sequence[str]:
         """The plan in words."""

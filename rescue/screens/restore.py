@@ -146,6 +146,8 @@ Nothing is written until then. Esc goes back.""")
         """Whether those that wait cannot be brought back, and nobody has said yet that it is to be done without."""
         self.growth: Growth | None = None
         """How the last partition can grow."""
+        self.begun = plan.targets[0].growth
+        """How one grows by a restore that was cut off."""
         self.identity: NewIdentity | None = None
         """The new ids that are offered."""
 
@@ -296,7 +298,8 @@ Nothing is written until then. Esc goes back.""")
         box.display = False
         try:
             # One that was planned already, for it was cut off, need not be the last partition's.
-            plan = self.plan if self.plan.targets[0].growth else self.backend.grown(self.plan)
+            own = self.begun is not None and self.plan.targets[0].growth == self.begun
+            plan = self.plan if own else self.backend.grown(self.plan)
             (pair,) = plan.targets
         except (RefusedError, UsageError):
             return

@@ -21,10 +21,13 @@ Bad = Callable[[str, int], UsageError]
 """The error of a document in which something is wrong: what, in words, and on which line; 0 where none is known."""
 
 
-def parse(data: bytes, kind: type[T], bad: Bad, *, most: int, versions: str, version: int) -> tuple[T, str]:
+def parse(
+    data: bytes, convert: Callable[[object], T], bad: Bad, *, most: int, versions: str, version: int
+) -> tuple[T, str]:
     """The document as a value, and its text, for `line_of`.
 
-    At most `most` bytes; `versions` says which are read, where it has another than `version`. Raises what `bad` makes.
+    `convert` makes the value, by msgspec. At most `most` bytes; `versions` says which are read, where it has another
+    than `version`. Raises what `bad` makes.
     """
     text = ""
 
@@ -43,7 +46,7 @@ def parse(data: bytes, kind: type[T], bad: Bad, *, most: int, versions: str, ver
     if type(found) is not int or found != version:
         raise wrong(versions, "version")
     try:
-        return msgspec.convert(document, kind), text
+        return convert(document), text
     except msgspec.ValidationError as error:
         raise wrong(*_told(str(error))) from error
 

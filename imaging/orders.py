@@ -187,6 +187,10 @@ class Order(_Strict, frozen=True, kw_only=True):
         return work
 
 
+def _converted(document: object) -> Order:
+    return msgspec.convert(document, Order)
+
+
 def parse(data: bytes, name: str) -> Order:
     """Understand an order; `name` is what messages call it. Raises UsageError (code "bad-order")."""
 
@@ -199,7 +203,7 @@ def parse(data: bytes, name: str) -> Order:
         )
 
     versions = f"this program reads orders that say version = {VERSION}"
-    order, text = documents.parse(data, Order, bad, most=MOST_BYTES, versions=versions, version=VERSION)
+    order, text = documents.parse(data, _converted, bad, most=MOST_BYTES, versions=versions, version=VERSION)
     wrong = _why_not(order)
     if wrong:
         key, what = wrong

@@ -97,6 +97,10 @@ class Schedule(_Strict, frozen=True, kw_only=True):
     keep: Keep = Keep()
 
 
+def _converted(document: object) -> Schedule:
+    return msgspec.convert(document, Schedule)
+
+
 def parse(data: bytes, name: str) -> Schedule:
     """Understand the document; `name` is what messages call it. Raises UsageError (code "bad-schedule")."""
 
@@ -109,7 +113,7 @@ def parse(data: bytes, name: str) -> Schedule:
         )
 
     versions = f"this program reads schedules that say version = {VERSION}"
-    found, text = documents.parse(data, Schedule, bad, most=_MOST_BYTES, versions=versions, version=VERSION)
+    found, text = documents.parse(data, _converted, bad, most=_MOST_BYTES, versions=versions, version=VERSION)
     wrong = _why_not(found)
     if wrong:
         raise bad(wrong[1], documents.line_of(text, wrong[0]))

@@ -177,7 +177,7 @@ def _look_at_physical(disk: Disk, part: Partition, copied: int) -> _Physical:
 
 def _holds(device: str, folder: str) -> bool:
     with reading(folder):
-        number = os.stat(folder).st_dev  # noqa: PTH116
+        number = Path(folder).stat().st_dev
     return device_number(device) == f"{os.major(number)}:{os.minor(number)}"
 
 

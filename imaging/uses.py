@@ -45,9 +45,10 @@ def place_of(path: str) -> tuple[int, int] | None:
     """Where the kernel has a partition on its disk, and its size, both in bytes; None where it knows none."""
     folder = _SYS / device_number(path)
     try:
-        return tuple(int((folder / name).read_text()) * _SYS_SECTOR for name in ("start", "size"))  # type: ignore[return-value]
+        start, size = (int((folder / name).read_text()) * _SYS_SECTOR for name in ("start", "size"))
     except (OSError, ValueError):
         return None
+    return start, size
 
 
 def counted(disk: Disk, number: int) -> bool:

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -93,9 +94,9 @@ class Machine:
         """What the program in LVM's place knows."""
         return self.folder / "lvm.json"
 
-    def known(self) -> dict[str, list[object]]:
+    def known(self) -> dict[str, list[Any]]:
         """The same as values."""
-        found: dict[str, list[object]] = json.loads(self.state.read_text())
+        found: dict[str, list[Any]] = json.loads(self.state.read_text())
         return found
 
     def change(self, how: Callable[[dict[str, object]], None]) -> None:
@@ -116,7 +117,7 @@ class Machine:
 
     def scribble(self, start: int, size: int, node: str = "") -> None:
         """Write something else there, through a device if need be."""
-        with open(node or self.file, "r+b") as file:  # noqa: PTH123
+        with Path(node or self.file).open("r+b") as file:
             file.seek(start)
             file.write(Random(start).randbytes(size))
             file.flush()
@@ -246,7 +247,7 @@ def test_what_is_written_meanwhile_is_not_in_the_image(
 
     image = _captured(machine, library, monkeypatch, write)
     (snapshot,) = machine.known()["made"]
-    assert snapshot[0] == "rescue-still-0"  # type: ignore[index]
+    assert snapshot[0] == "rescue-still-0"
     assert len(machine.known()["lv"]) == 2, "the snapshot is still there"
     restored = blank(tmp_path / "restored.img", 248 * MIB, fill=0xAA)
     run_rescue("restore", image, restored, "--library", library, "--erase", restored.name)
@@ -305,8 +306,8 @@ def test_a_snapshot_that_is_full_gives_no_image(
 ) -> None:
     library = tmp_path / "library"
 
-    def full(known: dict[str, object]) -> None:
-        known["lv"][-1]["lv_attr"] = "sri-I-s---"  # type: ignore[index]
+    def full(known: dict[str, Any]) -> None:
+        known["lv"][-1]["lv_attr"] = "sri-I-s---"
 
     with pytest.raises(IoError, match="had room for") as error:
         _captured(machine, library, monkeypatch, lambda: machine.change(full))
@@ -319,8 +320,8 @@ def test_a_full_snapshot_ends_the_capture_at_once(
 ) -> None:
     monkeypatch.setattr(still, "_LOOK_EVERY", 0.05)
 
-    def full(known: dict[str, object]) -> None:
-        known["lv"][-1]["lv_attr"] = "sri-I-s---"  # type: ignore[index]
+    def full(known: dict[str, Any]) -> None:
+        known["lv"][-1]["lv_attr"] = "sri-I-s---"
 
     def wait(job: object, *_: object) -> object:
         machine.change(full)
@@ -335,13 +336,13 @@ def test_a_full_snapshot_ends_the_capture_at_once(
 
 
 def test_what_a_killed_capture_left_is_removed_and_nothing_else(machine: Machine) -> None:
-    def leave(known: dict[str, object]) -> None:
+    def leave(known: dict[str, Any]) -> None:
         for name, tag in (("rescue-still-3", "rescue_still"), ("mine", "mine")):
-            known["lv"].append({**known["lv"][0], "lv_name": name, "lv_tags": tag})  # type: ignore[attr-defined, index]
+            known["lv"].append({**known["lv"][0], "lv_name": name, "lv_tags": tag})
 
     machine.change(leave)
     remains.tidy_alone(Reporter(len))
-    assert [one["lv_name"] for one in machine.known()["lv"]] == ["root", "swap", "mine"]  # type: ignore[index]
+    assert [one["lv_name"] for one in machine.known()["lv"]] == ["root", "swap", "mine"]
 
 
 def test_without_room_for_snapshots_nothing_is_made(machine: Machine) -> None:

@@ -1,4 +1,6 @@
-"""Resets whose power is cut: `python -m tests.qemu.power_cuts --rounds N --seed S`.
+"""Resets whose power is cut:
+
+    PYTHONPATH=live-image .venv/bin/python -m tests.qemu.power_cuts --rounds N --seed S
 
 A machine that was used is reset from the stick, with its files kept, and loses its power in a step of that which is
 drawn by lot, after a random part of the time that the step takes: QEMU is killed, and of what the disks were told since
@@ -397,7 +399,7 @@ def power_cuts(lab: Lab, rounds: int, seed: int, first: int = 0, abreast: int = 
 
 def main() -> int:
     """Parse the command line and cut; 1 where anything did not hold."""
-    words = (__doc__ or "").split("\n\n")[1]
+    words = (__doc__ or "").split("\n\n")[2]
     parser = argparse.ArgumentParser(prog="python -m tests.qemu.power_cuts", description=words)
     parser.add_argument("--rounds", type=int, default=20, help="(default: 20)")
     parser.add_argument("--first", type=int, default=0, help="the round to begin with, of those of this seed")

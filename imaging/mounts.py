@@ -48,15 +48,29 @@ def kind_at(where: str) -> str:
 def kind_beneath(path: Path) -> str:
     """The kernel's name of the file system that a path, there or not yet, lies on; empty where it is mounted nowhere.
 
-    By its device's number, for a path through a descriptor leads to what no folder shows.
+    By its device's number, for a path through a descriptor leads to what no folder shows; btrfs has files bear other
+    numbers than it is mounted by, and is found by the mount's.
     """
     there = next((folder for folder in (path, *path.absolute().parents) if folder.exists()), Path("/"))
     device = there.stat().st_dev
+    kinds: dict[str, str] = {}
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         before, _, after = line.partition(" - ")
-        if before.split()[2] == f"{os.major(device)}:{os.minor(device)}":
-            return after.split()[0]
-    return ""
+        number, _, numbers, *_ = before.split()
+        kinds[number] = after.split()[0]
+        if numbers == f"{os.major(device)}:{os.minor(device)}":
+            return kinds[number]
+    return kinds.get(_mount_id(there), "")
+
+
+def _mount_id(path: Path) -> str:
+    """The number of the mount that a path lies on: proc_pid_fdinfo(5), mnt_id."""
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        facts = Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii")
+    finally:
+        os.close(fd)
+    return next((line.split()[1] for line in facts.splitlines() if line.startswith("mnt_id:")), "")
 
 
 def options_at(where: str) -> dict[str, str]:

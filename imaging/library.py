@@ -32,6 +32,7 @@ from imaging.remote import Mirror
 from imaging.remotestore import RemoteStore, cache_here
 from imaging.sealedstore import SealedStore
 from imaging.sealing import FILE_OVERHEAD, Seal, opened, sealed
+from imaging.settling import settle
 from imaging.stores import ChunkStore, LocalStore
 
 FOLDER = "rescue-library"
@@ -314,6 +315,7 @@ class Library:
         if self.mirror is not None:
             self.mirror.pull_image(image_id)
         noted = notebook.change(folder, change, self.seal)
+        settle(folder)
         if self.mirror is not None and (folder / NOTES).exists():
             try:
                 self.mirror.push(folder / NOTES)
@@ -413,6 +415,7 @@ class Library:
             write_file(folder / "manifest.json", sealed(self.seal, self._place(folder / "manifest.json"), data))
             with written(folder):
                 sync_folder(folder.parent)
+            settle(folder)
             if self.mirror is not None and not self._published(self.mirror, folder / "manifest.json"):
                 raise IoError(f"there is an image {image_id} already", code="write-failed", hint="start anew")
         except (IoError, RefusedError):

@@ -37,6 +37,10 @@ _OPTIONS = {
 _SAFE = "nosuid,nodev,noexec"
 _DRIVERS = {"ntfs": "ntfs3"}
 _NOT_MEDIA = ("/proc", "/sys", "/dev", "/boot", "/etc", "/usr", "/var", "/tmp", "/snap", "/run/rescue/", "/run/netns")
+_DISKS, _LOOKS = ".lock", ".looks"
+"""Locks in `ROOT`: of jobs that have disks for themselves, and of screens, one of which mounts at a time."""
+_PATIENCE = 60.0
+"""Seconds that a screen waits for what another one mounts; a disk that fails may take that long."""
 _TRIES, _BETWEEN = 40, 0.05
 """How often it is tried to unmount what somebody may be reading just now, and the seconds between."""
 _LIBRARY_MARKS = ("library.json", "rescue-library/library.json")
@@ -85,7 +89,7 @@ def attach(disks: Iterable[Disk]) -> None:
     """
     if not on_live_system() or os.geteuid() != 0:
         return
-    with _lock(fcntl.LOCK_EX) as alone:
+    with _alone() as alone:
         if alone:
             _attach(disks)
 
@@ -94,30 +98,52 @@ def attach(disks: Iterable[Disk]) -> None:
 def undisturbed() -> Iterator[None]:
     """While a job takes disks for itself, no screen mounts anything to look for images on it."""
     if on_live_system() and os.geteuid() == 0:
-        with _lock(fcntl.LOCK_SH, wait=True):
+        with _lock(_DISKS, fcntl.LOCK_SH):
             yield
     else:
         yield
 
 
 @contextmanager
-def _lock(kind: int, *, wait: bool = False) -> Iterator[bool]:
+def _alone() -> Iterator[bool]:
+    """Whether this may mount, as no job has disks for itself.
+
+    What another screen is just mounting is waited for: this one would say that there are no images.
+    """
+    with _lock(_LOOKS, fcntl.LOCK_EX, _PATIENCE) as alone, _lock(_DISKS, fcntl.LOCK_EX, 0) as free:
+        yield alone and free
+
+
+@contextmanager
+def _lock(name: str, kind: int, seconds: float | None = None) -> Iterator[bool]:
+    """Whether a lock was got in time; None is a time without end."""
     ROOT.mkdir(parents=True, exist_ok=True)
-    fd = os.open(ROOT / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(ROOT / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, kind | (0 if wait else fcntl.LOCK_NB))
-        yield True
-    except BlockingIOError:
-        yield False
+        yield _locked(fd, kind, seconds)
     finally:
         os.close(fd)
 
 
+def _locked(fd: int, kind: int, seconds: float | None) -> bool:
+    deadline = time.monotonic() + (seconds or 0)
+    while True:
+        try:
+            fcntl.flock(fd, kind | (fcntl.LOCK_NB if seconds is not None else 0))
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_BETWEEN)
+        else:
+            return True
+
+
 def _attach(disks: Iterable[Disk]) -> None:
+    mounted_since = {mount.source for _, mount in read_mounts()}
     for disk in disks:
         if (Role.BOOT_MEDIUM in disk.roles and not disk.kept) or disk.holders:
             continue
-        taken = {mount.source for mount in disk.mounts}
+        taken = mounted_since | {mount.source for mount in disk.mounts}
         for partition in disk.table.partitions:
             node = _node(disk, partition)
             if partition.content.kind in _OPTIONS and node not in taken and Path(node).exists():
@@ -162,7 +188,7 @@ def open_for_a_look(node: str, kind: str) -> Path:
 
     Raises RefusedError while a job takes disks for itself, IoError where it cannot be mounted.
     """
-    with _lock(fcntl.LOCK_EX) as alone:
+    with _alone() as alone:
         if not alone:
             raise RefusedError(f"{node}: a job is about to start", code="busy", hint="try again in a moment")
         return _mount(node, kind)

@@ -9,8 +9,8 @@ from imaging import jobs, media, sharemounts
 from imaging.disk import Mount
 from imaging.errors import IoError, RefusedError, of_system
 from imaging.jobs import Job, JobState
-from imaging.plan import files_read, files_written, libraries_used
 from imaging.shares import GUEST, Address, Login
+from imaging.touched import files_read, files_written, libraries_used
 
 _LIVE = (JobState.STARTING, JobState.RUNNING)
 

@@ -20,12 +20,14 @@ from msgspec.structs import replace
 from imaging import __version__, bootcheck, circumstances, inventory, jobs, matching, ordersource, results, run, web
 from imaging.errors import CancelledError, ExitStatus, RefusedError, RescueError, of_system
 from imaging.events import Finished
+from imaging.imageplans import VerifyPlan
 from imaging.jobs import Job, JobState
 from imaging.manifest import Machine
 from imaging.matching import Found, Named
 from imaging.orderboard import STOPPED, Board, Phase, State
 from imaging.orders import After, Order
-from imaging.plan import Plan, RestorePlan, VerifyPlan, kind
+from imaging.plan import Plan, kind
+from imaging.restoreplans import RestorePlan
 from imaging.results import OrderNote, Result
 
 _LIVE = (JobState.STARTING, JobState.RUNNING)

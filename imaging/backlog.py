@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from imaging.imageplans import VerifySetPlan
 from imaging.library import Library, Listing
 from imaging.manifest import Image
 from imaging.notes import NOTHING, Notes
-from imaging.plan import VerifySetPlan
 
 
 def unverified(listing: Listing) -> Sequence[Image]:

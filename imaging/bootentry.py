@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from imaging import efientries, inventory, media
 from imaging.disk import Disk
 from imaging.errors import RefusedError
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from imaging.startable import Answer, BootEntry, Firmware, Starts
 
 

@@ -15,7 +15,7 @@ from imaging.blockdev import loop_over, open_for_reading, opened
 from imaging.disk import Disk, Mount, Partition, PartitionRole
 from imaging.errors import IoError, RefusedError, RescueError
 from imaging.ownplan import Boot
-from imaging.plan import BootMenu
+from imaging.recoveryplans import BootMenu
 from imaging.run import run
 
 _KINDS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs")

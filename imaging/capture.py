@@ -14,11 +14,11 @@ from imaging.disk import Disk
 from imaging.errors import CancelledError, IoError, RefusedError
 from imaging.events import CaptureResult
 from imaging.extents import Extents
+from imaging.imageplans import CapturePlan
 from imaging.index import DigestTable, blank
 from imaging.library import DiskFiles, Library
 from imaging.manifest import ImagedDisk, Volume
 from imaging.pipeline import ChunkBuffer, Reporter, busy_chunks, run_all
-from imaging.plan import CapturePlan
 from imaging.planner import plan_capture
 from imaging.previous import newest_capture
 from imaging.salvage import Salvage

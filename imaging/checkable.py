@@ -9,7 +9,7 @@ from imaging import doubts
 from imaging.blockdev import read
 from imaging.disk import Disk, Partition, PartitionRole
 from imaging.errors import IoError
-from imaging.plan import FileSystemCheck
+from imaging.repairplans import FileSystemCheck
 from imaging.run import find_tool
 
 _MENDED = ("ext2", "ext3", "ext4", "xfs")

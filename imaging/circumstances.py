@@ -26,7 +26,8 @@ from imaging.manifest import Machine
 from imaging.matching import Found
 from imaging.orders import ATTACHED, STICK, Capture, Login, Order, Restore
 from imaging.pack import first_piece, is_pack
-from imaging.plan import Plan, RestorePlan
+from imaging.plan import Plan
+from imaging.restoreplans import RestorePlan
 from imaging.sanitizers import with_sanitizers
 from imaging.shares import GUEST
 

@@ -14,7 +14,7 @@ from imaging.disk import Disk, PartitionRole, TableKind
 from imaging.errors import RefusedError, UsageError
 from imaging.identities import HOST_NAME, NewIdentity, NotRenamed, Renamed
 from imaging.manifest import ImagedDisk, Machine, Volume
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from imaging.run import find_tool
 
 LUKS = "crypto_LUKS"

@@ -8,10 +8,10 @@ from imaging.access import make_writable
 from imaging.encryption import refuse_to_unseal
 from imaging.errors import BadImageError, RefusedError, RescueError
 from imaging.events import CopyImagesResult
+from imaging.imageplans import CopyImagesPlan
 from imaging.library import Library
 from imaging.librarycopy import copy_image
 from imaging.pipeline import Counter, Reporter
-from imaging.plan import CopyImagesPlan
 
 
 def copy_images(plan: CopyImagesPlan, report: Reporter, cancel: threading.Event) -> CopyImagesResult:

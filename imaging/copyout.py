@@ -21,11 +21,11 @@ from imaging.durable import sync_all, written
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError
 from imaging.events import FilesResult
 from imaging.fileview import LARGEST_ON_FAT
+from imaging.imageplans import FilesPlan
 from imaging.imagevolumes import find_volume
 from imaging.library import Library
 from imaging.opened import open_image
 from imaging.pipeline import Reporter
-from imaging.plan import FilesPlan
 from imaging.tree import Entry, EntryKind
 
 _MOST_TOLD = 50

@@ -10,9 +10,9 @@ from pathlib import Path
 from imaging.access import make_writable
 from imaging.errors import RescueError
 from imaging.events import DeleteResult
+from imaging.imageplans import DeletePlan
 from imaging.library import Library
 from imaging.pipeline import Reporter
-from imaging.plan import DeletePlan
 from imaging.sweep import Sweep, refuse_if_changed, stop_if_asked
 from imaging.withdrawn import withdraw
 from imaging.writers import Deleter

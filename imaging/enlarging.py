@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 from imaging import btrfs, peek
 from imaging.blockdev import loop_over, opened, read
+from imaging.changes import Growth
 from imaging.doubts import BTRFS_SUPER
 from imaging.errors import IoError, RefusedError
-from imaging.plan import Growth
 from imaging.run import run, run_cancellable
 
 _XFS_GEOMETRY, _XFS_GROW = 0x80705864, 0x4010586E

@@ -22,12 +22,12 @@ from imaging.content import Content
 from imaging.durable import write_all, written
 from imaging.errors import BadImageError, IoError, RefusedError
 from imaging.events import ExportResult
+from imaging.imageplans import ExportFormat, ExportPlan
 from imaging.library import Library
 from imaging.manifest import Image, ImagedDisk
 from imaging.outfile import InOrder, appearing
 from imaging.packing import pack_image
 from imaging.pipeline import Reporter, busy_chunks, run_all
-from imaging.plan import ExportFormat, ExportPlan
 from imaging.reader import DiskReader
 from imaging.run import run_cancellable
 

@@ -10,10 +10,10 @@ from imaging.access import refuse_in_library
 from imaging.blockdev import real_path
 from imaging.errors import RefusedError
 from imaging.fileplan import Place, place
+from imaging.imageplans import ExportFormat, ExportPlan
 from imaging.manifest import Image
 from imaging.pack import SUFFIX
 from imaging.pipeline import Reporter
-from imaging.plan import ExportFormat, ExportPlan
 
 _LONGEST = 60
 """Characters of a name, which leaves room for a number and an end on any file system."""

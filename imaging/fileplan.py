@@ -11,10 +11,10 @@ from imaging.access import refuse_in_library
 from imaging.errors import RefusedError, of_system
 from imaging.fileview import Tally
 from imaging.forecast import free_room
+from imaging.imageplans import FilesPlan
 from imaging.imagevolumes import OpenVolume
 from imaging.manifest import Image
 from imaging.mounts import kind_beneath
-from imaging.plan import FilesPlan
 
 FOLDER = "rescue-files"
 """The folder that is made for files on a disk, a stick or a share."""

@@ -15,10 +15,10 @@ from imaging.disk import Disk
 from imaging.errors import BadImageError, CancelledError, IoError
 from imaging.estimate import Estimate, Population, Probe, Trial, estimate, spread, total
 from imaging.extents import Extents
+from imaging.imageplans import CapturePlan
 from imaging.library import Library
 from imaging.manifest import Volume
 from imaging.pipeline import ChunkBuffer, Reporter, busy_chunks, run_all, threads
-from imaging.plan import CapturePlan
 from imaging.previous import Previous, newest_capture
 from imaging.survey import cuts_of, survey, volumes_of
 

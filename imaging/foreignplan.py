@@ -11,8 +11,8 @@ from imaging.foreignlook import Seen
 from imaging.manifest import ImagedDisk
 from imaging.mounts import files_beneath
 from imaging.packformat import lies_in
-from imaging.plan import ForeignSource, RestorePlan, RestoreTarget
 from imaging.planner import refuse_target, why_not_target
+from imaging.restoreplans import ForeignSource, RestorePlan, RestoreTarget
 from imaging.signatures import UNSIGNED, why_not_used
 from imaging.vouching import not_trusted
 

@@ -9,12 +9,12 @@ from datetime import datetime
 from pathlib import Path
 
 from imaging.errors import BadImageError, CancelledError, IoError
+from imaging.imageplans import DAY, DeletePlan, DoomedImage, PrunePlan
 from imaging.library import Library
 from imaging.manifest import Image
 from imaging.naming import indexes_in, indexes_of_all, key_of, named_between, named_only_by
 from imaging.notes import NOTHING
 from imaging.orphans import Orphans
-from imaging.plan import DAY, DeletePlan, DoomedImage, PrunePlan
 from imaging.remote import mirror_of, refuse_unless_removable
 from imaging.retention import Rule, Verdict, judge
 from imaging.stores import FOLDERS

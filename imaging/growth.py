@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from imaging import gpt
+from imaging.changes import Growth, Moved
 from imaging.disk import Partition, PartitionRole, TableKind, exact, format_size
 from imaging.errors import RefusedError, UsageError
 from imaging.manifest import ImagedDisk, Volume
 from imaging.placement import GRAIN
-from imaging.plan import Growth, Moved, RestorePlan, RestoreTarget
+from imaging.restoreplans import RestorePlan, RestoreTarget
 from imaging.run import find_tool
 
 _MBR_SECTORS = 0xFFFFFFFF

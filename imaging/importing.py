@@ -24,11 +24,11 @@ from imaging.extents import Extents
 from imaging.foreign import ForeignDisk, ForeignImage
 from imaging.foreignfiles import open_foreign
 from imaging.foreignlook import mark_of
+from imaging.imageplans import ImportPlan
 from imaging.library import DiskFiles, Library
 from imaging.machinedisk import MachineDisk
 from imaging.manifest import ImagedDisk, Volume
 from imaging.pipeline import Reporter, busy_chunks
-from imaging.plan import ImportPlan
 from imaging.planner import why_not_source
 from imaging.presented import MODEL, presented
 from imaging.rawfile import RawDisk

@@ -18,30 +18,22 @@ from enum import StrEnum
 from io import FileIO
 from pathlib import Path
 
-from imaging import credentials, keyring, locks, mounts, plan, remote
+from imaging import credentials, keyring, locks, mounts, plan, remote, touched
 from imaging.address import ObjectAddress
 from imaging.disk import DiskId
 from imaging.durable import write_file, written
 from imaging.errors import ExitStatus, IoError, RefusedError, RescueError, UsageError, WorkerDiedError
 from imaging.events import AnyEvent, Finished, decode
+from imaging.imageplans import CapturePlan, DeletePlan, FilesPlan, PrunePlan
 from imaging.pack import is_pack, library_json
-from imaging.plan import (
-    CapturePlan,
-    DeletePlan,
-    FilesPlan,
-    InstallPlan,
-    LibraryUse,
-    MediaGrowPlan,
-    MediaPlan,
-    Plan,
-    PrunePlan,
-    RemovePlan,
-    RepairPlan,
-    RestorePlan,
-)
+from imaging.plan import Plan
+from imaging.recoveryplans import InstallPlan, MediaGrowPlan, MediaPlan, RemovePlan
 from imaging.regular import read_regular
+from imaging.repairplans import RepairPlan
+from imaging.restoreplans import RestorePlan
 from imaging.run import is_spawned, spawn_worker
 from imaging.state import state_folder
+from imaging.touched import LibraryUse
 
 _MOST_LIBRARY = 64 << 10
 """Bytes of a library.json."""
@@ -268,7 +260,9 @@ def submit(what: Plan) -> Job:
         job = Job(folder)
         try:
             with (
-                keyring.handed_over(folder, _keys_needed(what), [Path(u.library) for u in plan.libraries_used(what)]),
+                keyring.handed_over(
+                    folder, _keys_needed(what), [Path(u.library) for u in touched.libraries_used(what)]
+                ),
                 credentials.handed_over(folder, _addresses(what)),
             ):
                 with _uninterrupted():
@@ -284,13 +278,13 @@ def submit(what: Plan) -> Job:
 
 def _addresses(what: Plan) -> list[ObjectAddress]:
     """The addresses of the libraries that are not on a disk."""
-    found = (remote.address_of(Path(use.library)) for use in plan.libraries_used(what))
+    found = (remote.address_of(Path(use.library)) for use in touched.libraries_used(what))
     return [address for address in found if address is not None]
 
 
 def _keys_needed(what: Plan) -> list[str]:
     """What this process's keyring calls the keys that a worker needs."""
-    names = [_library_id(use.library) for use in plan.libraries_used(what)]
+    names = [_library_id(use.library) for use in touched.libraries_used(what)]
     match what:
         case CapturePlan() if what.signer:
             names.append(keyring.name_of_signer(what.signer))
@@ -337,8 +331,8 @@ def _refuse_conflict(what: Plan, other: Job) -> None:
     known = other.known_plan
     if known is not None:
         refuse_beside(what, known)
-    for identity, path, writes in plan.disks_used(what):
-        for theirs, their_path, they_write in plan.disks_used(known) if known else ():
+    for identity, path, writes in touched.disks_used(what):
+        for theirs, their_path, they_write in touched.disks_used(known) if known else ():
             if (writes or they_write) and _same(identity, path, theirs, their_path):
                 raise RefusedError(
                     f"job {other.id} is at work on {path}: {other.title}",
@@ -354,11 +348,11 @@ def _refuse_to_erase_library(what: Plan, other: Job, known: Plan) -> None:
 
     On the live system their medium is mounted read-only, and would be let go of between two chunks.
     """
-    erased = [Path(os.path.realpath(path)) for path in plan.disks_erased(what)]
+    erased = [Path(os.path.realpath(path)) for path in touched.disks_erased(what)]
     if not erased:
         return
-    files = plan.files_read(known)
-    for place in (*(use.library for use in plan.libraries_used(known)), *files):
+    files = touched.files_read(known)
+    for place in (*(use.library for use in touched.libraries_used(known)), *files):
         holding = mounts.disks_beneath_path(Path(os.path.realpath(place)))
         for path in erased:
             if path.name in holding:
@@ -376,8 +370,8 @@ def refuse_beside(new: Plan, known: Plan) -> None:
 
     Nothing is deleted from a library that a job uses. While something is deleted, what is left can be read.
     """
-    for mine in plan.libraries_used(new):
-        for theirs in plan.libraries_used(known):
+    for mine in touched.libraries_used(new):
+        for theirs in touched.libraries_used(known):
             if _are_apart(mine, theirs) or not _same_library(mine.library, theirs.library):
                 continue
             raise RefusedError(

@@ -20,7 +20,7 @@ from imaging.keptfiles import PATHS, WINDOWS, KeepRule, KeptFiles, KeptPath, Lef
 from imaging.keptpaths import CODE, accounts_of, found, placed, shown, walk
 from imaging.library import Library
 from imaging.manifest import ImagedDisk
-from imaging.plan import RestorePlan, RestoreTarget
+from imaging.restoreplans import RestorePlan, RestoreTarget
 from imaging.systemroot import SystemRoot
 from imaging.tree import EntryKind
 

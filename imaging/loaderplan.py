@@ -17,7 +17,7 @@ from imaging.disk import Disk, TableKind
 from imaging.doubts import lies_elsewhere
 from imaging.efiloaders import FALLBACK
 from imaging.errors import IoError, UsageError
-from imaging.plan import RepairedSystem, RepairPlan
+from imaging.repairplans import RepairedSystem, RepairPlan
 from imaging.startable import Answer, Firmware, Starts
 
 _PROGRAMS = ("/usr/sbin/grub-install", "/usr/bin/grub-install")

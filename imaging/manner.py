@@ -5,7 +5,7 @@ from pathlib import Path
 
 from imaging.errors import RescueError
 from imaging.library import Library
-from imaging.plan import RestorePlan, RestoreTarget
+from imaging.restoreplans import RestorePlan, RestoreTarget
 from imaging.unfinished import Manner
 
 _ID_SHOWN = 8

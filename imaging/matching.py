@@ -19,7 +19,8 @@ from imaging.manifest import Image, Machine
 from imaging.notes import NOTHING, Notes
 from imaging.orders import NEWEST, Capture, DiskMatch, Match, Order, Restore, Verify, WhichImage
 from imaging.partitions import plan_restore_but
-from imaging.plan import Plan, RestorePlan, RestoreTarget, Wipe
+from imaging.plan import Plan
+from imaging.restoreplans import RestorePlan, RestoreTarget, Wipe
 from imaging.wanted import Wanted
 
 _BEFORE_WWN = re.compile(r"^(?:0x|naa\.|eui\.|wwn-)+")

@@ -26,8 +26,8 @@ from imaging.events import MediaGrowResult
 from imaging.mediafs import make_filesystem
 from imaging.mediaplan import plan_grow
 from imaging.pipeline import Reporter
-from imaging.plan import MediaGrowPlan
 from imaging.planner import why_not_in_use
+from imaging.recoveryplans import MediaGrowPlan
 from imaging.run import run
 from imaging.writer import Target
 

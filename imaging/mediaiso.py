@@ -23,7 +23,7 @@ from imaging.library import FOLDER, Library
 from imaging.mediavouching import Source
 from imaging.mediumcheck import check, refuse_unless_whole
 from imaging.pipeline import Counter, Reporter
-from imaging.plan import MediaIsoPlan
+from imaging.recoveryplans import MediaIsoPlan
 from imaging.run import run_cancellable
 
 _BLOCK = 4 << 20

@@ -12,8 +12,8 @@ from msgspec import structs
 from imaging.disk import Disk, Partition, Role, TableKind, exact, format_size
 from imaging.errors import RefusedError, UsageError
 from imaging.medium import IMAGES_LABEL, SECTOR, Medium
-from imaging.plan import MediaGrowPlan, MediaImage, MediaIsoPlan, MediaPlan, MediaSystem
 from imaging.planner import why_not_in_use, why_protected
+from imaging.recoveryplans import MediaGrowPlan, MediaImage, MediaIsoPlan, MediaPlan, MediaSystem
 from imaging.unfinished import MEDIUM
 
 MIB = 1 << 20

@@ -14,7 +14,7 @@ from imaging.errors import BadImageError, RefusedError, RescueError, UsageError
 from imaging.library import Library
 from imaging.manifest import Image
 from imaging.medium import Medium
-from imaging.plan import MediaImage, MediaSystem
+from imaging.recoveryplans import MediaImage, MediaSystem
 
 INSTALLED = Path("/usr/share/rescue/rescue.img")
 """Where an installed program has the system that it makes media from; `$RESCUE_SYSTEM` names another place."""

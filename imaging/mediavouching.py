@@ -12,7 +12,7 @@ from imaging.chunk import digest
 from imaging.errors import RefusedError
 from imaging.library import Library
 from imaging.mediakeys import keys_or_none
-from imaging.plan import InstallPlan, MediaImage, MediaIsoPlan, MediaPlan
+from imaging.recoveryplans import InstallPlan, MediaImage, MediaIsoPlan, MediaPlan
 from imaging.signingkeys import PublicKey
 
 _Plan = TypeVar("_Plan", MediaPlan, MediaIsoPlan, InstallPlan)

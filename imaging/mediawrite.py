@@ -40,8 +40,8 @@ from imaging.mediavouching import Source
 from imaging.medium import bounded, partitions
 from imaging.mediumcheck import Advance, Examined, check, check_volume, refuse_unless_whole
 from imaging.pipeline import Counter, Reporter
-from imaging.plan import MediaPlan
 from imaging.planner import why_not_in_use, why_protected
+from imaging.recoveryplans import MediaPlan
 from imaging.writer import Target
 
 _BLOCK = 4 << 20

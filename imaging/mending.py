@@ -15,7 +15,7 @@ from imaging.check import look_over, tail
 from imaging.disk import Content, Disk
 from imaging.errors import IoError
 from imaging.events import CheckedVolume, Verdict
-from imaging.plan import FileSystemCheck
+from imaging.repairplans import FileSystemCheck
 from imaging.run import Completed, run_cancellable
 
 _EXT = ("ext2", "ext3", "ext4")

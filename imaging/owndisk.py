@@ -45,7 +45,7 @@ from imaging.library import FOLDER, Library
 from imaging.mediumcheck import check_folder, refuse_unless_whole
 from imaging.ownfiles import Source
 from imaging.pipeline import Counter, Reporter
-from imaging.plan import InstallPlan, RemovePlan
+from imaging.recoveryplans import InstallPlan, RemovePlan
 from imaging.run import run
 from imaging.tableedit import NewEntry, Writes
 from imaging.writer import Target

@@ -11,7 +11,7 @@ from imaging.errors import BadImageError, RefusedError, RescueError
 from imaging.mediasource import find_system
 from imaging.mediumcheck import Advance, Examined
 from imaging.ownplan import Boot
-from imaging.plan import InstallPlan, MediaImage, MediaSystem, RemovePlan
+from imaging.recoveryplans import InstallPlan, MediaImage, MediaSystem, RemovePlan
 from imaging.usedmap import volume_map
 
 

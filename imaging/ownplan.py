@@ -8,7 +8,7 @@ from imaging import ownmark, placement
 from imaging.disk import Disk, Partition, PartitionRole, Role, TableKind, format_size
 from imaging.errors import RefusedError, UsageError
 from imaging.placement import GRAIN
-from imaging.plan import BootMenu, InstallPlan, MediaImage, MediaSystem, RemovePlan
+from imaging.recoveryplans import BootMenu, InstallPlan, MediaImage, MediaSystem, RemovePlan
 
 EFI_SYSTEM = ("c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "ef")
 _MOST_GPT = 128

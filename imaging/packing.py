@@ -26,6 +26,7 @@ from imaging.content import Content
 from imaging.durable import create, reading, write_all, written
 from imaging.errors import BadImageError, IoError, RefusedError
 from imaging.events import ExportResult
+from imaging.imageplans import ExportPlan
 from imaging.library import Library, most_bytes
 from imaging.manifest import Image
 from imaging.notes import MOST_BYTES as MOST_NOTES
@@ -34,7 +35,6 @@ from imaging.outfile import InOrder
 from imaging.packformat import BLOCK, FIRST, INDEX, MARKED, MOST_PIECES, PackedFile, Table, padded
 from imaging.packroom import piece_size, refuse_if_there, refuse_without_room, too_many
 from imaging.pipeline import Reporter, run_all
-from imaging.plan import ExportPlan
 from imaging.regular import read_regular
 from imaging.sealing import FILE_OVERHEAD, opened
 from imaging.signatures import MOST_BYTES as MOST_SIGNATURES

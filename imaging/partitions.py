@@ -8,10 +8,11 @@ from msgspec import structs
 from imaging import gpt, planner
 from imaging.disk import Disk, Partition, PartitionRole, PartitionTable, TableKind, exact
 from imaging.errors import BadImageError, RefusedError, UsageError
+from imaging.imageplans import VerifyPlan
 from imaging.manifest import Image, ImagedDisk, Volume
 from imaging.packformat import lies_in
-from imaging.plan import PartitionTarget, RestorePlan, RestoreTarget, VerifyPlan
 from imaging.planner import refuse_target, why_not_in_use, why_protected
+from imaging.restoreplans import PartitionTarget, RestorePlan, RestoreTarget
 
 _GROUPS = ("LVM2_member", "linux_raid_member", "zfs_member", "bcache", "drbd")
 """Kinds of members, whose group blkid does not name by their UUID."""

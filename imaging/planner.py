@@ -7,35 +7,29 @@ from typing import NoReturn
 from msgspec.structs import replace
 
 from imaging import gpt, levels, resectoring
+from imaging.changes import Shrinkage
 from imaging.chunk import DEFAULT_LEVEL
 from imaging.disk import Disk, PartitionRole, Role, TableKind, exact
 from imaging.errors import RefusedError, UsageError
 from imaging.extents import Extents
 from imaging.growth import LAST
-from imaging.manifest import Image, ImagedDisk
-from imaging.packformat import lies_in
-from imaging.plan import (
+from imaging.imageplans import (
     CapturePlan,
     CopyImagesPlan,
     DeletePlan,
     ExportPlan,
     FilesPlan,
     ImportPlan,
-    InstallPlan,
-    MediaGrowPlan,
-    MediaIsoPlan,
-    MediaPlan,
-    Plan,
     PrunePlan,
-    RemovePlan,
-    RepairPlan,
-    RestorePlan,
-    RestoreTarget,
-    Shrinkage,
     VerifyPlan,
     VerifySetPlan,
-    Wipe,
 )
+from imaging.manifest import Image, ImagedDisk
+from imaging.packformat import lies_in
+from imaging.plan import Plan
+from imaging.recoveryplans import InstallPlan, MediaGrowPlan, MediaIsoPlan, MediaPlan, RemovePlan
+from imaging.repairplans import RepairPlan
+from imaging.restoreplans import RestorePlan, RestoreTarget, Wipe
 from imaging.shrinking import plan_shrinkage
 
 _TOO_SMALL = "too small"

@@ -11,10 +11,10 @@ from pathlib import Path
 from imaging.access import make_writable
 from imaging.errors import BadImageError, RefusedError, RescueError
 from imaging.events import PruneResult
+from imaging.imageplans import PrunePlan
 from imaging.library import Library
 from imaging.orphans import Orphan, Orphans
 from imaging.pipeline import Reporter
-from imaging.plan import PrunePlan
 from imaging.sweep import Sweep, refuse_if_changed, stop_if_asked
 from imaging.withdrawn import withdraw
 from imaging.writers import Deleter

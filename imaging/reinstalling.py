@@ -17,7 +17,7 @@ from imaging.check import tail
 from imaging.disk import Disk
 from imaging.errors import IoError, RefusedError
 from imaging.pipeline import Reporter
-from imaging.plan import RepairedSystem, RepairPlan
+from imaging.repairplans import RepairedSystem, RepairPlan
 from imaging.run import find_tool, run_cancellable
 from imaging.startable import NAMES, Firmware
 

@@ -30,7 +30,7 @@ from imaging.ending import as_told
 from imaging.errors import CancelledError, IoError, RefusedError, RescueError
 from imaging.events import READING_BACK, CheckedVolume, RepairResult, Verdict
 from imaging.pipeline import Reporter
-from imaging.plan import RepairPlan
+from imaging.repairplans import RepairPlan
 from imaging.startable import NAMES, Firmware, Starts
 from imaging.writer import Target
 

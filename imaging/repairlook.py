@@ -27,7 +27,7 @@ from imaging.disk import Content, Disk
 from imaging.errors import RefusedError, UsageError
 from imaging.gptcopies import Found
 from imaging.health import Condition
-from imaging.plan import RepairPlan, RepairWishes, TableRepair
+from imaging.repairplans import RepairPlan, RepairWishes, TableRepair
 from imaging.startable import Firmware
 
 PATIENCE = 60.0

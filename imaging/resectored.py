@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from imaging.bounded import Read
+from imaging.changes import Resectoring
 from imaging.content import Content
 from imaging.disk import Partition
 from imaging.errors import CancelledError, IoError, RefusedError
@@ -19,10 +20,10 @@ from imaging.fatrebuild import RebuiltFat, rebuilt
 from imaging.library import Library
 from imaging.lvmmap import Scattered
 from imaging.partitions import volume_of
-from imaging.plan import Resectoring, RestorePlan
 from imaging.reader import DiskReader
 from imaging.resectoredcontent import resectored_table
 from imaging.resectoring import is_raw, refuse_unless_able
+from imaging.restoreplans import RestorePlan
 from imaging.sectortable import refused
 
 _EXT = ("ext2", "ext3", "ext4")

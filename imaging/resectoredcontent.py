@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from imaging import gpt, tableedit
+from imaging.changes import Change, Resectoring
 from imaging.content import Content
 from imaging.disk import TableKind
 from imaging.extents import Extents
 from imaging.fatrebuild import RebuiltFat
 from imaging.partitions import volume_of
-from imaging.plan import Change, Resectoring
 from imaging.sectortable import Pieces, refused, resectored_gpt, resectored_mbr
 from imaging.sfdisk import GUARD
 from imaging.tabled import places_of

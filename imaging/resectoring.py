@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from imaging import gpt
+from imaging.changes import Resectoring
 from imaging.disk import Partition, PartitionRole, TableKind
 from imaging.errors import RefusedError
 from imaging.manifest import ImagedDisk, Volume
-from imaging.plan import Resectoring, RestoreTarget
+from imaging.restoreplans import RestoreTarget
 from imaging.run import find_tool
 from imaging.sectortable import refused, why_misplaced
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from imaging import inventory, marks, media, window
+from imaging.changes import Resectoring, Shrinkage
 from imaging.content import Content
 from imaging.enlarging import refuse_doubtful
 from imaging.errors import IoError, RefusedError
@@ -24,10 +25,10 @@ from imaging.library import Library
 from imaging.manifest import Image
 from imaging.partitions import plan_again, volume_of
 from imaging.pipeline import ChunkBuffer, Counter, Reporter, run_all
-from imaging.plan import Resectoring, RestorePlan, RestoreTarget, Shrinkage
 from imaging.planner import plan_restore
 from imaging.resectored import adapted
 from imaging.resectoredcontent import ResectoredContent
+from imaging.restoreplans import RestorePlan, RestoreTarget
 from imaging.restoring import Restoring, carried, carry_out, grown, made_smaller, renewed, told, wiped
 from imaging.shrunkcontent import ShrunkContent
 from imaging.smaller import shrunk

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from imaging import cloning, marks, renewing, resectoring, shrinking, tableedit, unfinished, wiping
 from imaging.blockdev import size_of
 from imaging.carrying import carry, compare
+from imaging.changes import Change, Growth, Moved
 from imaging.chunk import digest
 from imaging.enlarging import enlarge
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError, of_system
@@ -24,9 +25,9 @@ from imaging.manner import manner_of
 from imaging.notes import Notes
 from imaging.ownplan import EFI_SYSTEM
 from imaging.pipeline import Counter, Reporter
-from imaging.plan import Change, Growth, Moved, RestorePlan, RestoreTarget, Wipe
 from imaging.planner import needed_size
 from imaging.probing import Probing
+from imaging.restoreplans import RestorePlan, RestoreTarget, Wipe
 from imaging.sanitizers import sanitizer
 from imaging.sfdisk import GUARD
 from imaging.tabled import Tabled

@@ -14,10 +14,12 @@ from imaging import access, media
 from imaging.disk import DiskId
 from imaging.durable import write_file, written
 from imaging.errors import IoError, RefusedError, RescueError
+from imaging.imageplans import CapturePlan
 from imaging.jobs import JobState
 from imaging.manifest import Machine
-from imaging.plan import CapturePlan, Plan, RestorePlan
+from imaging.plan import Plan
 from imaging.regular import read_regular
+from imaging.restoreplans import RestorePlan
 
 VERSION = 1
 FOLDER = "results"

@@ -13,7 +13,7 @@ from imaging.keptfiles import KeepRule
 from imaging.library import Library
 from imaging.manifest import Image
 from imaging.partitions import plan_restore_partitions
-from imaging.plan import RestorePlan, Wipe
+from imaging.restoreplans import RestorePlan, Wipe
 from imaging.sanitizers import with_sanitizers
 from imaging.unfinished import MEDIUM, UNKNOWN, Manner
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from imaging.access import writable
 from imaging.capture import capture
 from imaging.errors import IoError, RescueError
+from imaging.imageplans import VerifyPlan
 from imaging.library import Library
 from imaging.pipeline import Reporter
-from imaging.plan import RestorePlan, VerifyPlan
+from imaging.restoreplans import RestorePlan
 from imaging.safetyplan import plan_safety
 from imaging.verify import verify
 

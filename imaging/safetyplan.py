@@ -6,8 +6,9 @@ from pathlib import Path
 from imaging import inventory
 from imaging.disk import Disk
 from imaging.errors import RefusedError, UsageError
-from imaging.plan import CapturePlan, RestorePlan
+from imaging.imageplans import CapturePlan
 from imaging.planner import plan_capture
+from imaging.restoreplans import RestorePlan
 
 _MOST_LABEL = 120
 

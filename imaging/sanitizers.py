@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from imaging import sanitize
 from imaging.disk import Disk
 from imaging.errors import RescueError
-from imaging.plan import RestorePlan, Wipe
+from imaging.restoreplans import RestorePlan, Wipe
 from imaging.run import run
 from imaging.sanitize import Obstacle, Sanitizer
 

@@ -7,12 +7,13 @@ say: imaging.smaller. Pure but for the look whether the tools are installed.
 
 from collections.abc import Sequence
 
+from imaging.changes import Moved, Shrinkage
 from imaging.disk import Partition, PartitionRole, TableKind, exact
 from imaging.errors import RefusedError, UsageError
 from imaging.growth import LAST, table_ends
 from imaging.manifest import ImagedDisk, Volume
 from imaging.placement import GRAIN
-from imaging.plan import Moved, RestoreTarget, Shrinkage
+from imaging.restoreplans import RestoreTarget
 from imaging.run import find_tool
 
 _TOOLS: dict[str, tuple[str, ...]] = {

@@ -6,9 +6,9 @@ by a medium that knows where (imaging.window).
 
 from dataclasses import dataclass
 
+from imaging.changes import Shrinkage
 from imaging.content import Content
 from imaging.extents import Extents
-from imaging.plan import Shrinkage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

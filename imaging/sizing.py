@@ -12,8 +12,8 @@ from imaging import growth
 from imaging.disk import Partition, PartitionRole, exact
 from imaging.errors import RefusedError, UsageError
 from imaging.placement import GRAIN
-from imaging.plan import RestorePlan, RestoreTarget
 from imaging.planner import needed_size
+from imaging.restoreplans import RestorePlan, RestoreTarget
 from imaging.shrinking import bounds, plan_shrinkage
 
 

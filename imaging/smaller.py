@@ -18,6 +18,7 @@ from pathlib import Path
 from imaging import allocation, btrfs, ntfsmap, views
 from imaging.bitmap import marked
 from imaging.blockdev import loop_over, read
+from imaging.changes import Shrinkage
 from imaging.content import Content
 from imaging.doubts import BTRFS_SUPER
 from imaging.errors import IoError, RefusedError, RescueError
@@ -27,9 +28,9 @@ from imaging.library import Library
 from imaging.manifest import ImagedDisk
 from imaging.overlay import PAGE, most_written
 from imaging.placement import GRAIN
-from imaging.plan import RestorePlan, RestoreTarget, Shrinkage
 from imaging.planner import needed_size
 from imaging.relocating import GROUP, Trouble
+from imaging.restoreplans import RestorePlan, RestoreTarget
 from imaging.run import Completed, run_cancellable
 from imaging.shrinking import not_small_enough, plan_shrinkage, refuse_unless_able, too_small
 from imaging.usedmap import HEAD, TAIL

@@ -13,7 +13,7 @@ from imaging import bootentry, checkboot
 from imaging.errors import RescueError
 from imaging.events import RestoreResult
 from imaging.pipeline import Reporter
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from imaging.startable import Starts, sentence
 
 _PATIENCE = 30.0

@@ -32,9 +32,9 @@ from imaging.foreignplan import refuse_doubtful, refuse_unless_target
 from imaging.machinedisk import MachineDisk
 from imaging.manifest import ImagedDisk
 from imaging.pipeline import Counter, Reporter, run_all, threads
-from imaging.plan import ForeignSource, RestorePlan, RestoreTarget
 from imaging.planner import copy_of_table
 from imaging.rawfile import RawDisk
+from imaging.restoreplans import ForeignSource, RestorePlan, RestoreTarget
 from imaging.restoring import Restoring, carry_out, grown, told, wiped
 from imaging.rising import Pieces
 from imaging.sfdisk import GUARD

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imaging import gpt, tableedit, unfinished
+from imaging.changes import Change, Growth
 from imaging.disk import TableKind
 from imaging.errors import RefusedError
 from imaging.extents import Extents
 from imaging.manifest import ImagedDisk
-from imaging.plan import Change, Growth
 from imaging.sfdisk import GUARD
 
 

@@ -18,12 +18,12 @@ from imaging.errors import BadImageError, CancelledError, RescueError
 from imaging.events import VerifyResult
 from imaging.harm import volumes_hurt
 from imaging.healing import heal, library_to_mend_from
+from imaging.imageplans import VerifyPlan, VerifySetPlan
 from imaging.library import Library
 from imaging.manifest import Image
 from imaging.notes import Verification
 from imaging.partitions import volume_of
 from imaging.pipeline import ChunkBuffer, Counter, Reporter, busy_chunks, run_all
-from imaging.plan import VerifyPlan, VerifySetPlan
 from imaging.proven import Proven, stamp_of
 from imaging.rate import Rate
 from imaging.signatures import State

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from imaging.errors import BadImageError, IoError, RescueError
 from imaging.events import BadImage, VerifySetResult
+from imaging.imageplans import VerifyPlan, VerifySetPlan
 from imaging.library import Library
 from imaging.pipeline import Reporter
-from imaging.plan import VerifyPlan, VerifySetPlan
 from imaging.verify import Round, begin, verify_and_note, why_not_matching
 
 _MOST_NAMED = 100

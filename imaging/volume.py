@@ -6,10 +6,10 @@ file systems, RAID and others are known by them, so they are taken away first an
 
 from dataclasses import dataclass
 
+from imaging.changes import Change
 from imaging.content import Content
 from imaging.extents import Extents
 from imaging.manifest import Volume
-from imaging.plan import Change
 from imaging.sfdisk import GUARD
 from imaging.usedmap import HEAD, TAIL
 

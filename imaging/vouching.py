@@ -16,7 +16,7 @@ from imaging.access import make_writable
 from imaging.errors import BadImageError, IoError, RefusedError, RescueError
 from imaging.library import Library
 from imaging.manifest import Image
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from imaging.signatures import MOST_BYTES, NAME, UNSIGNED, Standing, State
 from imaging.signingkeys import PrivateKey, PublicKey
 

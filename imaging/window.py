@@ -9,9 +9,10 @@ from typing import Protocol
 
 from imaging import sfdisk, writer
 from imaging.blockdev import opened as opened_for_reading
+from imaging.changes import Shrinkage
 from imaging.disk import Disk
 from imaging.errors import IoError, RefusedError
-from imaging.plan import PartitionTarget, RestoreTarget, Shrinkage
+from imaging.restoreplans import PartitionTarget, RestoreTarget
 from imaging.writer import Target
 
 _SECTOR = 512

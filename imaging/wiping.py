@@ -13,7 +13,7 @@ from imaging.chunk import digest
 from imaging.errors import CancelledError, IoError
 from imaging.extents import Extents
 from imaging.pipeline import Reporter
-from imaging.plan import Wipe
+from imaging.restoreplans import Wipe
 from imaging.sanitize import Method
 from imaging.sanitizing import erase_itself
 from imaging.window import Medium

@@ -50,34 +50,29 @@ from imaging.events import (
     VerifySetResult,
 )
 from imaging.export import export
-from imaging.importing import import_image
-from imaging.mediagrow import grow
-from imaging.mediaiso import write_iso
-from imaging.mediawrite import make_medium
-from imaging.pipeline import Reporter
-from imaging.plan import (
+from imaging.imageplans import (
     CapturePlan,
     CopyImagesPlan,
     DeletePlan,
     ExportPlan,
     FilesPlan,
     ImportPlan,
-    InstallPlan,
-    MediaGrowPlan,
-    MediaIsoPlan,
-    MediaPlan,
-    Plan,
     PrunePlan,
-    RemovePlan,
-    RepairPlan,
-    RestorePlan,
     VerifyPlan,
     VerifySetPlan,
-    kind,
 )
+from imaging.importing import import_image
+from imaging.mediagrow import grow
+from imaging.mediaiso import write_iso
+from imaging.mediawrite import make_medium
+from imaging.pipeline import Reporter
+from imaging.plan import Plan, kind
 from imaging.prune import prune
+from imaging.recoveryplans import InstallPlan, MediaGrowPlan, MediaIsoPlan, MediaPlan, RemovePlan
 from imaging.repair import repair
+from imaging.repairplans import RepairPlan
 from imaging.restore import refuse_early, restore
+from imaging.restoreplans import RestorePlan
 from imaging.safety import let_go, save_first
 from imaging.signatures import State
 from imaging.startable import Answer, warnings

@@ -5,7 +5,7 @@ import sys
 
 from imaging import growth, wanted
 from imaging.errors import UsageError
-from imaging.plan import Wipe
+from imaging.restoreplans import Wipe
 from imaging.wanted import Wanted
 from rescue.keeping_words import EXTRA
 from rescue.language import _

@@ -24,6 +24,7 @@ from imaging.forecast import Forecast
 from imaging.freeing import Freed
 from imaging.health import Health
 from imaging.identify import Attachment
+from imaging.imageplans import CapturePlan, DeletePlan, FilesPlan, VerifyPlan, VerifySetPlan
 from imaging.imagevolumes import OpenVolume
 from imaging.keptfiles import KeepRule
 from imaging.keyboard import Keyboard
@@ -36,20 +37,10 @@ from imaging.network import Network, Static
 from imaging.notes import Notes
 from imaging.orderboard import State
 from imaging.places import Remembered
-from imaging.plan import (
-    CapturePlan,
-    DeletePlan,
-    FilesPlan,
-    MediaGrowPlan,
-    MediaPlan,
-    MediaSystem,
-    Plan,
-    RepairPlan,
-    RepairWishes,
-    RestorePlan,
-    VerifyPlan,
-    VerifySetPlan,
-)
+from imaging.plan import Plan
+from imaging.recoveryplans import MediaGrowPlan, MediaPlan, MediaSystem
+from imaging.repairplans import RepairPlan, RepairWishes
+from imaging.restoreplans import RestorePlan
 from imaging.resuming import CutOff
 from imaging.shares import Address, Login
 from imaging.signatures import Standing

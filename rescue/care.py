@@ -6,8 +6,8 @@ from imaging.disk import format_size
 from imaging.events import CopyImagesResult, DeleteResult, ExportResult, FilesResult, PruneResult, VerifySetResult
 from imaging.exportplan import SingleFile
 from imaging.freeing import Freed
+from imaging.imageplans import CopyImagesPlan, DeletePlan, ExportPlan, FilesPlan, ImportPlan, PrunePlan, VerifySetPlan
 from imaging.notes import Notes, Verification
-from imaging.plan import CopyImagesPlan, DeletePlan, ExportPlan, FilesPlan, ImportPlan, PrunePlan, VerifySetPlan
 from rescue.formats import clean, format_count, format_duration, format_place, format_rate, format_when, joined, quoted
 from rescue.language import _, ngettext
 from rescue.telling import told

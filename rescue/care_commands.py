@@ -9,7 +9,7 @@ from imaging import care, freeing
 from imaging.errors import CancelledError, ExitStatus, RefusedError, RescueError, UsageError
 from imaging.forecast import free_room
 from imaging.freeing import Freed
-from imaging.plan import DeletePlan
+from imaging.imageplans import DeletePlan
 from rescue.care import delete_lines
 from rescue.commands import ask, carry_out, print_json, print_lines
 from rescue.finding import find, libraries

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from imaging.disk import Disk
 from imaging.errors import UsageError
-from imaging.plan import RestorePlan
 from imaging.planner import confirms
+from imaging.restoreplans import RestorePlan
 
 _MOST_DIGITS = 9
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from imaging import __version__, levels
 from imaging.chunk import DEFAULT_LEVEL
 from imaging.errors import ExitStatus, RescueError, UsageError
-from imaging.plan import ExportFormat
+from imaging.imageplans import ExportFormat
 from rescue import (
     boot_command,
     care_commands,

@@ -19,7 +19,8 @@ from imaging.library import DamagedImage, Library, Listing
 from imaging.manifest import Image
 from imaging.notes import NOTHING, Notes
 from imaging.partitions import plan_restore_but, plan_restore_partitions
-from imaging.plan import Plan, RestorePlan
+from imaging.plan import Plan
+from imaging.restoreplans import RestorePlan
 from imaging.safetyplan import plan_safety
 from imaging.sanitizers import with_sanitizers
 from imaging.signatures import UNSIGNED, Standing

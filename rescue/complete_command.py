@@ -8,7 +8,7 @@ from pathlib import Path
 from imaging import inventory, resuming, vouching
 from imaging.disk import Disk
 from imaging.errors import RefusedError, UsageError
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from imaging.resuming import CutOff
 from rescue import commands, passphrases
 from rescue.accepting import add_accept, add_erase

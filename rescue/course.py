@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imaging.events import READING_BACK
-from imaging.plan import CapturePlan, InstallPlan, MediaPlan, Plan, RestorePlan, RestoreTarget, VerifyPlan
+from imaging.imageplans import CapturePlan, VerifyPlan
+from imaging.plan import Plan
+from imaging.recoveryplans import InstallPlan, MediaPlan
+from imaging.restoreplans import RestorePlan, RestoreTarget
 
 READ_BACK_WEIGHT = 0.4
 """What reading a byte back costs of what restoring it did, as measured."""

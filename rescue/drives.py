@@ -11,7 +11,7 @@ from imaging.disk import Disk, Role, format_size
 from imaging.errors import RescueError
 from imaging.mediasource import Weight
 from imaging.medium import Medium
-from imaging.plan import MediaGrowPlan, MediaPlan, MediaSystem
+from imaging.recoveryplans import MediaGrowPlan, MediaPlan, MediaSystem
 from imaging.unfinished import MEDIUM
 from rescue.backend import Backend
 from rescue.care import INDENT

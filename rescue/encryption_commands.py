@@ -9,9 +9,9 @@ import msgspec
 
 from imaging import encryption
 from imaging.errors import ExitStatus, UsageError
+from imaging.imageplans import CopyImagesPlan
 from imaging.keyslots import Slot
 from imaging.library import Library
-from imaging.plan import CopyImagesPlan
 from rescue import passphrases
 from rescue.commands import carry_out, print_json, print_lines
 from rescue.encryption_words import recovery_lines

@@ -72,6 +72,7 @@ from imaging.forecast import Forecast
 from imaging.freeing import Freed
 from imaging.health import Health
 from imaging.identify import Attachment
+from imaging.imageplans import CapturePlan, DeletePlan, FilesPlan, VerifyPlan, VerifySetPlan
 from imaging.imagevolumes import OpenVolume
 from imaging.keptfiles import KeepRule
 from imaging.keyboard import Keyboard
@@ -86,21 +87,10 @@ from imaging.mounts import kind_at
 from imaging.network import Network, Static
 from imaging.orderboard import Board, State
 from imaging.places import Remembered
-from imaging.plan import (
-    CapturePlan,
-    DeletePlan,
-    FilesPlan,
-    MediaGrowPlan,
-    MediaPlan,
-    MediaSystem,
-    Plan,
-    RepairPlan,
-    RepairWishes,
-    RestorePlan,
-    VerifyPlan,
-    VerifySetPlan,
-    disks_used,
-)
+from imaging.plan import Plan
+from imaging.recoveryplans import MediaGrowPlan, MediaPlan, MediaSystem
+from imaging.repairplans import RepairPlan, RepairWishes
+from imaging.restoreplans import RestorePlan
 from imaging.resuming import CutOff
 from imaging.shares import Address, Login
 from imaging.signatures import Standing
@@ -108,6 +98,7 @@ from imaging.sizing import Limits
 from imaging.ssh import Password, Ssh
 from imaging.sshshares import HostKey
 from imaging.startable import Starts
+from imaging.touched import disks_used
 from rescue import logbook, presets
 from rescue.backend import LIVE_STATES, Backend, Files, Job, Listing
 from rescue.language import _

@@ -4,25 +4,21 @@ import time
 from collections.abc import Callable, Iterable
 
 from imaging.events import READING_BACK, AnyEvent, Finished, Log, Progress, Started, Step
-from imaging.plan import (
+from imaging.imageplans import (
     CapturePlan,
     CopyImagesPlan,
     DeletePlan,
     ExportPlan,
     FilesPlan,
     ImportPlan,
-    InstallPlan,
-    MediaGrowPlan,
-    MediaIsoPlan,
-    MediaPlan,
-    Plan,
     PrunePlan,
-    RemovePlan,
-    RepairPlan,
-    RestorePlan,
     VerifyPlan,
     VerifySetPlan,
 )
+from imaging.plan import Plan
+from imaging.recoveryplans import InstallPlan, MediaGrowPlan, MediaIsoPlan, MediaPlan, RemovePlan
+from imaging.repairplans import RepairPlan
+from imaging.restoreplans import RestorePlan
 from rescue.backend import LIVE_STATES, Job
 from rescue.course import Course
 from rescue.formats import clean, format_estimate, format_rate, format_size, format_so_far

@@ -16,9 +16,9 @@ from imaging import keyring, levels, pack, tree
 from imaging.blockdev import real_path
 from imaging.errors import ExitStatus, RefusedError, UsageError
 from imaging.fileplan import plan_files
+from imaging.imageplans import LEAST_PIECE, CopyImagesPlan, ExportFormat, ExportPlan, ImportPlan
 from imaging.imagevolumes import OpenVolume, find_volume, volumes
 from imaging.opened import OpenImage, mounted_image, open_image
-from imaging.plan import LEAST_PIECE, CopyImagesPlan, ExportFormat, ExportPlan, ImportPlan
 from imaging.tree import Entry, EntryKind, Found
 from rescue import passphrases
 from rescue.commands import carry_out, library_to_write, print_json, print_lines

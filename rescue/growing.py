@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from imaging.changes import Growth, Shrinkage
 from imaging.events import Grown, Smaller
 from imaging.manifest import ImagedDisk
-from imaging.plan import Growth, RestoreTarget, Shrinkage
+from imaging.restoreplans import RestoreTarget
 from rescue.contents import content_words
 from rescue.formats import clean, format_size
 from rescue.language import N_, _

@@ -2,7 +2,7 @@
 
 from imaging.cloning import LUKS
 from imaging.events import Renewed
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from rescue.formats import clean, format_count
 from rescue.language import _, ngettext
 from rescue.telling import told

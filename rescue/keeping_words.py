@@ -4,7 +4,7 @@ from imaging.disk import format_size
 from imaging.errors import UsageError
 from imaging.events import Carried
 from imaging.keptfiles import KeepRule, KeptFiles
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from rescue.formats import clean, format_count, joined
 from rescue.language import N_, _, ngettext
 

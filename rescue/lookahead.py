@@ -11,7 +11,7 @@ from imaging import levels
 from imaging.errors import CancelledError, RescueError
 from imaging.estimate import fit
 from imaging.forecast import Forecast, forecast
-from imaging.plan import CapturePlan
+from imaging.imageplans import CapturePlan
 from rescue.formats import clean
 from rescue.language import _
 from rescue.telling import told

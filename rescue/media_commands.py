@@ -25,7 +25,7 @@ from imaging.disk import Disk
 from imaging.errors import BadImageError, ExitStatus, RefusedError, UsageError
 from imaging.mediasource import find_system, medium_on
 from imaging.mediumcheck import Examined
-from imaging.plan import MediaGrowPlan, MediaIsoPlan, MediaPlan
+from imaging.recoveryplans import MediaGrowPlan, MediaIsoPlan, MediaPlan
 from rescue import report
 from rescue.accepting import add_accept, warn_of_doubt
 from rescue.commands import ask, carry_out, print_json, print_lines

@@ -6,7 +6,7 @@ from imaging import mediaplan
 from imaging.disk import format_size
 from imaging.events import MediaGrowResult, MediaIsoResult, MediaResult
 from imaging.mediumcheck import Examined, Kind
-from imaging.plan import MediaGrowPlan, MediaImage, MediaIsoPlan, MediaPlan, MediaSystem
+from imaging.recoveryplans import MediaGrowPlan, MediaImage, MediaIsoPlan, MediaPlan, MediaSystem
 from imaging.signingkeys import PublicKey
 from rescue.care import INDENT
 from rescue.formats import clean, format_count, format_duration, format_when, joined, quoted

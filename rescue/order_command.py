@@ -6,7 +6,7 @@ from pathlib import Path
 from imaging import circumstances, inventory, matching, ordersource, planner, web
 from imaging.blockdev import real_path
 from imaging.errors import ExitStatus, RefusedError
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from rescue import commands, report
 from rescue.finding import library_at
 from rescue.language import _

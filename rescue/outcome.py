@@ -28,7 +28,7 @@ from imaging.events import (
     VerifyResult,
     VerifySetResult,
 )
-from imaging.plan import Wipe
+from imaging.restoreplans import Wipe
 from rescue.care import (
     copy_images_figures,
     delete_figures,

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from imaging.disk import Disk
 from imaging.estimate import Estimate, Fit, fit
 from imaging.forecast import DiskForecast, Forecast
+from imaging.imageplans import CapturePlan
 from imaging.manifest import Volume
-from imaging.plan import CapturePlan
 from rescue import report
 from rescue.contents import content_words, partition_rows
 from rescue.formats import columns, format_estimate, format_size, joined

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from imaging import grubmenu
 from imaging.disk import format_size
 from imaging.events import InstallResult, RemoveResult
-from imaging.plan import InstallPlan, RemovePlan, RestoreTarget
+from imaging.recoveryplans import InstallPlan, RemovePlan
+from imaging.restoreplans import RestoreTarget
 from rescue.care import INDENT
 from rescue.formats import clean, format_duration
 from rescue.language import _

@@ -10,7 +10,7 @@ from imaging import mediavouching, ownlook, ownplan, planner
 from imaging.blockdev import real_path
 from imaging.disk import Disk
 from imaging.errors import ExitStatus, RefusedError
-from imaging.plan import InstallPlan, RemovePlan
+from imaging.recoveryplans import InstallPlan, RemovePlan
 from rescue import report
 from rescue.accepting import add_accept, warn_of_doubt
 from rescue.commands import ask, carry_out, print_json, print_lines

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from imaging.disk import Disk, Partition, PartitionRole
 from imaging.manifest import ImagedDisk, Volume
-from imaging.plan import PartitionTarget, RestoreTarget
+from imaging.restoreplans import PartitionTarget, RestoreTarget
 from rescue.contents import content_words, partition_rows
 from rescue.formats import clean, columns, format_count, format_size, joined
 from rescue.language import _, ngettext

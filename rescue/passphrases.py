@@ -9,7 +9,8 @@ from pathlib import Path
 from imaging import keyring, keyslots
 from imaging.errors import RefusedError, RescueError, UsageError
 from imaging.library import Library
-from imaging.plan import Plan, libraries_used
+from imaging.plan import Plan
+from imaging.touched import libraries_used
 from rescue.formats import clean
 from rescue.language import _
 

@@ -11,7 +11,7 @@ from imaging import care, freeing
 from imaging.errors import CancelledError, ExitStatus, RefusedError
 from imaging.forecast import free_room
 from imaging.freeing import Freed
-from imaging.plan import CopyImagesPlan, PrunePlan
+from imaging.imageplans import CopyImagesPlan, PrunePlan
 from imaging.retention import Rule, Verdict
 from rescue.care import copy_images_lines, prune_lines
 from rescue.commands import ask, carry_out, print_json, print_lines

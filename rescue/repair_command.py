@@ -10,7 +10,7 @@ from imaging import inventory, planner, repairlook
 from imaging.blockdev import real_path
 from imaging.disk import Disk
 from imaging.errors import ExitStatus, UsageError
-from imaging.plan import RepairPlan, RepairWishes
+from imaging.repairplans import RepairPlan, RepairWishes
 from imaging.startable import Answer
 from rescue import report
 from rescue.commands import carry_out, print_json, print_lines

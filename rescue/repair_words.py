@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from imaging.disk import Disk
 from imaging.events import RepairResult
-from imaging.plan import RepairPlan
+from imaging.repairplans import RepairPlan
 from imaging.startable import NAMES
 from rescue.care import INDENT
 from rescue.checked import checked_lines

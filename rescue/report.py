@@ -10,29 +10,24 @@ from typing import Protocol, assert_never
 from imaging import levels
 from imaging.disk import Disk, DiskId, PartitionRole, Role, TableKind
 from imaging.health import Condition, Health
-from imaging.manifest import Image, ImagedDisk, InnerVolume, Machine, Volume
-from imaging.notes import NOTHING, Notes
-from imaging.plan import (
+from imaging.imageplans import (
     CapturePlan,
     CopyImagesPlan,
     DeletePlan,
     ExportPlan,
     FilesPlan,
     ImportPlan,
-    InstallPlan,
-    MediaGrowPlan,
-    MediaIsoPlan,
-    MediaPlan,
-    Plan,
     PrunePlan,
-    RemovePlan,
-    RepairPlan,
-    RestorePlan,
-    RestoreTarget,
     VerifyPlan,
     VerifySetPlan,
 )
+from imaging.manifest import Image, ImagedDisk, InnerVolume, Machine, Volume
+from imaging.notes import NOTHING, Notes
+from imaging.plan import Plan
 from imaging.planner import OUR_MOUNTS
+from imaging.recoveryplans import InstallPlan, MediaGrowPlan, MediaIsoPlan, MediaPlan, RemovePlan
+from imaging.repairplans import RepairPlan
+from imaging.restoreplans import RestorePlan, RestoreTarget
 from imaging.signatures import UNSIGNED, Standing
 from imaging.unfinished import MEDIUM
 from rescue.care import (

@@ -12,7 +12,7 @@ from imaging.blockdev import real_path
 from imaging.errors import CancelledError, RescueError, UsageError
 from imaging.foreignplan import plan_straight, refuse_doubtful
 from imaging.library import Library
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from rescue.finding import Found, find
 from rescue.progressline import ProgressLine
 from rescue.targeting import targets

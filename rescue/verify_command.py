@@ -11,8 +11,8 @@ from msgspec import structs
 from imaging import inventory
 from imaging.backlog import plan_verify_set
 from imaging.errors import ExitStatus, UsageError
+from imaging.imageplans import VerifyPlan
 from imaging.partitions import plan_verify
-from imaging.plan import VerifyPlan
 from rescue import chosen
 from rescue.care import verify_set_lines
 from rescue.commands import carry_out, print_json, print_lines

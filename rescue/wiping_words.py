@@ -1,6 +1,6 @@
 """How disks are erased before something is restored to them, in words."""
 
-from imaging.plan import RestorePlan, RestoreTarget, Wipe
+from imaging.restoreplans import RestorePlan, RestoreTarget, Wipe
 from imaging.sanitize import Obstacle
 from rescue.formats import clean, format_count
 from rescue.language import _, ngettext

@@ -17,8 +17,8 @@ from imaging.disk import Disk
 from imaging.errors import RescueError
 from imaging.forecast import Forecast
 from imaging.health import Health
+from imaging.imageplans import CapturePlan
 from imaging.levels import LEVELS
-from imaging.plan import CapturePlan
 from rescue.aside import aside
 from rescue.formats import clean
 from rescue.health import source_warnings

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from imaging.errors import RescueError
-from imaging.plan import DeletePlan
+from imaging.imageplans import DeletePlan
 from rescue.aside import aside
 from rescue.care import delete_lines, freed_lines
 from rescue.formats import clean

@@ -15,7 +15,7 @@ from imaging.address import is_address, parse
 from imaging.disk import Disk
 from imaging.errors import RescueError
 from imaging.places import Remembered
-from imaging.plan import MediaGrowPlan
+from imaging.recoveryplans import MediaGrowPlan
 from rescue.drives import gain_words
 from rescue.formats import clean, format_place, format_size, joined
 from rescue.language import N_, _

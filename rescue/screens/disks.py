@@ -17,7 +17,7 @@ from imaging.disk import Disk
 from imaging.errors import RescueError
 from imaging.health import Condition, Health
 from imaging.identify import Attachment
-from imaging.plan import RepairPlan, RepairWishes
+from imaging.repairplans import RepairPlan, RepairWishes
 from rescue.backend import Backend
 from rescue.formats import clean, columns, format_count, format_size, joined, shortened
 from rescue.health import figure_rows, health_line, is_failing, reason_lines

@@ -9,7 +9,7 @@ from textual.widgets import OptionList
 
 from imaging.bootcheck import BootState, State
 from imaging.errors import RescueError
-from imaging.plan import MediaGrowPlan, MediaSystem
+from imaging.recoveryplans import MediaGrowPlan, MediaSystem
 from rescue.backend import Backend
 from rescue.drives import Load, checking_words, gain_words
 from rescue.formats import clean

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from imaging.disk import Content, Disk, Partition, PartitionTable, TableKind
 from imaging.medium import IMAGES_LABEL
-from imaging.plan import MediaPlan
+from imaging.recoveryplans import MediaPlan
 from rescue.chosen import Doomed
 from rescue.language import N_, _
 from rescue.report import plan_lines

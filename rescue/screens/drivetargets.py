@@ -10,7 +10,7 @@ from textual.widgets import OptionList
 from imaging import mediaplan
 from imaging.disk import Disk, format_size
 from imaging.medium import Medium
-from imaging.plan import MediaPlan
+from imaging.recoveryplans import MediaPlan
 from rescue.backend import Backend
 from rescue.drives import Candidate, Load, Way, candidate, candidate_words, plan
 from rescue.formats import clean

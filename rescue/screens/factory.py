@@ -14,7 +14,7 @@ from imaging.disk import Disk
 from imaging.errors import RefusedError, RescueError
 from imaging.manifest import Image
 from imaging.notes import FactoryState, Notes
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from imaging.resuming import SEVERAL, CutOff, targets_of
 from rescue.cutoff import COMPLETE, completing, undoing
 from rescue.cutoff import UNDO as UNDO_CUT

@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
 from imaging.fileplan import Place
-from imaging.plan import FilesPlan
+from imaging.imageplans import FilesPlan
 from rescue.files import Marks, amount_lines, marked_words
 from rescue.language import N_, _
 from rescue.report import plan_lines

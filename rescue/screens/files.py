@@ -13,9 +13,9 @@ from textual.widgets import OptionList
 
 from imaging.errors import CancelledError, RescueError
 from imaging.fileview import Order, Page, Tally, Where
+from imaging.imageplans import FilesPlan
 from imaging.imagevolumes import OpenVolume
 from imaging.manifest import Image
-from imaging.plan import FilesPlan
 from imaging.tree import Entry, EntryKind
 from rescue.aside import aside
 from rescue.backend import Files

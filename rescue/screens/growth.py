@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
 from imaging.disk import Disk, Partition
-from imaging.plan import MediaGrowPlan
+from imaging.recoveryplans import MediaGrowPlan
 from rescue.language import N_, _
 from rescue.report import plan_lines
 from rescue.screens.base import RescueScreen, text

@@ -10,8 +10,8 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Input
 
+from imaging.imageplans import DeletePlan
 from imaging.notes import NOTHING
-from imaging.plan import DeletePlan
 from rescue.care import fact_line
 from rescue.formats import clean, format_place
 from rescue.language import N_, _

@@ -8,7 +8,11 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from imaging.plan import CapturePlan, InstallPlan, MediaPlan, Plan, RemovePlan, RepairPlan, RestorePlan
+from imaging.imageplans import CapturePlan
+from imaging.plan import Plan
+from imaging.recoveryplans import InstallPlan, MediaPlan, RemovePlan
+from imaging.repairplans import RepairPlan
+from imaging.restoreplans import RestorePlan
 from rescue.backend import Job
 from rescue.feed import Feed, left_behind
 from rescue.formats import clean, format_rate

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 
 from imaging.disk import Disk
 from imaging.errors import RescueError
-from imaging.plan import RepairPlan
+from imaging.repairplans import RepairPlan
 from rescue.chosen import Doomed
 from rescue.language import N_, _
 from rescue.report import plan_lines

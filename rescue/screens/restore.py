@@ -11,12 +11,14 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from imaging.bootcheck import State
+from imaging.changes import Growth, Shrinkage
 from imaging.disk import Disk
 from imaging.errors import RefusedError, RescueError, UsageError
 from imaging.forecast import Forecast
 from imaging.identities import NewIdentity
+from imaging.imageplans import CapturePlan
 from imaging.keptfiles import KeepRule
-from imaging.plan import CapturePlan, Growth, RestorePlan, RestoreTarget, Shrinkage, Wipe
+from imaging.restoreplans import RestorePlan, RestoreTarget, Wipe
 from imaging.resuming import rules_of
 from rescue.chosen import Doomed, doomed
 from rescue.contents import content_words

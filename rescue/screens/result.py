@@ -11,7 +11,11 @@ from textual.containers import VerticalScroll
 
 from imaging.errors import ExitStatus
 from imaging.events import CaptureResult, Finished, RepairResult
-from imaging.plan import CapturePlan, InstallPlan, MediaPlan, Plan, RepairPlan, RestorePlan
+from imaging.imageplans import CapturePlan
+from imaging.plan import Plan
+from imaging.recoveryplans import InstallPlan, MediaPlan
+from imaging.repairplans import RepairPlan
+from imaging.restoreplans import RestorePlan
 from rescue.feed import Feed
 from rescue.formats import clean
 from rescue.language import N_, _

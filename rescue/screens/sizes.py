@@ -9,7 +9,7 @@ from textual.widgets import OptionList
 
 from imaging.errors import RescueError
 from imaging.placement import GRAIN
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from imaging.sizing import Limits, moved_by, with_size
 from imaging.wanted import bytes_of
 from rescue.contents import partition_rows

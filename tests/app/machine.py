@@ -38,6 +38,7 @@ from imaging.freeing import Freed
 from imaging.health import Condition, Health
 from imaging.identify import Attachment
 from imaging.identities import NewIdentity
+from imaging.imageplans import CapturePlan, DeletePlan, ExportFormat, ExportPlan, FilesPlan, VerifyPlan, VerifySetPlan
 from imaging.imagevolumes import OpenVolume
 from imaging.keptfiles import KeepRule, KeptFiles, KeptPath, LeftPath, RootPlace
 from imaging.keyboard import Keyboard
@@ -50,28 +51,10 @@ from imaging.network import How, Interface, Network, Static
 from imaging.notes import Notes
 from imaging.orderboard import STOPPED, Phase, State
 from imaging.places import Remembered
-from imaging.plan import (
-    CapturePlan,
-    DeletePlan,
-    ExportFormat,
-    ExportPlan,
-    FilesPlan,
-    FileSystemCheck,
-    MediaGrowPlan,
-    MediaImage,
-    MediaPlan,
-    MediaSystem,
-    Plan,
-    RepairedSystem,
-    RepairPlan,
-    RepairWishes,
-    RestorePlan,
-    RestoreTarget,
-    TableRepair,
-    VerifyPlan,
-    VerifySetPlan,
-    Wipe,
-)
+from imaging.plan import Plan
+from imaging.recoveryplans import MediaGrowPlan, MediaImage, MediaPlan, MediaSystem
+from imaging.repairplans import FileSystemCheck, RepairedSystem, RepairPlan, RepairWishes, TableRepair
+from imaging.restoreplans import RestorePlan, RestoreTarget, Wipe
 from imaging.resuming import CutOff
 from imaging.sanitize import Obstacle, Sanitizer
 from imaging.shares import Address, Kind, Login

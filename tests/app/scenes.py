@@ -18,7 +18,8 @@ from imaging.notes import FactoryState, Notes, Verification
 from imaging.orderboard import Phase, State
 from imaging.orders import After, Match
 from imaging.places import Remembered
-from imaging.plan import MediaGrowPlan, RepairWishes
+from imaging.recoveryplans import MediaGrowPlan
+from imaging.repairplans import RepairWishes
 from imaging.signatures import Signer, Standing
 from imaging.signatures import State as SignatureState
 from imaging.ssh import Ssh

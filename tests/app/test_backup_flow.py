@@ -11,7 +11,7 @@ from textual.widgets import Input
 from imaging.disk import Disk
 from imaging.errors import CancelledError, IoError
 from imaging.forecast import Forecast
-from imaging.plan import CapturePlan
+from imaging.imageplans import CapturePlan
 from tests.app.conftest import Sit
 from tests.app.machine import CAPTURED, FAILING_HEALTH, GB, LIBRARY, SDA, SDB, STICK, FakeBackend, FakeJob
 

@@ -6,7 +6,7 @@ import pytest
 
 from imaging.manifest import Machine
 from imaging.notes import Notes, Verification
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from rescue.screens.images import row
 from rescue.screens.menu import MenuScreen
 from rescue.shelf import is_of

@@ -5,7 +5,8 @@ from itertools import pairwise
 import pytest
 
 from imaging.events import READING_BACK
-from imaging.plan import CapturePlan, RestorePlan, RestoreTarget, VerifyPlan
+from imaging.imageplans import CapturePlan, VerifyPlan
+from imaging.restoreplans import RestorePlan, RestoreTarget
 from rescue.course import LAST, Course
 from rescue.history import GAP, History
 from tests.app.machine import GB, SDA, SDB, make_image, make_imaged_disk, restore_plan

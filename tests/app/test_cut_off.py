@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from msgspec import structs
 
+from imaging.changes import Growth
 from imaging.errors import RefusedError
 from imaging.keptfiles import KeepRule
-from imaging.plan import Growth, RestorePlan, Wipe
+from imaging.restoreplans import RestorePlan, Wipe
 from imaging.resuming import CutOff
 from imaging.unfinished import Manner
 from rescue.widgets.toggle import Toggle

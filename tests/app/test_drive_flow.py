@@ -11,7 +11,8 @@ from imaging.bootcheck import BootState, State
 from imaging.disk import Role
 from imaging.errors import BadImageError, CancelledError
 from imaging.mediumcheck import Advance, Examined, Finding, Kind
-from imaging.plan import MediaGrowPlan, MediaPlan, RestorePlan
+from imaging.recoveryplans import MediaGrowPlan, MediaPlan
+from imaging.restoreplans import RestorePlan
 from imaging.signingkeys import PublicKey
 from rescue.screens import menu, restore
 from rescue.screens.drivetargets import AskWay

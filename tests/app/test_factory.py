@@ -8,7 +8,7 @@ from imaging.errors import RefusedError
 from imaging.keptfiles import KeepRule, LeftPath
 from imaging.notes import FactoryState, Notes
 from imaging.orders import DiskMatch, Match
-from imaging.plan import RestorePlan, Wipe
+from imaging.restoreplans import RestorePlan, Wipe
 from imaging.sanitize import Method, Sanitizer
 from tests.app.conftest import Person, Sit
 from tests.app.machine import (

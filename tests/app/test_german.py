@@ -9,8 +9,9 @@ from rich.cells import cell_len
 from textual.widgets import Static
 
 from imaging.events import AnyEvent, Finished, Log, Progress, RestoreResult, Result, Started, Step, VerifyResult
+from imaging.imageplans import CapturePlan
 from imaging.notes import Notes, Verification
-from imaging.plan import CapturePlan, Plan
+from imaging.plan import Plan
 from rescue import language
 from rescue.screens.base import RescueScreen
 from tests.app.conftest import Person, Sit

@@ -15,7 +15,8 @@ from imaging.errors import IoError, RefusedError
 from imaging.events import Progress, Started, Step
 from imaging.health import Health
 from imaging.network import Network
-from imaging.plan import Plan, RestorePlan, RestoreTarget
+from imaging.plan import Plan
+from imaging.restoreplans import RestorePlan, RestoreTarget
 from rescue.aside import aside
 from rescue.backend import Job
 from rescue.feed import Feed

@@ -10,7 +10,7 @@ import pytest
 from imaging.errors import IoError, RefusedError
 from imaging.fileplan import Place
 from imaging.fileview import Where
-from imaging.plan import FilesPlan
+from imaging.imageplans import FilesPlan
 from imaging.tree import Entry, EntryKind
 from rescue.screens.files import FilesScreen
 from rescue.screens.image import ImageScreen

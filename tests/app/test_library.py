@@ -7,9 +7,9 @@ import pytest
 from imaging.errors import IoError
 from imaging.events import DeleteResult, Finished
 from imaging.freeing import Freed
+from imaging.imageplans import DeletePlan, VerifyPlan, VerifySetPlan
 from imaging.manifest import Machine
 from imaging.notes import Notes, Verification
-from imaging.plan import DeletePlan, VerifyPlan, VerifySetPlan
 from tests.app.conftest import Person, Sit
 from tests.app.machine import GB, LIBRARY, FakeBackend, FakeDamaged, FakeListing, make_image
 

@@ -8,8 +8,8 @@ import pytest
 
 from imaging.disk import Content
 from imaging.errors import BadImageError, IoError
+from imaging.imageplans import FilesPlan
 from imaging.imagevolumes import OpenVolume
-from imaging.plan import FilesPlan
 from rescue.screens.files import FilesScreen
 from rescue.screens.filevolumes import FileVolumesScreen
 from rescue.screens.image import ImageScreen

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from imaging.estimate import Estimate
-from imaging.plan import CapturePlan
+from imaging.imageplans import CapturePlan
 from rescue import outlook
 from tests.app import machine as m
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from tests.app.conftest import Sit
 from tests.app.machine import FakeBackend, FakeListing, make_image, make_imaged_disk
 

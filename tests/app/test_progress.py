@@ -1,7 +1,7 @@
 """The screen of a job that runs, and of one that has ended."""
 
 from imaging.events import Log, Progress, Step
-from imaging.plan import CapturePlan, VerifyPlan
+from imaging.imageplans import CapturePlan, VerifyPlan
 from rescue.screens.progress import ProgressScreen
 from rescue.screens.result import ResultScreen
 from tests.app.conftest import Person, Sit

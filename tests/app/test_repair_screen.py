@@ -6,7 +6,7 @@ import pytest
 
 from imaging.disk import Disk
 from imaging.errors import RefusedError
-from imaging.plan import RepairPlan, RepairWishes
+from imaging.repairplans import RepairPlan, RepairWishes
 from rescue.screens.disks import DiskScreen
 from rescue.screens.progress import ProgressScreen
 from rescue.screens.repair import RepairPlanScreen

@@ -7,8 +7,8 @@ from msgspec import structs
 
 from imaging.disk import Content, PartitionTable, TableKind
 from imaging.events import CaptureResult, CheckedVolume, Log, Progress, RestoreResult, Started, Step, Verdict
+from imaging.imageplans import CapturePlan, VerifyPlan
 from imaging.notes import NOTHING
-from imaging.plan import CapturePlan, VerifyPlan
 from imaging.signatures import UNSIGNED
 from rescue import formats, outcome, report
 from tests.app import machine as m

@@ -10,7 +10,8 @@ from imaging.disk import Content, Disk
 from imaging.errors import RefusedError
 from imaging.health import Health
 from imaging.identities import NewIdentity, Renamed
-from imaging.plan import CapturePlan, RestorePlan
+from imaging.imageplans import CapturePlan
+from imaging.restoreplans import RestorePlan
 from imaging.signatures import Signer, Standing, State
 from rescue.screens.menu import MenuScreen
 from rescue.screens.restore import RestorePlanScreen

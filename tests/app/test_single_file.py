@@ -5,7 +5,7 @@ from pathlib import Path
 from imaging.errors import RefusedError
 from imaging.events import ExportResult, Finished
 from imaging.fileplan import Place
-from imaging.plan import ExportFormat, ExportPlan
+from imaging.imageplans import ExportFormat, ExportPlan
 from rescue.screens.image import ImageScreen
 from rescue.screens.result import ResultScreen
 from rescue.screens.singlefile import SingleFilePlaceScreen

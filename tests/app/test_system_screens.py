@@ -2,7 +2,7 @@
 
 import pytest
 
-from imaging.plan import CapturePlan
+from imaging.imageplans import CapturePlan
 from rescue.screens.base import Help
 from rescue.screens.menu import MenuScreen
 from tests.app.conftest import Sit

@@ -10,7 +10,7 @@ from imaging.blockdev import loop_over
 from imaging.library import FOLDER, Library
 from imaging.mediaplan import blocks
 from imaging.mediumcheck import Examined, check
-from imaging.plan import MediaGrowPlan, MediaPlan
+from imaging.recoveryplans import MediaGrowPlan, MediaPlan
 from tests import small_medium
 from tests.disks import MIB, blank, digest
 from tests.faults.killing import kill_after, start

@@ -13,8 +13,9 @@ from imaging import access, care, foreignlook, inventory, media, sharemounts, sh
 from imaging.disk import Mount
 from imaging.errors import IoError, RefusedError
 from imaging.foreignplan import plan_straight
-from imaging.plan import ImportPlan, RestorePlan
+from imaging.imageplans import ImportPlan
 from imaging.planner import plan_verify
+from imaging.restoreplans import RestorePlan
 from imaging.run import Completed
 from tests.disks import MIB, blank, looped, run
 from tests.faults.killing import finish, frozen, start

@@ -12,8 +12,8 @@ from imaging import care, freeing, remote, sharedclock, structure, writers
 from imaging.chunk import chunk_id, compress
 from imaging.errors import RefusedError
 from imaging.events import CaptureResult
+from imaging.imageplans import CopyImagesPlan, DeletePlan, DoomedImage, PrunePlan
 from imaging.library import Library
-from imaging.plan import CopyImagesPlan, DeletePlan, DoomedImage, PrunePlan
 from imaging.writers import Writer
 from tests.command import Outcome
 from tests.disks import MIB, blank, run

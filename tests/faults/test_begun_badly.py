@@ -15,10 +15,11 @@ from imaging import run as running
 from imaging.disk import Content
 from imaging.errors import CancelledError, IoError
 from imaging.extents import Extents
+from imaging.imageplans import CapturePlan
 from imaging.jobs import JobState
 from imaging.library import Library
 from imaging.pipeline import Reporter
-from imaging.plan import CapturePlan, encode
+from imaging.plan import encode
 from imaging.usedmap import VolumeMap
 from tests.disks import MIB, blank, partition
 from tests.faults.killing import finish

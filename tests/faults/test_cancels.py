@@ -16,8 +16,10 @@ from imaging import inventory, jobs, planner
 from imaging import run as engine_run
 from imaging.errors import RefusedError
 from imaging.events import CaptureResult
+from imaging.imageplans import CapturePlan
 from imaging.jobs import Job, JobState
-from imaging.plan import CapturePlan, RestorePlan, encode
+from imaging.plan import encode
+from imaging.restoreplans import RestorePlan
 from imaging.run import spawn_worker
 from tests.command import Outcome
 from tests.disks import MIB, blank

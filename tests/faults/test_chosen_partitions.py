@@ -17,7 +17,7 @@ from imaging.events import CaptureResult, Finished, RestoreResult
 from imaging.library import Library
 from imaging.manifest import Image
 from imaging.partitions import plan_restore_partitions, plan_verify
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from imaging.writer import Target
 from tests.command import Outcome, run_rescue
 from tests.disks import MIB, blank, detach, looped, partition, run

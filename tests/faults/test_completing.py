@@ -13,8 +13,8 @@ from imaging.disk import Disk
 from imaging.errors import IoError
 from imaging.events import RestoreResult
 from imaging.partitions import plan_restore_partitions
-from imaging.plan import RestorePlan, Wipe
 from imaging.restore import _FromLibrary
+from imaging.restoreplans import RestorePlan, Wipe
 from imaging.resuming import cut_off, plan_completion, plan_undoing
 from imaging.writer import Target
 from rescue.engine import Engine

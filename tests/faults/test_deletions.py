@@ -15,10 +15,10 @@ from imaging.delete import delete
 from imaging.errors import CancelledError, RefusedError
 from imaging.events import CaptureResult, DeleteResult, Finished
 from imaging.freeing import Freed
+from imaging.imageplans import DeletePlan
 from imaging.jobs import JobState
 from imaging.library import WITHDRAWN, Library
 from imaging.pipeline import Reporter
-from imaging.plan import DeletePlan
 from imaging.sharedclock import since_boot
 from imaging.writers import Deleter, Writer
 from tests.disks import MIB

@@ -15,10 +15,10 @@ from imaging import care, encryption, freeing, inventory, keyring, mediasource, 
 from imaging.content import Content
 from imaging.errors import BadImageError, RefusedError, UsageError
 from imaging.events import CaptureResult, PruneResult, VerifyResult
+from imaging.imageplans import CopyImagesPlan
 from imaging.jobs import JobState
 from imaging.keyslots import LEAST, SlotKind
 from imaging.library import Library
-from imaging.plan import CopyImagesPlan
 from imaging.reader import DiskReader
 from tests.disks import MIB, blank
 from tests.faults.killing import finish, kill, start, wait_for_step

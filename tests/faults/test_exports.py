@@ -13,9 +13,9 @@ import zstandard
 
 from imaging.events import ExportResult
 from imaging.export import seek_table
+from imaging.imageplans import ExportFormat, ExportPlan
 from imaging.jobs import JobState
 from imaging.library import Library
-from imaging.plan import ExportFormat, ExportPlan
 from tests.command import Outcome
 from tests.disks import run
 from tests.faults.killing import finish, kill, start, wait_for_step

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from imaging import inventory, planner
+from imaging.changes import Growth
 from imaging.errors import IoError
 from imaging.events import CaptureResult
 from imaging.growth import with_growth
 from imaging.library import Library
-from imaging.plan import Growth
 from tests.command import run_rescue
 from tests.disks import MIB, blank, partition, run
 from tests.faults.world import capture_here, carry_out_here

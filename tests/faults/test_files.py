@@ -18,9 +18,9 @@ from imaging import copyout, durable, events, imagevolumes, mounts, tree
 from imaging.disk import DiskId
 from imaging.errors import BadImageError, CancelledError, RefusedError
 from imaging.events import CaptureResult, FilesResult
+from imaging.imageplans import FilesPlan
 from imaging.library import Library
 from imaging.pipeline import Reporter
-from imaging.plan import FilesPlan
 from tests.command import Outcome
 from tests.disks import MIB, blank, looped, partition, run
 from tests.faults.test_random_faults import LostInTheCache

@@ -8,9 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from imaging.events import CaptureResult, VerifyResult
+from imaging.imageplans import VerifyPlan
 from imaging.library import Library
 from imaging.partitions import plan_verify
-from imaging.plan import VerifyPlan
 from tests.command import Outcome
 from tests.faults.world import Sample, capture_here, carry_out_here, chunk_path, verify_here, warnings_of
 

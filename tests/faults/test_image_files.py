@@ -14,12 +14,13 @@ from imaging.errors import BadImageError, CancelledError, RefusedError
 from imaging.events import FilesResult
 from imaging.fileclient import Files
 from imaging.fileview import Hits, Order, Where
+from imaging.imageplans import CopyImagesPlan, FilesPlan
 from imaging.imagevolumes import find_volume
 from imaging.keyslots import LEAST
 from imaging.library import Library
 from imaging.manifest import Image
 from imaging.mounts import options_at
-from imaging.plan import CopyImagesPlan, FilesPlan, decode, encode
+from imaging.plan import decode, encode
 from imaging.tree import EntryKind
 from rescue.engine import Engine
 from tests.disks import MIB, blank, looped, partition, run

@@ -18,12 +18,12 @@ from imaging.errors import IoError
 from imaging.events import CaptureResult, ImportResult
 from imaging.extents import Extents
 from imaging.foreign import ForeignDisk, ForeignImage
+from imaging.imageplans import ExportFormat, ExportPlan, ImportPlan, PrunePlan
 from imaging.jobs import JobState
 from imaging.keyslots import LEAST
 from imaging.library import Library
 from imaging.manifest import Image, Machine
 from imaging.pipeline import busy_chunks
-from imaging.plan import ExportFormat, ExportPlan, ImportPlan, PrunePlan
 from imaging.stores import LocalStore
 from imaging.storing import Storing
 from imaging.streaming import Stream, store_stream

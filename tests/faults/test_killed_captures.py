@@ -14,9 +14,9 @@ import pytest
 
 from imaging import inventory, planner
 from imaging.events import CaptureResult
+from imaging.imageplans import CapturePlan
 from imaging.jobs import JobState
 from imaging.library import Library
-from imaging.plan import CapturePlan
 from imaging.temporary import boot_id, whose
 from tests.command import Outcome
 from tests.disks import MIB

@@ -9,7 +9,7 @@ import pytest
 from imaging import inventory, planner
 from imaging.events import CaptureResult, RestoreResult
 from imaging.jobs import JobState
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from tests.command import Outcome
 from tests.disks import MIB, blank, looped, partition
 from tests.faults.killing import finish, kill, kill_after, moments, seconds_of, start, wait_for_first_write

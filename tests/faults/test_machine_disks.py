@@ -10,8 +10,8 @@ import pytest
 from imaging.errors import CancelledError, RescueError
 from imaging.foreign import ForeignDisk
 from imaging.foreignfiles import open_foreign
+from imaging.imageplans import ExportFormat, ExportPlan, ImportPlan
 from imaging.library import Library
-from imaging.plan import ExportFormat, ExportPlan, ImportPlan
 from tests.disks import MIB, run
 from tests.faults.test_imports import import_here, only_image, parts
 from tests.faults.world import Sample, carry_out_here, told_of_processes, until

@@ -10,7 +10,7 @@ from imaging import inventory, planner
 from imaging.errors import ExitStatus, IoError
 from imaging.events import RestoreResult
 from imaging.library import Library
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from imaging.writer import Target
 from tests.command import Outcome
 from tests.disks import MIB, blank

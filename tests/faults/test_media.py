@@ -12,10 +12,10 @@ import pytest
 from imaging import factory, inventory, iso, mediafs, mediaplan, mediasource, medium, writer
 from imaging.errors import BadImageError, RefusedError
 from imaging.events import CaptureResult, MediaResult
+from imaging.imageplans import ExportFormat, ExportPlan
 from imaging.jobs import JobState
 from imaging.library import Library
 from imaging.mediumcheck import Kind
-from imaging.plan import ExportFormat, ExportPlan
 from imaging.unfinished import MEDIUM
 from tests import small_medium
 from tests.command import Outcome, run_rescue

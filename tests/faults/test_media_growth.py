@@ -9,7 +9,7 @@ from imaging import inventory, mediaplan, medium
 from imaging.disk import PartitionTable
 from imaging.errors import RefusedError
 from imaging.events import MediaGrowResult
-from imaging.plan import MediaGrowPlan
+from imaging.recoveryplans import MediaGrowPlan
 from tests.command import run_rescue
 from tests.disks import MIB, run
 from tests.faults.killing import finish, moments, seconds_of, start

@@ -17,7 +17,8 @@ from imaging.errors import RefusedError
 from imaging.events import CaptureResult, InstallResult
 from imaging.library import Library
 from imaging.mediasource import system_on, weigh
-from imaging.plan import InstallPlan, MediaSystem, Plan, RemovePlan
+from imaging.plan import Plan
+from imaging.recoveryplans import InstallPlan, MediaSystem, RemovePlan
 from tests import small_medium
 from tests.disks import MIB, blank, digest, file_hashes, looped, partition, run
 from tests.faults.killing import finish, kill_after, seconds_of, start

@@ -15,10 +15,10 @@ from imaging import care, freeing, naming, stores
 from imaging.chunk import chunk_id
 from imaging.errors import RefusedError
 from imaging.events import CaptureResult, PruneResult
+from imaging.imageplans import CopyImagesPlan, PrunePlan
 from imaging.index import DigestTable
 from imaging.jobs import JobState
 from imaging.library import Library
-from imaging.plan import CopyImagesPlan, PrunePlan
 from imaging.retention import Rule
 from imaging.stores import LocalStore
 from imaging.writers import Writer

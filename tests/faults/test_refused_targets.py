@@ -18,7 +18,7 @@ from imaging.errors import RefusedError
 from imaging.events import Finished
 from imaging.jobs import JobState
 from imaging.library import DiskFiles
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from tests.command import Outcome, run_rescue
 from tests.disks import MIB, blank, looped, run
 from tests.faults.world import DISK_SIZE, Sample, carry_out_here, images_of, mounted, sample_disk, until

@@ -48,11 +48,11 @@ from imaging.chunk import chunk_id, compress
 from imaging.credentials import Keys
 from imaging.errors import BadImageError, IoError, RefusedError, RescueError, UsageError
 from imaging.events import CaptureResult
+from imaging.imageplans import CopyImagesPlan, ExportFormat, ExportPlan
 from imaging.jobs import JobState
 from imaging.keyslots import LEAST
 from imaging.library import Library
 from imaging.objects import Objects
-from imaging.plan import CopyImagesPlan, ExportFormat, ExportPlan
 from imaging.remotestore import ChunkCache, RemoteStore
 from imaging.run import spawn_worker
 from imaging.signatures import State

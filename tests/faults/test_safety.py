@@ -12,7 +12,8 @@ from imaging.capture import capture
 from imaging.errors import IoError, RefusedError
 from imaging.library import Library
 from imaging.notes import Notes
-from imaging.plan import RestorePlan, libraries_used
+from imaging.restoreplans import RestorePlan
+from imaging.touched import libraries_used
 from tests.command import run_rescue
 from tests.disks import MIB, partition
 from tests.faults.world import DISK_SIZE, Sample, carry_out_here, holds_used_bytes, images_of

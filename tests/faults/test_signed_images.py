@@ -16,10 +16,11 @@ from msgspec import structs
 from imaging import encryption, freeing, inventory, keyfiles, keyring, librarycopy, planner, signatures, trust, vouching
 from imaging.errors import BadImageError, RefusedError
 from imaging.events import CaptureResult, Finished, VerifyResult
+from imaging.imageplans import CopyImagesPlan
 from imaging.keyslots import LEAST
 from imaging.library import Library
 from imaging.pipeline import Reporter
-from imaging.plan import CopyImagesPlan, RestorePlan
+from imaging.restoreplans import RestorePlan
 from imaging.signatures import State
 from imaging.signingkeys import PrivateKey, PublicKey
 from tests.command import Outcome

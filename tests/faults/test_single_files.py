@@ -42,13 +42,14 @@ from imaging import (
 from imaging.content import Content
 from imaging.errors import BadImageError, IoError, RefusedError, RescueError
 from imaging.events import CaptureResult, ExportResult, VerifyResult
+from imaging.imageplans import CopyImagesPlan, ExportFormat, ExportPlan, ImportPlan
 from imaging.jobs import JobState
 from imaging.keyslots import LEAST
 from imaging.library import Library
 from imaging.manifest import Machine
 from imaging.packformat import BLOCK, PackedFile, Table
 from imaging.pipeline import Reporter
-from imaging.plan import CopyImagesPlan, ExportFormat, ExportPlan, ImportPlan, encode
+from imaging.plan import encode
 from imaging.signatures import State
 from imaging.signingkeys import PrivateKey
 from imaging.state import state_folder

@@ -21,7 +21,8 @@ from imaging.foreignplan import plan_straight
 from imaging.jobs import JobState
 from imaging.nbd import NbdDisk
 from imaging.pipeline import Reporter
-from imaging.plan import RestorePlan, encode
+from imaging.plan import encode
+from imaging.restoreplans import RestorePlan
 from imaging.signingkeys import PrivateKey, PublicKey
 from imaging.worker import carry_out
 from tests.command import Outcome, run_rescue

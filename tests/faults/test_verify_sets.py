@@ -18,10 +18,11 @@ from imaging.backlog import plan_verify_set
 from imaging.chunk import Buffer
 from imaging.errors import IoError
 from imaging.events import CaptureResult, Finished, VerifyResult, VerifySetResult
+from imaging.imageplans import VerifyPlan, VerifySetPlan
 from imaging.library import Library
 from imaging.notes import Notes, Verification
 from imaging.pipeline import Reporter
-from imaging.plan import VerifyPlan, VerifySetPlan, encode
+from imaging.plan import encode
 from imaging.proven import Proven
 from imaging.rate import Rate
 from imaging.stores import LocalStore

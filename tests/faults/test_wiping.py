@@ -14,7 +14,7 @@ from imaging import inventory, planner, sanitizing, unfinished, wiping, writer
 from imaging.errors import CancelledError
 from imaging.extents import Extents
 from imaging.pipeline import Reporter
-from imaging.plan import RestorePlan, Wipe
+from imaging.restoreplans import RestorePlan, Wipe
 from imaging.sanitize import Method, Sanitizer
 from imaging.window import Medium
 from tests.command import run_rescue

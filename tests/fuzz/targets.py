@@ -47,6 +47,7 @@ from imaging import (
     plan,
     release,
     sfdisk,
+    touched,
     unfinished,
     usedmap,
 )
@@ -56,12 +57,14 @@ from imaging.errors import BadImageError, IoError, RefusedError, RescueError, Us
 from imaging.extents import Extents
 from imaging.fatfiles import FatVolume
 from imaging.fatfill import clusters_needed
+from imaging.imageplans import CapturePlan, VerifyPlan
 from imaging.keyslots import LEAST, MOST, SlotKind
 from imaging.library import Library, most_bytes
 from imaging.libraryinfo import LibraryInfo
 from imaging.notes import Notes, Verification
 from imaging.partclone import PIECE, PartcloneImage
 from imaging.pipeline import busy_chunks
+from imaging.restoreplans import RestorePlan, RestoreTarget
 from imaging.sealing import KEY_SIZE
 from imaging.writers import Writer
 from tests.faults import forge
@@ -259,7 +262,7 @@ def _plan(data: bytes) -> None:
     found = plan.decode(data)
     assert plan.decode(plan.encode(found)) == found
     assert found.title
-    plan.disks_used(found)
+    touched.disks_used(found)
 
 
 def _health(data: bytes) -> None:
@@ -419,9 +422,9 @@ def _events_seed() -> bytes:
 
 def _plan_seeds() -> list[bytes]:
     disk, source = a_disk(), an_imaged_disk()
-    restore = plan.RestorePlan(library="/l", image="i", targets=(plan.RestoreTarget(source=source, target=disk),))
-    verify = plan.VerifyPlan(library="/l", image="i", against=disk, disk="sda")
-    return [plan.encode(what) for what in (plan.CapturePlan(library="/l", disks=(disk,)), restore, verify)]
+    restore = RestorePlan(library="/l", image="i", targets=(RestoreTarget(source=source, target=disk),))
+    verify = VerifyPlan(library="/l", image="i", against=disk, disk="sda")
+    return [plan.encode(what) for what in (CapturePlan(library="/l", disks=(disk,)), restore, verify)]
 
 
 def _frames() -> list[bytes]:

@@ -17,7 +17,7 @@ from imaging.efientries import Entry
 from imaging.errors import IoError
 from imaging.events import RestoreResult
 from imaging.pipeline import Reporter
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from imaging.startable import Answer, BootEntry, Firmware, Starts, Way
 from imaging.startcheck import looked_at
 from tests.disks import MIB, run

@@ -13,10 +13,11 @@ import pytest
 from imaging import check as checking
 from imaging import inventory, virtual
 from imaging.events import CaptureResult, CheckedVolume, Finished, VerifyResult
+from imaging.imageplans import VerifyPlan
 from imaging.index import Index
 from imaging.jobs import Job, JobState
 from imaging.library import Library
-from imaging.plan import VerifyPlan, encode
+from imaging.plan import encode
 from imaging.planner import plan_capture
 from tests.command import run_rescue
 from tests.disks import MIB, blank, partition, run

@@ -21,9 +21,9 @@ from imaging.identities import Renamed
 from imaging.jobs import JobState
 from imaging.library import Library
 from imaging.pipeline import Reporter
-from imaging.plan import RestorePlan
 from imaging.planner import plan_restore
 from imaging.restore import restore
+from imaging.restoreplans import RestorePlan
 from tests.command import run_rescue
 from tests.disks import MIB, blank, digest, partition, run
 from tests.faults.killing import finish, kill_after, moments, seconds_of, wait_for_step

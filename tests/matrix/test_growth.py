@@ -13,15 +13,16 @@ import pytest
 
 from imaging import enlarging, inventory, restoring
 from imaging import growth as growth_
+from imaging.changes import Growth
 from imaging.errors import RefusedError
 from imaging.events import Step
 from imaging.growth import with_growth
 from imaging.jobs import JobState
 from imaging.library import Library
 from imaging.pipeline import Reporter
-from imaging.plan import Growth, RestorePlan
 from imaging.planner import plan_restore
 from imaging.restore import restore
+from imaging.restoreplans import RestorePlan
 from tests.command import run_rescue
 from tests.disks import MIB, blank, digest, partition, run
 from tests.faults.killing import finish, kill_after, moments, seconds_of, wait_for_first_write, wait_for_step

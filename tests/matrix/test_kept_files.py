@@ -21,8 +21,8 @@ from imaging.jobs import JobState
 from imaging.keeping import with_kept_files
 from imaging.keptfiles import KeepRule
 from imaging.library import Library
-from imaging.plan import RestorePlan
 from imaging.planner import plan_restore
+from imaging.restoreplans import RestorePlan
 from tests.command import run_rescue
 from tests.disks import MIB, blank, digest, partition, run
 from tests.faults.killing import finish, kill, kill_after, moments, seconds_of, wait_for_first_write

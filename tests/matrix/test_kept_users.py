@@ -15,8 +15,8 @@ from imaging.jobs import JobState
 from imaging.keeping import with_kept_files
 from imaging.keptfiles import KeepRule
 from imaging.library import Library
-from imaging.plan import RestorePlan
 from imaging.planner import plan_restore
+from imaging.restoreplans import RestorePlan
 from tests.command import run_rescue
 from tests.disks import MIB, digest, run
 from tests.faults.killing import finish, kill_after, moments, seconds_of

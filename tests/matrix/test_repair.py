@@ -17,7 +17,8 @@ from imaging import inventory, marks, repairlook, smart, unfinished, writer
 from imaging.errors import ExitStatus, IoError, RefusedError
 from imaging.events import Finished, RepairResult, Verdict
 from imaging.health import Condition, Health
-from imaging.plan import RepairPlan, RepairWishes, decode, encode
+from imaging.plan import decode, encode
+from imaging.repairplans import RepairPlan, RepairWishes
 from imaging.startable import Answer, Firmware
 from imaging.writer import Target
 from tests import programs

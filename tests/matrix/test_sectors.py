@@ -14,10 +14,10 @@ from imaging.content import Content
 from imaging.errors import CancelledError, ExitStatus
 from imaging.jobs import JobState
 from imaging.library import Library
-from imaging.plan import RestorePlan
 from imaging.planner import plan_restore
 from imaging.resectored import adapted
 from imaging.resectoring import plan_resectoring
+from imaging.restoreplans import RestorePlan
 from rescue import report
 from rescue.engine import engine
 from tests.command import run_rescue

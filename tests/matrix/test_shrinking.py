@@ -13,12 +13,13 @@ import pytest
 from msgspec import structs
 
 from imaging import circumstances, inventory, orders, planner, smaller, views
+from imaging.changes import Growth
 from imaging.errors import RefusedError
 from imaging.jobs import JobState
 from imaging.library import Library
 from imaging.manifest import Machine
-from imaging.plan import Growth, RestorePlan
 from imaging.planner import plan_restore
+from imaging.restoreplans import RestorePlan
 from rescue.engine import engine
 from rescue.growing import resized_disk
 from tests.command import run_rescue

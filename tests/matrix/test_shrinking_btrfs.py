@@ -16,8 +16,8 @@ from imaging.doubts import BTRFS_SUPER
 from imaging.errors import CancelledError, RefusedError
 from imaging.jobs import JobState
 from imaging.library import Library
-from imaging.plan import RestorePlan
 from imaging.planner import plan_restore
+from imaging.restoreplans import RestorePlan
 from tests.command import run_rescue
 from tests.disks import MIB, blank, digest, partition, run
 from tests.faults.killing import finish, kill_after, moments, seconds_of, wait_for_first_write

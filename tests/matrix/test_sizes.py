@@ -9,8 +9,8 @@ import pytest
 from imaging import inventory, sizing
 from imaging.jobs import JobState
 from imaging.library import Library
-from imaging.plan import RestorePlan
 from imaging.planner import plan_restore
+from imaging.restoreplans import RestorePlan
 from tests.command import run_rescue
 from tests.disks import MIB, blank, digest, run
 from tests.faults.killing import finish, kill_after, moments, seconds_of

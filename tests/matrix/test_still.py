@@ -26,9 +26,9 @@ from imaging.errors import ExitStatus, IoError, RefusedError, RescueError
 from imaging.freezer import How
 from imaging.freezer import Place as Held
 from imaging.freezing import held_still
+from imaging.imageplans import CapturePlan
 from imaging.library import Library
 from imaging.pipeline import Reporter
-from imaging.plan import CapturePlan
 from imaging.presented import presented
 from imaging.snapshots import Origin
 from imaging.stillness import Use

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 import pytest
 
 from imaging import gpt, growth, tableedit
+from imaging.changes import Growth, Shrinkage
 from imaging.disk import PartitionRole, TableKind
 from imaging.errors import BadImageError, RefusedError, UsageError
 from imaging.extents import Extents
 from imaging.growth import plan_growth, with_growth
 from imaging.manifest import ImagedDisk
-from imaging.plan import Growth, RestorePlan, RestoreTarget, Shrinkage, decode, encode
+from imaging.plan import decode, encode
+from imaging.restoreplans import RestorePlan, RestoreTarget
 from imaging.tabled import Tabled
 from imaging.tableedit import Place
 from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_source, a_table, an_imaged_disk

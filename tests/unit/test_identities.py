@@ -14,7 +14,8 @@ from imaging.disk import Content, TableKind
 from imaging.errors import BadImageError, RefusedError, UsageError
 from imaging.identities import HOST_NAME, NewIdentity, NotRenamed, References, hosts_with
 from imaging.manifest import ImagedDisk
-from imaging.plan import PartitionTarget, RestorePlan, RestoreTarget, decode, encode
+from imaging.plan import decode, encode
+from imaging.restoreplans import PartitionTarget, RestorePlan, RestoreTarget
 from tests.unit.builders import MIB, a_disk, a_partition, a_source
 
 OLD, NEW = "0a1b2c3d-1111-4222-8333-abcdefabcdef", "f00df00d-9999-4888-8777-fedcbafedcba"

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from imaging import keeping
+from imaging.changes import Shrinkage
 from imaging.disk import Content
 from imaging.errors import RefusedError
-from imaging.plan import RestoreTarget, Shrinkage
+from imaging.restoreplans import RestoreTarget
 from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_imaged_disk
 
 _BEFORE, _AFTER = 100 * GIB, 50 * GIB

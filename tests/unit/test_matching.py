@@ -10,11 +10,12 @@ import pytest
 from imaging import matching, orders
 from imaging.disk import Content, Disk, DiskId, Mount, PartitionTable, Role, TableKind
 from imaging.errors import RefusedError, RescueError, UsageError
+from imaging.imageplans import CapturePlan, VerifyPlan
 from imaging.manifest import Image, ImagedDisk, Machine, Volume
 from imaging.matching import Found, Named
 from imaging.notes import NOTHING, FactoryState, Notes, Verification
 from imaging.orders import DiskMatch, Match
-from imaging.plan import CapturePlan, RestorePlan, VerifyPlan, Wipe
+from imaging.restoreplans import RestorePlan, Wipe
 from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_image, an_imaged_disk
 
 HERE = Machine(vendor="Dell Inc.", model="OptiPlex 7050", serial="ABC1234", firmware="uefi")

@@ -10,15 +10,18 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from imaging import bootcheck, factory, jobs, mediaplan, medium, mediumcheck, mounts, plan
+from imaging import bootcheck, factory, jobs, mediaplan, medium, mediumcheck, mounts, plan, touched
 from imaging.bootcheck import BootState, State
 from imaging.disk import Content, Disk, Mount, Role, TableKind
 from imaging.errors import BadImageError, IoError, RefusedError, UsageError
+from imaging.imageplans import ImportPlan, VerifyPlan
 from imaging.jobs import JobState
 from imaging.library import Library
 from imaging.medium import About, Medium, Part
 from imaging.mediumcheck import Kind
-from imaging.plan import ForeignSource, ImportPlan, MediaImage, MediaPlan, MediaSystem, Plan, RestorePlan, VerifyPlan
+from imaging.plan import Plan
+from imaging.recoveryplans import MediaImage, MediaPlan, MediaSystem
+from imaging.restoreplans import ForeignSource, RestorePlan
 from imaging.unfinished import MEDIUM
 from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table
 
@@ -187,8 +190,8 @@ def test_plans_of_media_are_read_as_they_were_written() -> None:
     for one in (made, grown, disc):
         assert plan.decode(plan.encode(one)) == one
     assert isinstance(made, MediaPlan)
-    assert [use.image for use in plan.libraries_used(made)] == [IMAGE.image]
-    assert plan.disks_used(made)[0][1:] == ("/dev/sdb", True)
+    assert [use.image for use in touched.libraries_used(made)] == [IMAGE.image]
+    assert touched.disks_used(made)[0][1:] == ("/dev/sdb", True)
 
 
 @pytest.mark.parametrize(
@@ -311,4 +314,4 @@ def test_no_disk_is_erased_whose_library_or_files_a_job_reads(
     with pytest.raises(RefusedError, match=f"job 7 {how} /dev/sdb") as caught:
         jobs.submit(mediaplan.plan_media(SYSTEM, a_stick()))
     assert caught.value.code == "disk-busy"
-    assert plan.disks_erased(mediaplan.plan_grow(a_stick(table=system_parts()), a_medium())) == ()
+    assert touched.disks_erased(mediaplan.plan_grow(a_stick(table=system_parts()), a_medium())) == ()

@@ -9,9 +9,9 @@ import pytest
 from imaging import network
 from imaging.disk import Mount
 from imaging.errors import IoError, RefusedError, UsageError
+from imaging.imageplans import VerifyPlan
 from imaging.jobs import JobState
 from imaging.network import How, Static, parse_gateways, parse_links, parse_name_servers, parse_static
-from imaging.plan import VerifyPlan
 
 LINKS = """[
 {"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP","LOWER_UP"],"link_type":"loopback","address":"00:00:00:00:00:00",

@@ -11,7 +11,9 @@ from imaging.disk import Content, Disk, DiskId, Mount, Partition, PartitionRole,
 from imaging.errors import RefusedError, UsageError
 from imaging.manifest import Image, ImagedDisk, Volume
 from imaging.ownplan import Boot
-from imaging.plan import BootMenu, InstallPlan, MediaSystem, decode, disks_used, encode
+from imaging.plan import decode, encode
+from imaging.recoveryplans import BootMenu, InstallPlan, MediaSystem
+from imaging.touched import disks_used
 from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_image, an_imaged_disk
 
 SYSTEM = MediaSystem(path="/dev/sdb", build="0123abcd", version="0.1.0", built="2026-01-01T00:00:00Z", size=190 * MIB)

@@ -10,7 +10,7 @@ from imaging.disk import Content, Disk, DiskId, Mount, Partition, PartitionRole,
 from imaging.errors import BadImageError, RefusedError, UsageError
 from imaging.manifest import ImagedDisk, Volume
 from imaging.partitions import plan_again, plan_restore_partitions, plan_verify, volume_of, why_not_partition
-from imaging.plan import RestorePlan
+from imaging.restoreplans import RestorePlan
 from rescue import chosen, report
 from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_image, an_imaged_disk
 

@@ -12,8 +12,10 @@ from imaging.errors import ExitStatus, UsageError
 from imaging.events import RepairResult
 from imaging.jobs import _ENDS as ENDS
 from imaging.jobs import JobState
-from imaging.plan import RepairPlan, RepairWishes, TableRepair, decode, disks_erased, disks_used, encode, files_written
+from imaging.plan import decode, encode
+from imaging.repairplans import RepairPlan, RepairWishes, TableRepair
 from imaging.startable import Answer, BootEntry, Firmware, Starts, Way
+from imaging.touched import disks_erased, disks_used, files_written
 from rescue import repair_command
 from rescue.repair_words import repair_figures, repair_lines
 from tests.unit.builders import a_disk, a_partition, a_table

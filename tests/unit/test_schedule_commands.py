@@ -30,9 +30,10 @@ from imaging import (
 from imaging.disk import Disk, DiskId
 from imaging.errors import ExitStatus, RefusedError
 from imaging.events import CaptureResult, Finished
+from imaging.imageplans import CapturePlan, DoomedImage, PrunePlan
 from imaging.library import Library
 from imaging.manifest import Image, Machine
-from imaging.plan import CapturePlan, DoomedImage, Plan, PrunePlan
+from imaging.plan import Plan
 from imaging.retention import Verdict
 from rescue import follow, schedule_run
 from rescue.cli import main

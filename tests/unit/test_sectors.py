@@ -9,6 +9,7 @@ import pytest
 
 from imaging import gpt, growth, planner, resectoring
 from imaging.bounded import Bounded
+from imaging.changes import Resectoring
 from imaging.disk import Content, DiskId, PartitionRole, TableKind
 from imaging.errors import BadImageError, IoError, RefusedError
 from imaging.fatfiles import FatVolume
@@ -16,8 +17,9 @@ from imaging.fatfill import Filling, clusters_needed, kind_for
 from imaging.fattree import Item, proof, read_tree
 from imaging.growth import plan_growth, with_growth
 from imaging.manifest import ImagedDisk, InnerVolume
-from imaging.plan import Resectoring, RestorePlan, RestoreTarget, decode, encode
+from imaging.plan import decode, encode
 from imaging.resectoring import plan_resectoring
+from imaging.restoreplans import RestorePlan, RestoreTarget
 from imaging.sectortable import resectored_gpt, resectored_mbr
 from rescue import growing
 from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_source

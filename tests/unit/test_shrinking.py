@@ -8,10 +8,12 @@ import pytest
 from msgspec import structs
 
 from imaging import growth, planner, shrinking
+from imaging.changes import Shrinkage
 from imaging.disk import DiskId, Partition, PartitionRole, TableKind
 from imaging.errors import IoError, RefusedError, UsageError
 from imaging.manifest import ImagedDisk
-from imaging.plan import RestoreTarget, Shrinkage, decode, encode
+from imaging.plan import decode, encode
+from imaging.restoreplans import RestoreTarget
 from imaging.shrinking import plan_shrinkage
 from imaging.window import Nearer
 from rescue.growing import shrinkage_lines

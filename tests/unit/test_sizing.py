@@ -10,8 +10,8 @@ from msgspec import structs
 from imaging import growth, planner, shrinking, sizing
 from imaging.disk import DiskId, Partition
 from imaging.errors import RefusedError, UsageError
-from imaging.plan import ForeignSource, RestorePlan
 from imaging.planner import needed_size
+from imaging.restoreplans import ForeignSource, RestorePlan
 from imaging.wanted import Wanted, bytes_of, parse
 from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_source, an_image
 

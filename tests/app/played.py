@@ -19,7 +19,9 @@ def main() -> int:
     mode = terminal.mode(os.environ, kind)
     utf8 = mode is Mode.SERIAL and size.settle(0)
     from rescue.application import RescueApp
-    from tests.app.machine import GB, FakeBackend, FakeJob, running_job
+    from tests.app.disks import GB
+    from tests.app.jobs import FakeJob, running_job
+    from tests.app.machine import FakeBackend
 
     class Work(FakeJob):
         """A job that goes on while somebody looks, once a second."""

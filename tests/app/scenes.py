@@ -24,45 +24,13 @@ from imaging.signatures import Signer, Standing
 from imaging.signatures import State as SignatureState
 from imaging.ssh import Ssh
 from imaging.unfinished import Manner
+from tests.app.disks import BUSY, FAILING_HEALTH, GB, GOOD_HEALTH, HERE, SDA, SDB, STICK
+from tests.app.drives import BLANK_STICK, BUILT, LIVE_SYSTEM, OLD_DRIVE, TINY, drive_table, make_medium
 from tests.app.imagefiles import FakeFiles, a_file
-from tests.app.machine import (
-    BLANK_STICK,
-    BUILT,
-    BUSY,
-    CABLED,
-    CAPTURED,
-    DIED,
-    FAILED,
-    FAILING_HEALTH,
-    FINGERPRINT,
-    GB,
-    GOOD_HEALTH,
-    HERE,
-    LIBRARY,
-    LIVE_SYSTEM,
-    MADE,
-    NETWORK,
-    OLD_DRIVE,
-    REPAIRED,
-    RESTORED,
-    SDA,
-    SDB,
-    STICK,
-    TINY,
-    FakeBackend,
-    FakeDamaged,
-    FakeJob,
-    FakeListing,
-    drive_table,
-    locked_with,
-    make_image,
-    make_imaged_disk,
-    make_inside,
-    make_medium,
-    repair_plan,
-    restore_plan,
-    running_job,
-)
+from tests.app.images import LIBRARY, FakeDamaged, FakeListing, make_image, make_imaged_disk, make_inside, restore_plan
+from tests.app.jobs import CAPTURED, DIED, FAILED, MADE, REPAIRED, RESTORED, FakeJob, running_job
+from tests.app.machine import CABLED, FINGERPRINT, NETWORK, FakeBackend, locked_with
+from tests.app.repairs import repair_plan
 
 LAB = Machine(vendor="LENOVO", model="ThinkCentre M720q", serial="PC0XYZ", firmware="uefi", hostname="lab")
 SYSTEM = "Debian GNU/Linux 13 (trixie)"

@@ -13,7 +13,10 @@ from imaging.errors import CancelledError, IoError
 from imaging.forecast import Forecast
 from imaging.imageplans import CapturePlan
 from tests.app.conftest import Sit
-from tests.app.machine import CAPTURED, FAILING_HEALTH, GB, LIBRARY, SDA, SDB, STICK, FakeBackend, FakeJob
+from tests.app.disks import FAILING_HEALTH, GB, SDA, SDB, STICK
+from tests.app.images import LIBRARY
+from tests.app.jobs import CAPTURED, FakeJob
+from tests.app.machine import FakeBackend
 
 
 def submitted(backend: FakeBackend) -> CapturePlan:

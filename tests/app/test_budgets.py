@@ -19,7 +19,10 @@ from rescue.screens.menu import MenuScreen
 from rescue.screens.progress import ProgressScreen
 from rescue.screens.restore import RestorePlanScreen
 from rescue.widgets.line import Line
-from tests.app.machine import GB, FakeBackend, FakeJob, restore_plan, running_job
+from tests.app.disks import GB
+from tests.app.images import restore_plan
+from tests.app.jobs import FakeJob, running_job
+from tests.app.machine import FakeBackend
 from tests.app.scenes import checking, locked_files
 from tests.app.wired import WiredPerson, wired
 

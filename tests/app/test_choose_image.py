@@ -11,17 +11,9 @@ from rescue.screens.images import row
 from rescue.screens.menu import MenuScreen
 from rescue.shelf import is_of
 from tests.app.conftest import Sit
-from tests.app.machine import (
-    GB,
-    HERE,
-    SDA,
-    SDB,
-    FakeBackend,
-    FakeDamaged,
-    FakeListing,
-    make_image,
-    make_imaged_disk,
-)
+from tests.app.disks import GB, HERE, SDA, SDB
+from tests.app.images import FakeDamaged, FakeListing, make_image, make_imaged_disk
+from tests.app.machine import FakeBackend
 
 OTHER = Machine(vendor="Lenovo", model="ThinkPad T14", serial="XYZ")
 

@@ -9,7 +9,9 @@ from rescue.console.line import Kind
 from rescue.console.terminal import mode
 from rescue.screens.base import AskText
 from tests.app.conftest import Sit
-from tests.app.machine import FAILED, FakeBackend, FakeDamaged, FakeJob, FakeListing, make_image, running_job
+from tests.app.images import FakeDamaged, FakeListing, make_image
+from tests.app.jobs import FAILED, FakeJob, running_job
+from tests.app.machine import FakeBackend
 
 SAFE = frozenset(map(chr, range(0x20, 0x7F))) | frozenset("\n─│┌┐└┘├┤┬┴┼═║╔╗╚╝╠╣╦╩╬█▒░")
 """Glyphs of the VGA ROM font and of Debian's console fonts."""

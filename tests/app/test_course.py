@@ -9,7 +9,8 @@ from imaging.imageplans import CapturePlan, VerifyPlan
 from imaging.restoreplans import RestorePlan, RestoreTarget
 from rescue.course import LAST, Course
 from rescue.history import GAP, History
-from tests.app.machine import GB, SDA, SDB, make_image, make_imaged_disk, restore_plan
+from tests.app.disks import GB, SDA, SDB
+from tests.app.images import make_image, make_imaged_disk, restore_plan
 
 
 def two_disks(*, read_back: bool = True) -> RestorePlan:

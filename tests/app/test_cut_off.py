@@ -12,7 +12,9 @@ from imaging.resuming import CutOff
 from imaging.unfinished import Manner
 from rescue.widgets.toggle import Toggle
 from tests.app.conftest import Person, Sit
-from tests.app.machine import BUSY, SDA, SDB, STICK, FakeBackend, FakeListing, make_image, make_imaged_disk
+from tests.app.disks import BUSY, SDA, SDB, STICK
+from tests.app.images import FakeListing, make_image, make_imaged_disk
+from tests.app.machine import FakeBackend
 
 BEGUN = replace(
     SDA,

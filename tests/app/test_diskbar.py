@@ -11,7 +11,8 @@ from textual.app import App, ComposeResult
 
 from imaging.disk import Content, Partition, PartitionRole, PartitionTable, TableKind
 from rescue.widgets.diskbar import LEAST_WIDTH, DiskBar, bar
-from tests.app.machine import EMPTY, GB, SDA, SDB, make_disk, make_imaged_disk
+from tests.app.disks import EMPTY, GB, SDA, SDB, make_disk
+from tests.app.images import make_imaged_disk
 
 GLYPHS = frozenset(string.ascii_letters + string.digits + string.punctuation + " │║░▒")
 

@@ -7,7 +7,8 @@ from typing import NoReturn
 from imaging.disk import Disk
 from imaging.errors import IoError
 from tests.app.conftest import Sit
-from tests.app.machine import FAILING_HEALTH, GOOD_HEALTH, SDA, SDB, FakeBackend
+from tests.app.disks import FAILING_HEALTH, GOOD_HEALTH, SDA, SDB
+from tests.app.machine import FakeBackend
 
 RED = 1
 DEBIAN = "Debian GNU/Linux 13 (trixie)"

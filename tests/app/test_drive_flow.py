@@ -20,19 +20,11 @@ from rescue.screens.menu import MenuScreen
 from rescue.screens.progress import ProgressScreen
 from rescue.screens.restore import RestorePlanScreen
 from tests.app.conftest import Person, Sit
+from tests.app.disks import SDA, STICK
+from tests.app.drives import BLANK_STICK, BUILT, OLD_DRIVE, WHOLE, make_medium
 from tests.app.idle import PATIENCE
-from tests.app.machine import (
-    BLANK_STICK,
-    BUILT,
-    OLD_DRIVE,
-    SDA,
-    STICK,
-    WHOLE,
-    FakeBackend,
-    FakeListing,
-    make_image,
-    make_medium,
-)
+from tests.app.images import FakeListing, make_image
+from tests.app.machine import FakeBackend
 from tests.app.scenes import aged, checking, damaged, from_memory, with_sticks
 
 IMAGE = make_image()

@@ -15,7 +15,9 @@ from rescue.engine import engine
 from rescue.feed import States
 from rescue.outcome import event_line
 from rescue.screens.jobs import job_choice
-from tests.app.machine import SDA, SDB, FakeJob, restore_plan
+from tests.app.disks import SDA, SDB
+from tests.app.images import restore_plan
+from tests.app.jobs import FakeJob
 
 
 def test_jobs_lie_in_the_state_folder(state: Path) -> None:

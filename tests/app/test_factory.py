@@ -11,17 +11,9 @@ from imaging.orders import DiskMatch, Match
 from imaging.restoreplans import RestorePlan, Wipe
 from imaging.sanitize import Method, Sanitizer
 from tests.app.conftest import Person, Sit
-from tests.app.machine import (
-    BUSY,
-    LIBRARY,
-    SDA,
-    SDB,
-    STICK,
-    FakeBackend,
-    FakeListing,
-    make_image,
-    make_imaged_disk,
-)
+from tests.app.disks import BUSY, SDA, SDB, STICK
+from tests.app.images import LIBRARY, FakeListing, make_image, make_imaged_disk
+from tests.app.machine import FakeBackend
 
 OURS = FactoryState(name="Office", edition="2026", match=Match(vendor="Dell*", product="OptiPlex 7050"))
 OTHERS = FactoryState(name="Notebooks", match=Match(product=("Book 7", "Book 8")))

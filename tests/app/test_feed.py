@@ -5,11 +5,13 @@ from itertools import pairwise
 from imaging.events import Log, Progress, Step
 from rescue.feed import Feed
 from rescue.pace import Pace
-from tests.app import machine as m
+from tests.app.disks import GB
+from tests.app.images import restore_plan
+from tests.app.jobs import DIED, RESTORED, FakeJob, running_job
 
 
 def test_a_feed_gathers_step_figures_and_log() -> None:
-    feed = Feed(m.running_job())
+    feed = Feed(running_job())
     assert feed.poll()
     assert feed.percent == "25 %"
     assert feed.log == ["the target's table was cleared", "Restoring sda"]
@@ -22,7 +24,7 @@ def test_a_feed_gathers_step_figures_and_log() -> None:
 
 
 def test_a_feed_takes_only_what_is_new() -> None:
-    job = m.running_job()
+    job = running_job()
     feed = Feed(job)
     feed.poll()
     assert not feed.poll()
@@ -32,24 +34,24 @@ def test_a_feed_takes_only_what_is_new() -> None:
 
 
 def test_a_feed_ends_with_the_last_event() -> None:
-    job = m.running_job()
-    job.end(m.RESTORED)
+    job = running_job()
+    job.end(RESTORED)
     feed = Feed(job)
     feed.poll()
-    assert feed.finished == m.RESTORED
+    assert feed.finished == RESTORED
 
 
 def test_a_worker_that_died_ends_the_feed_with_the_state_it_left() -> None:
-    job = m.running_job()
+    job = running_job()
     feed = Feed(job)
     feed.poll()
     job.state = "died"
     assert feed.poll()
-    assert feed.finished == m.DIED
+    assert feed.finished == DIED
 
 
 def test_a_new_step_begins_at_nothing() -> None:
-    job = m.running_job()
+    job = running_job()
     job.say(Step(time=1040.0, name="Reading back", total=0))
     feed = Feed(job)
     feed.poll()
@@ -60,11 +62,11 @@ def test_a_new_step_begins_at_nothing() -> None:
 
 
 def test_a_figure_stays_in_its_place_when_it_grows() -> None:
-    job = m.running_job()
+    job = running_job()
     feed = Feed(job)
     feed.poll()
     before = feed.bytes_line()
-    job.say(Progress(time=1026.0, done=99_900_000_000, total=100 * m.GB, moved=70 * m.GB))
+    job.say(Progress(time=1026.0, done=99_900_000_000, total=100 * GB, moved=70 * GB))
     feed.poll()
     after = feed.bytes_line()
     assert len(before) == len(after)
@@ -73,7 +75,7 @@ def test_a_figure_stays_in_its_place_when_it_grows() -> None:
 
 def test_a_job_that_is_silent_is_said_to_stand_still_and_forecasts_nothing() -> None:
     now = [0.0]
-    feed = Feed(m.running_job(), clock=lambda: now[0])
+    feed = Feed(running_job(), clock=lambda: now[0])
     feed.poll()
     now[0] = 40.0
     assert feed.rate_line() == "-"
@@ -112,13 +114,13 @@ def test_the_time_left_follows_when_the_rate_really_changes() -> None:
 
 
 def test_the_forecast_of_the_whole_passes_over_a_slow_place() -> None:
-    job = m.FakeJob(known_plan=m.restore_plan())
-    job.say(Step(time=0.0, name="Restoring sda", total=100 * m.GB))
+    job = FakeJob(known_plan=restore_plan())
+    job.say(Step(time=0.0, name="Restoring sda", total=100 * GB))
     feed = Feed(job)
     done, seen = 0, []
     for second in range(1, 240):
-        done += m.GB // 8 if 100 < second < 115 else m.GB // 4
-        job.say(Progress(time=float(second), done=done, total=100 * m.GB))
+        done += GB // 8 if 100 < second < 115 else GB // 4
+        job.say(Progress(time=float(second), done=done, total=100 * GB))
         feed.poll()
         if second > 60:
             seen.append(feed.left_line())

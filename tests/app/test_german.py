@@ -15,21 +15,10 @@ from imaging.plan import Plan
 from rescue import language
 from rescue.screens.base import RescueScreen
 from tests.app.conftest import Person, Sit
-from tests.app.machine import (
-    CAPTURED,
-    FAILING_HEALTH,
-    GB,
-    GOOD_HEALTH,
-    LIBRARY,
-    SDA,
-    SDB,
-    FakeBackend,
-    FakeDamaged,
-    FakeJob,
-    FakeListing,
-    make_image,
-    restore_plan,
-)
+from tests.app.disks import FAILING_HEALTH, GB, GOOD_HEALTH, SDA, SDB
+from tests.app.images import LIBRARY, FakeDamaged, FakeListing, make_image, restore_plan
+from tests.app.jobs import CAPTURED, FakeJob
+from tests.app.machine import FakeBackend
 from tests.app.scenes import checking, damaged, made, with_sticks
 from tests.catalogue.extract import CHECKOUT
 

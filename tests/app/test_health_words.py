@@ -2,7 +2,7 @@
 
 from imaging.health import Condition, Health
 from rescue.health import figure_rows, health_line, health_word, reason_lines, source_warnings, target_warnings
-from tests.app.machine import FAILING_HEALTH, GOOD_HEALTH, NO_HEALTH, SDA, SDB
+from tests.app.disks import FAILING_HEALTH, GOOD_HEALTH, NO_HEALTH, SDA, SDB
 
 
 def test_a_failing_disk_is_told_in_capitals_with_the_gravest_reason() -> None:

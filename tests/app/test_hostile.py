@@ -24,22 +24,11 @@ from rescue.formats import columns, shortened
 from rescue.screens import network
 from rescue.widgets.confirm import offered
 from tests.app.conftest import Person, Sit
+from tests.app.disks import FAILING_HEALTH, GB, GOOD_HEALTH, SDA, SDB, make_disk
 from tests.app.idle import PATIENCE
-from tests.app.machine import (
-    FAILING_HEALTH,
-    GB,
-    GOOD_HEALTH,
-    LIBRARY,
-    SDA,
-    SDB,
-    FakeBackend,
-    FakeJob,
-    FakeListing,
-    make_disk,
-    make_image,
-    make_imaged_disk,
-    restore_plan,
-)
+from tests.app.images import LIBRARY, FakeListing, make_image, make_imaged_disk, restore_plan
+from tests.app.jobs import FakeJob
+from tests.app.machine import FakeBackend
 
 OTHER = make_disk(serial="OTHER", model="Another disk", fingerprint="11")
 """It came to the place of sda."""

@@ -15,8 +15,9 @@ from imaging.tree import Entry, EntryKind
 from rescue.screens.files import FilesScreen
 from rescue.screens.image import ImageScreen
 from tests.app.conftest import Sit
+from tests.app.disks import GB
 from tests.app.imagefiles import HOME, FakeFiles, a_file, a_folder
-from tests.app.machine import GB, FakeBackend
+from tests.app.machine import FakeBackend
 from tests.app.wired import wired
 
 ROOT = ("3", "enter", "o", "down", "enter")

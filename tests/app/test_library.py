@@ -11,7 +11,9 @@ from imaging.imageplans import DeletePlan, VerifyPlan, VerifySetPlan
 from imaging.manifest import Machine
 from imaging.notes import Notes, Verification
 from tests.app.conftest import Person, Sit
-from tests.app.machine import GB, LIBRARY, FakeBackend, FakeDamaged, FakeListing, make_image
+from tests.app.disks import GB
+from tests.app.images import LIBRARY, FakeDamaged, FakeListing, make_image
+from tests.app.machine import FakeBackend
 
 ELSE = Machine(vendor="Lenovo", model="ThinkPad T480", serial="X")
 OURS = make_image("20260101-000000-0000aaaa")

@@ -14,7 +14,8 @@ from rescue.screens.files import FilesScreen
 from rescue.screens.filevolumes import FileVolumesScreen
 from rescue.screens.image import ImageScreen
 from tests.app.conftest import Sit
-from tests.app.machine import FakeBackend, locked_with, make_inside
+from tests.app.images import make_inside
+from tests.app.machine import FakeBackend, locked_with
 
 LOCKED = ("3", "enter", "o", "down")
 """To the image's second volume, which is encrypted."""

@@ -12,7 +12,9 @@ from imaging.errors import IoError
 from rescue import logbook
 from rescue.cli import main
 from tests.app.conftest import Sit
-from tests.app.machine import FAILING_HEALTH, HERE, SDA, SDB, FakeBackend, running_job
+from tests.app.disks import FAILING_HEALTH, HERE, SDA, SDB
+from tests.app.jobs import running_job
+from tests.app.machine import FakeBackend
 
 SECRET = "hunter2"
 

@@ -11,8 +11,9 @@ from imaging.places import Remembered
 from rescue.screens.elsewhere import ElsewhereScreen
 from rescue.screens.images import ImagesScreen
 from tests.app.conftest import Person, Sit
-from tests.app.machine import LIBRARY, FakeBackend, FakeListing
-from tests.app.machine import MIRROR as WEB_MIRROR
+from tests.app.fakeplaces import MIRROR as WEB_MIRROR
+from tests.app.images import LIBRARY, FakeListing
+from tests.app.machine import FakeBackend
 
 MOUNTED = Path("/run/rescue/shares/nas-backup")
 

@@ -10,7 +10,9 @@ from rescue.screens.base import Help
 from rescue.screens.jobs import JobsScreen
 from rescue.screens.menu import MenuScreen
 from tests.app.conftest import Sit
-from tests.app.machine import FAILED, RESTORED, SDA, FakeBackend, running_job
+from tests.app.disks import SDA
+from tests.app.jobs import FAILED, RESTORED, running_job
+from tests.app.machine import FakeBackend
 
 
 async def test_the_menu_shows_the_computer_the_libraries_and_the_tasks(sit_down: Sit) -> None:

@@ -17,7 +17,10 @@ from rescue.screens.order import OrderScreen
 from rescue.screens.progress import ProgressScreen
 from rescue.screens.result import ResultScreen
 from tests.app.conftest import Person, Sit
-from tests.app.machine import HERE, RESTORED, FakeBackend, restore_plan, running_job
+from tests.app.disks import HERE
+from tests.app.images import restore_plan
+from tests.app.jobs import RESTORED, running_job
+from tests.app.machine import FakeBackend
 from tests.app.wired import wired
 
 COUNTING = State(phase=Phase.COUNTING, name="Classroom PCs", plan=restore_plan(), then=After.POWER_OFF)

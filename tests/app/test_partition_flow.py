@@ -6,7 +6,8 @@ import pytest
 
 from imaging.restoreplans import RestorePlan
 from tests.app.conftest import Sit
-from tests.app.machine import FakeBackend, FakeListing, make_image, make_imaged_disk
+from tests.app.images import FakeListing, make_image, make_imaged_disk
+from tests.app.machine import FakeBackend
 
 
 async def test_one_partition_goes_into_one_that_is_named(sit_down: Sit) -> None:

@@ -5,7 +5,10 @@ from imaging.imageplans import CapturePlan, VerifyPlan
 from rescue.screens.progress import ProgressScreen
 from rescue.screens.result import ResultScreen
 from tests.app.conftest import Person, Sit
-from tests.app.machine import CAPTURED, DIED, FAILED, GB, LIBRARY, RESTORED, SDA, FakeBackend, FakeJob, running_job
+from tests.app.disks import GB, SDA
+from tests.app.images import LIBRARY
+from tests.app.jobs import CAPTURED, DIED, FAILED, RESTORED, FakeJob, running_job
+from tests.app.machine import FakeBackend
 
 
 async def tick(person: Person) -> str:

@@ -12,7 +12,8 @@ from rescue.screens.progress import ProgressScreen
 from rescue.screens.repair import RepairPlanScreen
 from rescue.widgets.act import Act
 from tests.app.conftest import Sit
-from tests.app.machine import SDA, FakeBackend
+from tests.app.disks import SDA
+from tests.app.machine import FakeBackend
 
 
 async def test_it_is_shown_and_begun_once_the_disk_is_named(sit_down: Sit) -> None:

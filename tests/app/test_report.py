@@ -11,7 +11,9 @@ from imaging.imageplans import CapturePlan, VerifyPlan
 from imaging.notes import NOTHING
 from imaging.signatures import UNSIGNED
 from rescue import formats, outcome, report
-from tests.app import machine as m
+from tests.app.disks import BUSY, FAILING_HEALTH, NO_HEALTH, SDA, SDB, STICK, make_disk
+from tests.app.images import FakeDamaged, make_image, make_imaged_disk, restore_plan
+from tests.app.jobs import CAPTURED, FAILED, RESTORED, VERIFIED_BAD
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def test_what_is_shortened_is_marked_with_safe_dots() -> None:
 
 
 def test_a_disk_shows_model_serial_size_use_and_contents() -> None:
-    disk = replace(m.BUSY, holders=("dm-0",), read_only=True, unfinished="img-1")
+    disk = replace(BUSY, holders=("dm-0",), read_only=True, unfinished="img-1")
     assert report.disk_lines(disk) == [
         "sdd  Samsung SSD 870  serial B1  500.0 GB  sata",
         "    in use: /dev/sdd2 is mounted at /srv/data",
@@ -70,23 +72,22 @@ def test_a_disk_shows_model_serial_size_use_and_contents() -> None:
 
 
 def test_a_disk_without_partitions_says_what_it_holds() -> None:
-    assert "nothing known" in report.disk_lines(m.SDB)[1]
-    bare = replace(m.SDB, content=Content(kind="xfs", label="data"))
+    assert "nothing known" in report.disk_lines(SDB)[1]
+    bare = replace(SDB, content=Content(kind="xfs", label="data"))
     assert report.disk_lines(bare)[1] == '    xfs "data", on the whole disk without a partition table'
     assert (
-        "an empty partition table (MBR)"
-        in report.disk_lines(replace(m.SDB, table=PartitionTable(kind=TableKind.MBR)))[1]
+        "an empty partition table (MBR)" in report.disk_lines(replace(SDB, table=PartitionTable(kind=TableKind.MBR)))[1]
     )
-    assert "could not be looked at in full: no medium" in report.disk_lines(replace(m.SDB, problem="no medium"))[1]
+    assert "could not be looked at in full: no medium" in report.disk_lines(replace(SDB, problem="no medium"))[1]
 
 
 def test_a_file_in_the_place_of_a_disk_is_called_a_file() -> None:
-    disk = m.make_disk("disk.img", model="", serial="/tmp/disk.img", regular_file=True, transport="file")
+    disk = make_disk("disk.img", model="", serial="/tmp/disk.img", regular_file=True, transport="file")
     assert report.disk_title(disk) == "disk.img  file  500.0 GB"
 
 
 def test_the_table_of_disks_marks_what_is_in_use() -> None:
-    lines = report.disks_table([m.SDA, m.STICK, m.BUSY])
+    lines = report.disks_table([SDA, STICK, BUSY])
     assert lines[0].split() == ["DISK", "SIZE", "MODEL", "SERIAL", "CONTENTS"]
     assert "[boot medium, image library]" in lines[2]
     assert "[in use]" in lines[3]
@@ -94,23 +95,23 @@ def test_the_table_of_disks_marks_what_is_in_use() -> None:
 
 
 def test_images_stand_in_a_table_with_the_damaged_ones_apart() -> None:
-    lines = report.images_table([(m.make_image(), NOTHING, UNSIGNED)], [m.FakeDamaged(id="bad-1", problem="cut short")])
+    lines = report.images_table([(make_image(), NOTHING, UNSIGNED)], [FakeDamaged(id="bad-1", problem="cut short")])
     assert "clean install  Dell Inc. OptiPlex 7050  sda 256.0 GB" in lines[1]
     assert lines[-2:] == ["Damaged, cannot be restored:", "    bad-1: cut short"]
     assert report.images_table([]) == ["No images."]
 
 
 def test_an_image_in_full_shows_each_volume_and_why_all_of_it_is_stored() -> None:
-    disk = m.make_imaged_disk()
+    disk = make_imaged_disk()
     odd = replace(disk.volumes[1], map_origin="whole", note="the file system is dirty")
-    lines = report.image_lines(m.make_image(disks=(replace(disk, volumes=(disk.volumes[0], odd)),)))
+    lines = report.image_lines(make_image(disks=(replace(disk, volumes=(disk.volumes[0], odd)),)))
     assert lines[0].split() == ["Image", "20261120T101500-office"]
     assert "(stored whole: the file system is dirty)" in lines[-1]
     assert "2026-11-20 10:15 UTC" in "\n".join(lines)
 
 
 def test_the_plan_of_a_restore_says_what_is_erased_and_what_is_written() -> None:
-    lines = report.plan_lines(m.restore_plan(), 240.0)
+    lines = report.plan_lines(restore_plan(), 240.0)
     assert lines == [
         'Restore "clean install", 20261120T101500-office',
         "    not signed",
@@ -124,7 +125,7 @@ def test_the_plan_of_a_restore_says_what_is_erased_and_what_is_written() -> None
 
 
 def test_the_plan_of_a_capture_says_that_nothing_on_the_disk_changes() -> None:
-    lines = report.plan_lines(CapturePlan(library="/media/stick/library", disks=(m.SDA,), label="weekly"))
+    lines = report.plan_lines(CapturePlan(library="/media/stick/library", disks=(SDA,), label="weekly"))
     assert lines[0] == "READ, nothing is changed on it:"
     assert lines[-3:] == [
         'WRITTEN: a new image "weekly"',
@@ -134,13 +135,13 @@ def test_the_plan_of_a_capture_says_that_nothing_on_the_disk_changes() -> None:
 
 
 def test_plans_say_that_file_systems_are_checked() -> None:
-    capture = CapturePlan(library="l", disks=(m.SDA,), check=True)
+    capture = CapturePlan(library="l", disks=(SDA,), check=True)
     assert report.plan_lines(capture)[-1] == "CHECKED: the file systems in the new image"
     assert "CHECKED: the file systems in it" in report.plan_lines(VerifyPlan(library="l", image="i", check=True))
 
 
 def test_the_result_says_what_was_found_in_each_file_system() -> None:
-    assert isinstance(m.CAPTURED.result, CaptureResult)
+    assert isinstance(CAPTURED.result, CaptureResult)
     checked = (
         CheckedVolume(disk="sda", number=1, name="partition 1 of sda", kind="vfat", verdict=Verdict.CLEAN),
         CheckedVolume(
@@ -148,9 +149,7 @@ def test_the_result_says_what_was_found_in_each_file_system() -> None:
         ),
         CheckedVolume(disk="sda", number=3, name="partition 3 of sda", kind="", verdict=Verdict.NOT_CHECKED),
     )
-    lines = outcome.result_lines(
-        structs.replace(m.CAPTURED, result=structs.replace(m.CAPTURED.result, checked=checked))
-    )
+    lines = outcome.result_lines(structs.replace(CAPTURED, result=structs.replace(CAPTURED.result, checked=checked)))
     at = lines.index("File systems:")
     assert lines[at + 1 : at + 5] == [
         "    partition 1 of sda   vfat  clean",
@@ -162,12 +161,12 @@ def test_the_result_says_what_was_found_in_each_file_system() -> None:
 
 def test_the_plan_of_a_verification_writes_nothing() -> None:
     assert report.plan_lines(VerifyPlan(library="l", image="i"))[-1].startswith("Nothing of it is changed")
-    against = report.plan_lines(VerifyPlan(library="l", image="i", against=m.SDA, disk="sda"))
+    against = report.plan_lines(VerifyPlan(library="l", image="i", against=SDA, disk="sda"))
     assert against[0] == "COMPARED with image i:"
 
 
 def test_the_result_of_a_restore_counts_compared_skipped_and_written() -> None:
-    assert outcome.result_lines(m.RESTORED) == [
+    assert outcome.result_lines(RESTORED) == [
         "clean install was restored to sda",
         "State: sda holds the whole image",
         "Compared: 6,000 chunks, of which 5,000 held the right bytes already",
@@ -179,7 +178,7 @@ def test_the_result_of_a_restore_counts_compared_skipped_and_written() -> None:
 
 
 def test_a_failure_says_what_happened_the_state_and_what_to_do() -> None:
-    assert outcome.result_lines(m.FAILED) == [
+    assert outcome.result_lines(FAILED) == [
         "writing to sda failed at 12.0 GB: Input/output error",
         "State: sda holds half a system",
         "What to do: check the cable, or replace the disk",
@@ -188,12 +187,12 @@ def test_a_failure_says_what_happened_the_state_and_what_to_do() -> None:
 
 def test_the_result_of_a_capture_says_what_was_new_to_the_library() -> None:
     assert "New to the library: 4,000 chunks, 9.0 GB compressed; 6,000 were there already" in outcome.result_lines(
-        m.CAPTURED
+        CAPTURED
     )
 
 
 def test_only_the_first_bad_chunks_are_named() -> None:
-    lines = outcome.result_lines(m.VERIFIED_BAD)
+    lines = outcome.result_lines(VERIFIED_BAD)
     assert "Corrupt or missing: 10 chunks" in lines
     assert "    and 2 more" in lines
 
@@ -203,31 +202,31 @@ def test_each_event_is_one_line() -> None:
     assert outcome.event_line(Step(time=0, name="Restoring sda", total=2000)) == "Restoring sda (2.0 kB)"
     assert outcome.event_line(Progress(time=0, done=500, total=2000, moved=100)).startswith(" 25 %  500 B of 2.0 kB")
     assert outcome.event_line(Log(time=0, message="slow\x07", level="warning")) == "warning: slow?"
-    assert outcome.event_line(m.FAILED).startswith("failed: writing to sda")
+    assert outcome.event_line(FAILED).startswith("failed: writing to sda")
 
 
 def test_a_restore_that_had_nothing_to_write_does_not_say_that_it_was_checked() -> None:
     result = RestoreResult(image="i", compared=6, skipped=6, written=0, written_bytes=0, read_back=True, seconds=3.0)
-    assert "Checked" in " ".join(outcome.result_lines(m.RESTORED))
-    assert "hecked" not in " ".join(outcome.result_lines(structs.replace(m.RESTORED, result=result)))
+    assert "Checked" in " ".join(outcome.result_lines(RESTORED))
+    assert "hecked" not in " ".join(outcome.result_lines(structs.replace(RESTORED, result=result)))
 
 
 def test_a_table_of_disks_shows_health_and_systems_where_they_were_asked_for() -> None:
-    healths = {m.SDA.path: m.FAILING_HEALTH, m.SDB.path: m.NO_HEALTH}
-    systems = {m.SDA.path: {2: "Debian GNU/Linux 13 (trixie)"}}
-    heading, sda, sdb = report.disks_table([m.SDA, m.SDB], healths, systems)
+    healths = {SDA.path: FAILING_HEALTH, SDB.path: NO_HEALTH}
+    systems = {SDA.path: {2: "Debian GNU/Linux 13 (trixie)"}}
+    heading, sda, sdb = report.disks_table([SDA, SDB], healths, systems)
     assert "HEALTH" in heading
     assert "FAILING  " in sda
     assert 'Debian GNU/Linux 13 (trixie), ext4 "debian"' in sda
     assert "WD-77     -        empty" in sdb
-    assert "HEALTH" not in report.disks_table([m.SDA])[0]
+    assert "HEALTH" not in report.disks_table([SDA])[0]
 
 
 def test_an_image_says_which_system_is_in_it() -> None:
-    disk = m.make_imaged_disk()
+    disk = make_imaged_disk()
     volumes = (disk.volumes[0], replace(disk.volumes[1], system="Debian\x1b GNU/Linux 13"))
-    image = m.make_image(disks=(replace(disk, volumes=volumes),))
+    image = make_image(disks=(replace(disk, volumes=volumes),))
     lines = report.image_lines(image)
     assert "System      Debian? GNU/Linux 13" in lines
     assert any('Debian? GNU/Linux 13, ext4 "debian"' in line for line in lines)
-    assert not any(line.startswith("System") for line in report.image_lines(m.make_image()))
+    assert not any(line.startswith("System") for line in report.image_lines(make_image()))

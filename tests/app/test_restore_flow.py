@@ -16,25 +16,11 @@ from imaging.signatures import Signer, Standing, State
 from rescue.screens.menu import MenuScreen
 from rescue.screens.restore import RestorePlanScreen
 from tests.app.conftest import Sit
+from tests.app.disks import FAILING_HEALTH, GB, SDA, SDB, make_disk
 from tests.app.idle import until
-from tests.app.machine import (
-    DIED,
-    FAILED,
-    FAILING_HEALTH,
-    GB,
-    LIBRARY,
-    RESTORED,
-    SDA,
-    SDB,
-    FakeBackend,
-    FakeDamaged,
-    FakeJob,
-    FakeListing,
-    make_disk,
-    make_image,
-    make_imaged_disk,
-    running_job,
-)
+from tests.app.images import LIBRARY, FakeDamaged, FakeListing, make_image, make_imaged_disk
+from tests.app.jobs import DIED, FAILED, RESTORED, FakeJob, running_job
+from tests.app.machine import FakeBackend
 
 
 def submitted(backend: FakeBackend) -> RestorePlan:

@@ -5,7 +5,8 @@ from contextlib import nullcontext
 import pytest
 
 from tests.app.conftest import Sit
-from tests.app.machine import FakeBackend, running_job
+from tests.app.jobs import running_job
+from tests.app.machine import FakeBackend
 
 
 @pytest.mark.parametrize("way", [(), ("1",), ("5",), ("8",), ("r",), ("r", "c"), ("0",), ("f1",)])

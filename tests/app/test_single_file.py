@@ -10,7 +10,10 @@ from rescue.screens.image import ImageScreen
 from rescue.screens.result import ResultScreen
 from rescue.screens.singlefile import SingleFilePlaceScreen
 from tests.app.conftest import Sit
-from tests.app.machine import GB, LIBRARY, FakeBackend, FakeJob
+from tests.app.disks import GB
+from tests.app.images import LIBRARY
+from tests.app.jobs import FakeJob
+from tests.app.machine import FakeBackend
 
 PLACES = ("3", "enter", "x")
 

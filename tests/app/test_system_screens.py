@@ -6,7 +6,10 @@ from imaging.imageplans import CapturePlan
 from rescue.screens.base import Help
 from rescue.screens.menu import MenuScreen
 from tests.app.conftest import Sit
-from tests.app.machine import CAPTURED, LIBRARY, RESTORED, SDA, FakeBackend, FakeJob, running_job
+from tests.app.disks import SDA
+from tests.app.images import LIBRARY
+from tests.app.jobs import CAPTURED, RESTORED, FakeJob, running_job
+from tests.app.machine import FakeBackend
 from tests.app.test_console import SAFE
 
 WAYS = [

@@ -16,7 +16,8 @@ from rescue.engine import Engine
 from rescue.screens.progress import ProgressScreen
 from rescue.screens.result import ResultScreen
 from tests.app.conftest import Person
-from tests.app.machine import GB, HERE, SDA, SDB, restore_plan
+from tests.app.disks import GB, HERE, SDA, SDB
+from tests.app.images import restore_plan
 
 
 class Quiet(Engine):

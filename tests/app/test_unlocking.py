@@ -3,7 +3,8 @@
 import pytest
 
 from tests.app.conftest import Sit
-from tests.app.machine import LIBRARY, FakeBackend
+from tests.app.images import LIBRARY
+from tests.app.machine import FakeBackend
 
 WORDS = "correct horse"
 

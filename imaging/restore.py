@@ -29,7 +29,8 @@ from imaging.planner import plan_restore
 from imaging.resectored import adapted
 from imaging.resectoredcontent import ResectoredContent
 from imaging.restoreplans import RestorePlan, RestoreTarget
-from imaging.restoring import Restoring, carried, carry_out, grown, made_smaller, renewed, told, wiped
+from imaging.restoresteps import carried, carry_out, grown, made_smaller, renewed, told, wiped
+from imaging.restoring import Restoring
 from imaging.shrunkcontent import ShrunkContent
 from imaging.smaller import shrunk
 from imaging.viewcopy import ViewCopy

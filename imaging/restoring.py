@@ -1,127 +1,36 @@
-"""Writing to targets that are held: each target's table is taken away before its first byte changes, and comes last."""
+"""One disk of a restore, from its first byte to its table: each step that changes the target, and what came of it."""
 
-import dataclasses
 import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 
 from msgspec.structs import replace
 
-from imaging import cloning, marks, renewing, resectoring, shrinking, tableedit, unfinished, wiping
-from imaging.blockdev import size_of
+from imaging import renewing, wiping
 from imaging.carrying import carry, compare
-from imaging.changes import Change, Growth, Moved
+from imaging.changes import Growth, Moved
 from imaging.chunk import digest
 from imaging.enlarging import enlarge
-from imaging.errors import BadImageError, CancelledError, IoError, RefusedError, RescueError, of_system
-from imaging.events import Carried, Grown, Renewed, Smaller
+from imaging.errors import IoError, RefusedError
+from imaging.events import Carried, Renewed
 from imaging.extents import Extents
-from imaging.growth import refuse_unless_same
+from imaging.heldtarget import HeldTarget
 from imaging.identities import NewIdentity
-from imaging.library import Library
 from imaging.manner import manner_of
-from imaging.notes import Notes
 from imaging.ownplan import EFI_SYSTEM
 from imaging.pipeline import Counter, Reporter
-from imaging.planner import needed_size
 from imaging.probing import Probing
 from imaging.restoreplans import RestorePlan, RestoreTarget, Wipe
 from imaging.sanitizers import sanitizer
 from imaging.sfdisk import GUARD
 from imaging.tabled import Tabled
-from imaging.window import Medium
 
 _COPIED = 4 << 20
 """Bytes that are copied at a time."""
 
 
-def carry_out(disks: Sequence["Restoring"], *, read_back: bool) -> None:
-    """All disks are held and looked at before the first is written to, and no table comes before all data are there.
-
-    So neither can one disk be refused after another was erased, nor a system that spans disks start from half of them.
-    """
-    for disk in disks:
-        disk.prepare()
-    for disk in disks:
-        disk.wipe()
-    for disk in disks:
-        disk.write_body()
-    if read_back:
-        for disk in disks:
-            disk.read_back()
-    # Before the table: a file system that was cut off while it grew belongs to a disk that is known as unfinished.
-    for disk in disks:
-        disk.enlarge(read_back=read_back)
-    for disk in disks:
-        disk.carry(read_back=read_back)
-    for disk in disks:
-        disk.renew(read_back=read_back)
-    for disk in disks:
-        disk.write_table(read_back=read_back)
-
-
-def told(error: Exception, disks: Sequence["Restoring"]) -> Exception:
-    """The error with the state of every target; once one was written to, it is not a refusal any more."""
-    state = " ".join(disk.state for disk in disks)
-    if isinstance(error, RefusedError) and any(disk.touched for disk in disks):
-        error = IoError(error.message, code=error.code, hint=error.hint)
-    if isinstance(error, OSError):
-        error = of_system(error)
-    if isinstance(error, RescueError):
-        error.state = state
-        return error
-    unknown = RescueError(f"an error in Rescue itself: {type(error).__name__}: {error}")
-    unknown.state = state
-    return unknown
-
-
-def grown(disks: Sequence["Restoring"]) -> tuple[Grown, ...]:
-    """What has come of the partitions that were to grow."""
-    return tuple(
-        Grown(
-            partition=disk.pair.target.partition_name(growth.partition),
-            before=growth.old_size,
-            size=growth.old_size if disk.not_grown else growth.size,
-            filesystem=growth.filesystem,
-            why_not=disk.not_grown,
-        )
-        for disk in disks
-        if (growth := disk.pair.growth) is not None
-    )
-
-
-def made_smaller(disks: Sequence["Restoring"]) -> tuple[Smaller, ...]:
-    """The partitions that have become smaller."""
-    return tuple(
-        Smaller(
-            partition=disk.pair.target.partition_name(shrinkage.partition),
-            before=shrinkage.old_size,
-            size=shrinkage.size,
-        )
-        for disk in disks
-        if (shrinkage := disk.pair.shrinkage) is not None
-    )
-
-
-def carried(disks: Sequence["Restoring"]) -> Carried | None:
-    """What was carried over from the system that was there before."""
-    return next((disk.carried for disk in disks if disk.carried is not None), None)
-
-
-def renewed(disks: Sequence["Restoring"]) -> Renewed | None:
-    """What has come of a new identity."""
-    return next((disk.renewed for disk in disks if disk.renewed is not None), None)
-
-
-def wiped(disks: Sequence["Restoring"]) -> Wipe:
-    """How the disks were erased: where in several ways, the one that reaches least of what a drive keeps aside."""
-    ways = {disk.wiped for disk in disks}
-    return next((way for way in (Wipe.OVERWRITE, Wipe.DISCARD, Wipe.SANITIZE) if way in ways), Wipe.NONE)
-
-
-class Restoring(ABC):
+class Restoring(HeldTarget, ABC):
     """One disk onto one target, or one volume into one partition, which is called `name`."""
 
     def __init__(
@@ -134,46 +43,13 @@ class Restoring(ABC):
         cancel: threading.Event,
         counts: Counter,
     ) -> None:
-        self.plan, self.pair, self.name, self.content = plan, pair, name, content
-        self.report, self.cancel, self.counts = report, cancel, counts
+        super().__init__(plan, pair, name, content, report, cancel, counts)
         self.probing = Probing()
-        self.pieces: list[tuple[int, bytes]] = []
-        self.lock = threading.Lock()
-        self.touched = self.table_gone = self.complete = False
-        self.failure: RescueError | None = None
-        self.growth = pair.growth
         self.not_grown = ""
         """Why the partition that was to grow has the size that it has in the image, in words."""
         self.wiped = Wipe.NONE
         self.carried: Carried | None = None
-        self.manner = unfinished.NOTHING
         self.renewed: Renewed | None = None
-        self._target: Medium | None = None
-
-    @property
-    def target(self) -> Medium:
-        """The disk or the partition, held since `hold`."""
-        if self._target is None:
-            raise RuntimeError("the target is not open")
-        return self._target
-
-    @property
-    def change(self) -> Change | None:
-        """What is other on the target than in the image."""
-        return self.growth or self.pair.shrinkage
-
-    @property
-    def _mark(self) -> bytes:
-        """What was saved before a restore that was cut off stays known when another takes its place."""
-        there = self.pair.target
-        parts = {there.partition_name(part.number): part.saved for part in there.table.partitions}
-        saved = self.plan.saved or there.saved or parts.get(self.name, "")
-        rules = self.plan.keep.rules if self.plan.keep else ()
-        return unfinished.render(self.plan.image, saved, rules, self.manner)
-
-    def hold(self, target: Medium) -> None:
-        """Take what is held exclusively now."""
-        self._target = target
 
     def prepare(self) -> None:
         """Refuse what is not the disk that was shown, and find out what its table has to be. Writes nothing."""
@@ -187,31 +63,6 @@ class Restoring(ABC):
         self.render_table()
         self._refuse_too_small(self.target, self.pieces)
         self.manner = manner_of(self.plan, self.pair)
-
-    def refuse_another(self) -> None:
-        """Refuse what is not the disk that was shown, or would not be changed as it was shown."""
-        self._refuse_another_disk(self.target)
-        if self.pair.growth is not None and self.pair.shrinkage is not None:
-            raise RefusedError(f"{self.name} would both grow and become smaller: make a new plan", code="bad-plan")
-        if self.pair.resectoring is not None and self.pair.shrinkage is not None:
-            raise RefusedError(
-                f"{self.name} has other sectors, and would become smaller: make a new plan", code="bad-plan"
-            )
-        refuse_unless_same(self.pair)
-        shrinking.refuse_unless_same(self.pair, needed_size(self.pair.source))
-        resectoring.refuse_unless_same(self.pair)
-        cloning.refuse_unless_same(self.plan)
-
-    def render_table(self) -> None:
-        """Find out what the table has to be; raises BadImageError, RefusedError."""
-        self.pieces = self.content.table_pieces(self.target.size, self.change)
-        identity, table = self.plan.identity, self.pair.source.table.kind
-        if identity is not None and identity.new_table:
-            parts = {one.number: one.new for one in identity.partitions}
-            sector = self.pair.sector
-            self.pieces = tableedit.with_new_ids(
-                self.pieces, identity.new_table, parts, kind=table.value, sector=sector
-            )
 
     def wipe(self) -> None:
         """Erase all that is there, where the plan says so; the mark of an unfinished disk stays."""
@@ -248,85 +99,9 @@ class Restoring(ABC):
     def read_back(self) -> None:
         """Read what was written from the medium, and compare it; raises IoError where it is not there."""
 
-    def _refuse_another_disk(self, target: Medium) -> None:
-        """Names of devices can move between the look and the exclusive open: what is open now decides."""
-        if size_of(target.fileno()) != self.pair.target.size:
-            raise RefusedError(f"{target.path} has another size than was shown", code="disk-changed")
-        if not self.pair.create and marks.fingerprint(target.fileno()) != self.pair.target.fingerprint:
-            raise RefusedError(f"{target.path} was written to since the plan was shown", code="disk-changed")
-
-    def _refuse_too_small(self, target: Medium, pieces: Sequence[tuple[int, bytes]]) -> None:
-        """What will be written decides, not what the manifest says of it."""
-        body = self.content.placed
-        needed = max([body.end, *(at + len(data) for at, data in pieces)])
-        if needed > target.size:
-            raise RefusedError(
-                f"{target.path} is too small: {needed} bytes are needed, it has {target.size}", code="target-too-small"
-            )
-        if any(body.overlaps(at, at + len(data)) for at, data in pieces):
-            raise BadImageError(
-                f"the data of {self.pair.source.name} lie where the partition table of {target.path} has to be",
-                code="bad-table",
-                hint=f"a disk of exactly {self.pair.source.size} bytes can take this image",
-            )
-
     def _brought(self, size: int, on_medium: bool) -> None:
         if on_medium:
             self.report.advance(size, size)
-
-    def begin(self) -> None:
-        """Take the table away before the first write. Touches nothing but what `write_table` writes anew."""
-        with self.lock:
-            if self.failure is not None:
-                raise self.failure
-            if self.table_gone:
-                return
-            try:
-                self._note_undoing()
-                self.touched = True
-                self._take_table_away(self.target)
-            except RescueError as error:
-                self.failure = error
-                raise
-            self.table_gone = True
-
-    def _note_undoing(self) -> None:
-        """What was saved undoes something from now on, and files may wait in it; raises BadImageError, IoError.
-
-        Not before: cut off until here, a restore has changed nothing, and nobody is told that it could be undone.
-        """
-        if not self.plan.saved:
-            return
-        keeps = self.plan.keep is not None
-
-        def begun(noted: Notes) -> Notes:
-            return dataclasses.replace(noted, void=False, pinned=keeps or noted.pinned)
-
-        Library.open(Path(self.plan.safety)).annotate(self.plan.saved, begun)
-
-    def _take_table_away(self, target: Medium) -> None:
-        (start, head), *others = self.content.taken_away(target.size, self._mark, self.change)
-        # The mark is on the medium before anything else is: of what a drive has in its cache a loss of power leaves any
-        # part, and the rest of a table without it would be no table, on a disk of which nobody knows why. The mark is
-        # no larger than any drive's sector, which is written whole or not at all.
-        mark, rest = head[: unfinished.SIZE], head[unfinished.SIZE :]
-        target.write(mark, start)
-        target.sync()
-        for at, data in ((start + len(mark), rest), *others):
-            target.write(data, at)
-        target.sync()
-
-    def stop_if_asked(self) -> None:
-        """Raise CancelledError where somebody asked for that."""
-        if self.cancel.is_set():
-            raise CancelledError("stopped because somebody asked")
-
-    def _distrust(self, at: int) -> IoError:
-        return IoError(
-            f"{self.target.path} does not hold what was written at byte {at}",
-            code="read-back-differs",
-            hint="this disk cannot be trusted: replace it",
-        )
 
     def enlarge(self, *, read_back: bool) -> None:
         """Let the file system of the partition that grows take all of it; where that fails, write it as it was.
@@ -389,7 +164,7 @@ class Restoring(ABC):
         """What stood on the target before must not be found at the end of the partition: RAID and others look there."""
         old_end, end = growth.start + growth.old_size, growth.start + growth.size
         at = max(old_end, end - GUARD)
-        if not _holds(self.target, at, bytes(end - at)):
+        if not self._holds(at, bytes(end - at)):
             self.begin()
             self.target.write(bytes(end - at), at)
             self.target.sync()
@@ -478,64 +253,3 @@ class Restoring(ABC):
             )
             spots.append(spot)
         return spots
-
-    def write_table(self, *, read_back: bool) -> None:
-        """Write the table once all else is on the medium, its first sector last of all."""
-        target = self.target
-        if all(_holds(target, at, data) for at, data in self.pieces):
-            self.complete = True
-            return
-        self.report.step(f"Writing {'both ends' if self.pair.partitions else 'the partition table'} of {self.name}")
-        self.stop_if_asked()
-        self.begin()
-        target.sync()
-        for at, data in self.pieces[:-1]:
-            target.write(data, at)
-        target.sync()
-        for at, data in self.pieces[-1:]:
-            target.write(data, at)
-        target.sync()
-        self.counts.add("partitions" if self.pair.partitions else "tables")
-        self.complete = True
-        if read_back:
-            target.forget_cached()
-            for at, data in self.pieces:
-                if not _holds(target, at, data):
-                    raise self._distrust(at)
-        target.reread_table()
-
-    @property
-    def state(self) -> str:
-        """What the target is left in, in words."""
-        name = self.name
-        if not self.touched:
-            return f"Nothing was written to {name}."
-        if self.complete:
-            return f"Everything was written to {name}."
-        if not self.table_gone:
-            old = "what was on it" if self.pair.partitions else "its old partition table"
-            return f"Writing to {name} failed at once: {old} may still be there, or be damaged."
-        so = "cannot be mounted" if self.pair.partitions else "does not start a computer"
-        again = "Restore the image again: only what is missing will be written."
-        if self.plan.keep is not None:
-            rules = ",".join(self.plan.keep.rules)
-            again = (
-                f"Restore the image again with --keep-files {rules}: what is missing will be written and brought back."
-            )
-        if self.plan.identity is not None:
-            again = "Restore the image again with --new-identity: only what is missing will be written."
-            if self.plan.identity.host_name:
-                again = (
-                    f"Restore the image again with --new-identity --host-name {self.plan.identity.host_name}: "
-                    "only what is missing will be written."
-                )
-        return f"{name} is only partly restored and {so}. {again}"
-
-
-def _holds(target: Medium, at: int, data: bytes) -> bool:
-    found = bytearray(len(data))
-    try:
-        target.read(memoryview(found), at)
-    except IoError:
-        return False
-    return found == data

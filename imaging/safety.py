@@ -31,7 +31,7 @@ def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, too
                 hint="see what of it can be saved, or restore without a safety image",
             )
         # Noted before it is read back: cut off in that, it is no backup that somebody might take for the newest. That
-        # it undoes something is noted as the first byte is about to be written: imaging.restoring.
+        # it undoes something is noted as the first byte is about to be written: imaging.heldtarget.
         Library.open(library).annotate(captured.image, lambda noted: replace(noted, before=plan.image, void=True))
         _refuse_bad(library, captured.image, report, cancel)
     except RescueError as error:

@@ -35,7 +35,8 @@ from imaging.pipeline import Counter, Reporter, run_all, threads
 from imaging.planner import copy_of_table
 from imaging.rawfile import RawDisk
 from imaging.restoreplans import ForeignSource, RestorePlan, RestoreTarget
-from imaging.restoring import Restoring, carry_out, grown, told, wiped
+from imaging.restoresteps import carry_out, grown, told, wiped
+from imaging.restoring import Restoring
 from imaging.rising import Pieces
 from imaging.sfdisk import GUARD
 from imaging.tabled import Tabled

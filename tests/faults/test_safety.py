@@ -203,7 +203,7 @@ def test_a_restore_that_is_refused_after_the_saving_hides_no_earlier_safety_imag
 
     plan = planned(sample, lived_in, kept)
     with monkeypatch.context() as patch:
-        patch.setattr("imaging.restoring.Restoring._refuse_another_disk", refuses)
+        patch.setattr("imaging.heldtarget.HeldTarget._refuse_another_disk", refuses)
         assert carry_out_here(plan, tmp_path / "again").status == 3
     # Both may be of one second, and then their names are in no order.
     assert sorted(Library.open(kept).notes(name).void for name in images_of(kept)) == [False, True]

@@ -1,267 +1,62 @@
 """A system is restored over another, whose home folders and settings are carried over as they were."""
 
-import hashlib
 import os
 import shutil
 import socket
 import stat
-import struct
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from imaging import circumstances, inventory, orders, unfinished
+from imaging import circumstances, inventory, orders
 from imaging.errors import ExitStatus
 from imaging.jobs import JobState
-from imaging.keeping import with_kept_files
-from imaging.keptfiles import KeepRule
-from imaging.library import Library
-from imaging.planner import plan_restore
 from imaging.restoreplans import RestorePlan
 from tests.command import run_rescue
-from tests.disks import MIB, blank, digest, partition, run
-from tests.faults.killing import finish, kill, kill_after, moments, seconds_of, wait_for_first_write
+from tests.disks import MIB, blank, digest, run
+from tests.faults.killing import finish
 from tests.faults.killing import start as begin
-from tests.matrix.lvm import EXTENT, lvm_on, pieces
+from tests.matrix.keptsystems import (
+    BTRFS_ROOT,
+    EXT4_ROOT,
+    LAYOUTS,
+    NEW,
+    OLD,
+    SIZE,
+    START,
+    XFS_ROOT,
+    Layout,
+    Used,
+    acl,
+    built,
+    homes,
+    listed,
+    there,
+    used_in,
+)
 from tests.matrix.tools import Place, attached, mounted, require, said
-from tests.matrix.volumes import BTRFS, EXT4, XFS, FileSystem
 
 pytestmark = pytest.mark.root
-SIZE = 420 * MIB
-START, ROOT_SIZE = 8 * MIB, 400 * MIB
-TABLE = f"label: gpt\nstart=1MiB, size=4MiB\nstart={START >> 20}MiB, size={ROOT_SIZE >> 20}MiB\n"
-UUID = "11111111-2222-3333-4444-555555555555"
-_KILLS = 6
-_NOBODY = 2**32 - 1
-
-
-def acl(*users: int) -> bytes:
-    """An access list that names users, as its extended attribute holds it."""
-    entries = [(1, 6, _NOBODY), *((2, 4, user) for user in users), (4, 4, _NOBODY), (16, 4, _NOBODY), (32, 0, _NOBODY)]
-    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
-
-
-PASSWD = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/false\n"
-NEW = {
-    "etc/passwd": f"{PASSWD}user:x:1000:1000:User:/home/user:/bin/bash\n",
-    "etc/shadow": "root:*:1::::::\nuser:!:1::::::\n",
-    "etc/group": "root:x:0:\nsudo:x:27:\nuser:x:1000:\n",
-    "etc/hostname": "factory\n",
-    "etc/ssh/ssh_host_ed25519_key": "new key\n",
-    "usr/lib/os-release": 'PRETTY_NAME="Factory 1"\n',
-    "home/user/.bashrc": "skeleton\n",
-    "usr/bin/program": "program " * 200_000,
-}
-OLD = {
-    "etc/passwd": f"{PASSWD}anna:x:1000:1000:Anna:/home/anna:/bin/zsh\nbob:x:1001:1001::/home/bob:/bin/sh\n",
-    "etc/shadow": "root:*:1::::::\nanna:$y$anna:1::::::\nbob:$y$bob:1::::::\n",
-    "etc/group": "root:x:0:\nsudo:x:27:anna\nanna:x:1000:\nbob:x:1001:anna\n",
-    "etc/hostname": "annas-computer\n",
-    "etc/NetworkManager/system-connections/wlan.nmconnection": "[wifi]\nssid=anna\n",
-    "etc/ssh/ssh_host_ed25519_key": "old key\n",
-    "usr/lib/os-release": 'PRETTY_NAME="Used 1"\n',
-    "usr/bin/other": "other " * 300_000,
-    "home/anna/Letters/one.txt": "dear bob\n",
-    "home/anna/.config/app": "settings\n" * 10_000,
-    "home/bob/x": "bob\n",
-}
-OWNERS = {"anna": 1000, "bob": 1001}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """How a disk's root file system is laid out: its kind, the folders of root and home in it, and whether in LVM."""
-
-    kind: FileSystem
-    root: str = ""
-    home: str = "home"
-    lvm: bool = False
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind.name}{'-lvm' if self.lvm else ''}{'-subvolumes' if self.root else ''}"
-
-
-EXT4_ROOT, XFS_ROOT, BTRFS_ROOT = (Layout(kind=kind) for kind in (EXT4, XFS, BTRFS))
-LAYOUTS = (
-    EXT4_ROOT,
-    XFS_ROOT,
-    BTRFS_ROOT,
-    Layout(kind=BTRFS, root="@", home="@home"),
-    Layout(kind=EXT4, lvm=True),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Used:
-    """A library with a factory image, and a disk that was used since."""
-
-    layout: Layout
-    library: Path
-    image: str
-    disk: Path
-    place: Place
-    """Where the root file system is."""
-
-    def restore(self, *words: object, status: int = 0) -> str:
-        confirmed = ("--erase", self.disk.name)
-        done = run_rescue(
-            "restore", self.image, self.disk, "--library", self.library, *confirmed, *words, status=status
-        )
-        return done.out + done.err
-
-    @contextmanager
-    def root(self) -> Iterator[Path]:
-        """The file system's root folder."""
-        options = ("ro,nouuid",) if self.layout.kind is XFS else ("ro",)
-        with attached(self.place) as loop, mounted(("mount", "-t", self.layout.kind.name, "-o", *options), loop) as top:
-            yield top
-
-
-def built(path: Path, layout: Layout, files: dict[str, str], fstab: str = "") -> Place:
-    """A disk with a system on it."""
-    partition(blank(path, SIZE), TABLE)
-    place = Place(path=path, start=START, size=ROOT_SIZE)
-    if layout.lvm:
-        with lvm_on(place) as lvm:
-            lvm.run("pvcreate", *lvm.devices)
-            lvm.run("vgcreate", f"--physicalextentsize={EXTENT}b", "group", *lvm.devices)
-            lvm.create("group", "root", 380 * MIB // EXTENT)
-            (place,) = pieces(lvm, place, "group/root")
-    with attached(place) as loop:
-        said(*layout.kind.make(loop, 512))
-        if layout.kind is BTRFS:
-            said("btrfstune", "-f", "-U", UUID, loop)
-        with mounted(layout.kind.mount, loop) as top:
-            for name in filter(None, {layout.root, layout.home if layout.root else ""}):
-                said("btrfs", "subvolume", "create", top / name)
-            if layout.root:
-                fstab = f"UUID={UUID} / btrfs subvol=@ 0 0\nUUID={UUID} /home btrfs subvol=/@home,noatime 0 0\n"
-            write(top, layout, files | {"etc/fstab": fstab})
-    return place
-
-
-def write(top: Path, layout: Layout, files: dict[str, str]) -> None:
-    """Files with their owners, and what else a home folder can hold."""
-    for name, text in files.items():
-        path = there(top, layout, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    if "home/anna/Letters/one.txt" in files:
-        anna = there(top, layout, "home/anna")
-        (anna / "link").symlink_to("Letters/one.txt")
-        os.link(anna / "Letters/one.txt", anna / "same.txt")
-        os.mkfifo(anna / "pipe")
-        with (anna / "sparse").open("wb") as file:
-            file.truncate(90 * MIB)
-            file.seek(50 * MIB)
-            file.write(b"in the middle")
-        (anna / "tool").write_bytes(b"\x7fELF")
-        (anna / "tool").chmod(0o4750)
-        os.setxattr(anna / "Letters/one.txt", "user.note", b"kept")
-        os.setxattr(anna / "Letters/one.txt", "system.posix_acl_access", acl(1000, 1001))
-    for name, id in OWNERS.items():
-        home = there(top, layout, f"home/{name}")
-        for path in [home, *home.rglob("*")] if home.exists() else []:
-            os.chown(path, id, id, follow_symlinks=False)
-            os.utime(path, ns=(1_700_000_000_000_000_000 + id,) * 2, follow_symlinks=False)
-    for path in (there(top, layout, "etc/shadow"), there(top, layout, "etc/ssh/ssh_host_ed25519_key")):
-        path.chmod(0o600)
-
-
-def there(top: Path, layout: Layout, name: str) -> Path:
-    """Where a file of the system is."""
-    if layout.root and name.startswith("home/"):
-        return top / layout.home / name.removeprefix("home/")
-    return top / layout.root / name
-
-
-def listed(top: Path) -> dict[str, tuple[Any, ...]]:
-    """All that is below a folder: kind and rights, owners, size, time, links, attributes and content."""
-    found = {}
-    for path in sorted(top.rglob("*")):
-        status = path.lstat()
-        attributes = tuple(
-            (n, os.getxattr(path, n, follow_symlinks=False))
-            for n in os.listxattr(path, follow_symlinks=False)
-            if not n.startswith("trusted.SGI_ACL")  # XFS's own name for access lists
-        )
-        regular = stat.S_ISREG(status.st_mode)
-        content = (
-            hashlib.sha256(path.read_bytes()).hexdigest()
-            if regular
-            else str(path.readlink())
-            if path.is_symlink()
-            else ""
-        )
-        links = status.st_nlink if regular else 0
-        size = status.st_size if regular else 0
-        found[str(path.relative_to(top))] = (
-            status.st_mode,
-            status.st_uid,
-            status.st_gid,
-            size,
-            status.st_mtime_ns,
-            links,
-            attributes,
-            content,
-        )
-    return found
 
 
 @pytest.fixture
-def make_used(tmp_path: Path) -> Iterator[Callable[[Layout], Used]]:
+def make_used(tmp_path: Path) -> Iterator[Callable[..., Used]]:
     require()
-
-    def make(
-        layout: Layout,
-        fstab: str = "",
-        new: dict[str, str] = NEW,
-        used_as: Layout | None = None,
-        use: Callable[[Path], object] | None = None,
-        prepare: Callable[[Path], object] | None = None,
-    ) -> Used:
-        """`used_as` is how the disk is laid out that was used; `use` and `prepare` change that and the image's."""
-        factory, library = tmp_path / "factory.img", tmp_path / "library"
-        changed_by(built(factory, layout, new), layout, prepare)
-        captured = run_rescue("capture", factory, "--library", library, "--label", "factory", "--json")
-        factory.unlink()
-        disk = tmp_path / "used.img"
-        old = used_as or layout
-        place = built(disk, old, OLD, fstab)
-        changed_by(place, old, use)
-        image = captured.events[-1]["result"]["image"]
-        return Used(layout=layout, library=library, image=image, disk=disk, place=place)
-
-    yield make
+    yield partial(used_in, tmp_path)
     shutil.rmtree(tmp_path, ignore_errors=True)
 
 
-def changed_by(place: Place, layout: Layout, change: Callable[[Path], object] | None) -> None:
-    if change is not None:
-        with attached(place) as loop, mounted(layout.kind.mount, loop) as top:
-            change(top)
-
-
 @pytest.fixture
-def used(make_used: Callable[[Layout], Used]) -> Used:
+def used(make_used: Callable[..., Used]) -> Used:
     return make_used(LAYOUTS[0])
 
 
-def homes(used: Used) -> dict[str, dict[str, tuple[Any, ...]]]:
-    with used.root() as top:
-        return {name: listed(there(top, used.layout, f"home/{name}")) for name in OWNERS}
-
-
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
-def test_homes_are_as_they_were_and_the_rest_is_the_factory_s(
-    make_used: Callable[[Layout], Used], layout: Layout
-) -> None:
+def test_homes_are_as_they_were_and_the_rest_is_the_factory_s(make_used: Callable[..., Used], layout: Layout) -> None:
     used = make_used(layout)
     before = homes(used)
     said_ = used.restore("--keep-files", "accounts,network,ssh-host-keys,host-name")
@@ -391,19 +186,6 @@ def test_homes_elsewhere_are_told(used: Used) -> None:
     assert "NOT KEPT, for it lies elsewhere: /srv" in used.restore("--keep-files", "--plan")
 
 
-def test_what_waits_in_another_library_is_found_where_that_is_named(used: Used, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    plan = plan_of(used, other)
-    job = begin(plan)
-    wait_for_first_write(job, used.disk)
-    kill(job)
-    said_ = used.restore("--keep-files", status=ExitStatus.REFUSED)
-    assert "which is in none of the libraries given" in said_
-    assert "Kept: " in used.restore("--keep-files", "--save-first", other)
-    with used.root() as top:
-        assert (top / "home/bob/x").read_text() == "bob\n"
-
-
 def test_what_has_no_room_is_refused(used: Used) -> None:
     with attached(used.place) as loop, mounted(("mount", "-t", "ext4"), loop) as top:
         (top / "home/bob/large").write_bytes(os.urandom(300 * MIB))
@@ -440,87 +222,6 @@ file = "{used.disk}"
 
 def test_what_is_no_rule_is_refused(used: Used) -> None:
     assert "no such rule" in used.restore("--keep-files", "everything", status=ExitStatus.USAGE)
-
-
-def plan_of(used: Used, saving: Path | None = None) -> RestorePlan:
-    """The plan anew, as a person would make it after a power cut."""
-    library = Library.open(used.library)
-    image = library.image(used.image)
-    plan = plan_restore(used.library, image, {image.disks[0].name: inventory.look(str(used.disk), [used.library])})
-    return with_kept_files(plan, list(KeepRule), saving or used.library)
-
-
-def test_killed_at_any_moment_no_file_is_lost(used: Used) -> None:
-    torn, whole = used.disk.with_name("torn.img"), used.disk.with_name("before.img")
-    run("cp", "--sparse=always", used.disk, whole)
-    with used.root() as top:
-        everything = listed(top)
-    longest = seconds_of(finish(begin(plan_of(used))))
-    with used.root() as top:
-        kept = listed(top / "home")
-    met = 0
-    for number, seconds in enumerate(moments(_KILLS, longest, seed=7)):
-        run("cp", "--sparse=always", whole, used.disk)
-        job = begin(plan_of(used))
-        met += kill_after(job, seconds)
-        with used.disk.open("rb") as file:
-            mark = file.read(unfinished.SIZE)
-        run("cp", "--sparse=always", used.disk, torn)
-        if unfinished.parse(mark):
-            assert unfinished.parse_saved(mark), "what was there is known"
-            assert set(unfinished.parse_keeps(mark)) == set(KeepRule), "and what of it is to be kept"
-        if unfinished.parse(mark) and number % 2:
-            run_rescue("complete", used.disk, "--library", used.library, "--erase", used.disk.name)
-        else:
-            done = finish(begin(plan_of(used)))
-            assert done.state is JobState.DONE, done.events()[-1]
-        with used.root() as top:
-            assert listed(top / "home") == kept, f"kill {number} after {seconds:.2f} s, completed"
-        saved = unfinished.parse_saved(mark)
-        if not saved:
-            continue
-        torn.replace(used.disk)
-        run_rescue("restore", saved, used.disk, "--library", used.library, "--erase", used.disk.name)
-        with used.root() as top:
-            assert listed(top) == everything, f"kill {number} after {seconds:.2f} s, undone"
-    assert met >= _KILLS // 2
-
-
-def test_a_plan_that_keeps_nothing_says_what_waits(used: Used) -> None:
-    job = begin(plan_of(used))
-    wait_for_first_write(job, used.disk)
-    kill(job)
-    with used.disk.open("rb") as file:
-        saved = unfinished.parse_saved(file.read(unfinished.SIZE))
-    assert saved
-    said_ = used.restore("--plan")
-    assert f"NOT KEPT: files that an earlier restore of used.img was to keep; they are in image {saved}" in said_
-    assert "--keep-files" in said_
-
-
-def test_the_same_without_keeping_anything_is_refused_unless_that_is_said(used: Used) -> None:
-    job = begin(plan_of(used))
-    wait_for_first_write(job, used.disk)
-    kill(job)
-    before = digest(used.disk)
-    said_ = used.restore(status=ExitStatus.REFUSED)
-    assert "that an earlier restore of used.img was to keep are in image" in said_
-    assert digest(used.disk) == before
-    saved = inventory.look(str(used.disk), []).saved
-    assert (
-        "pinned"
-        in run_rescue("delete", saved, "--library", used.library, "--delete", saved, status=ExitStatus.REFUSED).err
-    )
-    used.restore("--no-keep-files")
-    with used.root() as top:
-        assert not (top / "home/bob").exists()
-
-
-def test_what_was_saved_can_be_deleted_once_the_files_are_there(used: Used) -> None:
-    used.restore("--keep-files")
-    images = run_rescue("images", "--library", used.library, "--json").json["images"]
-    (saved,) = (image["id"] for image in images if image["id"] != used.image)
-    run_rescue("delete", saved, "--library", used.library, "--delete", saved)
 
 
 def test_files_of_one_number_in_two_subvolumes_stay_two_and_snapshots_stay_away(make_used: Callable[..., Used]) -> None:
@@ -619,15 +320,9 @@ def test_what_lies_on_another_file_system_is_told(make_used: Callable[..., Used]
     assert "/etc/hostname" in said_
 
 
-def test_home_folders_are_kept_on_a_disk_that_the_image_has_to_become_smaller_for(
-    used: Used, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    less, here = 150 * MIB, sys.modules[__name__]
-    table = f"label: gpt\nstart=1MiB, size=4MiB\nstart={START >> 20}MiB, size={ROOT_SIZE - less >> 20}MiB\n"
-    with monkeypatch.context() as patch:
-        for name, value in (("SIZE", SIZE - less), ("ROOT_SIZE", ROOT_SIZE - less), ("TABLE", table)):
-            patch.setattr(here, name, value)
-        small = replace(used, disk=tmp_path / "small.img", place=built(tmp_path / "small.img", EXT4_ROOT, OLD))
+def test_home_folders_are_kept_on_a_disk_that_the_image_has_to_become_smaller_for(used: Used, tmp_path: Path) -> None:
+    less = 150 * MIB
+    small = replace(used, disk=tmp_path / "small.img", place=built(tmp_path / "small.img", EXT4_ROOT, OLD, less=less))
 
     def contents() -> list[tuple[Any, ...]]:
         """Whom they belong to is for the other tests."""

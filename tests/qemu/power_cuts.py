@@ -33,7 +33,7 @@ from typing import Any
 from imaging import unfinished
 from tests.command import run_rescue
 from tests.disks import run
-from tests.matrix.test_kept_files import listed
+from tests.matrix.keptsystems import listed
 from tests.matrix.tools import Place, attached, copied, mounted
 
 from .machine import BOOT, CHECKOUT, DISK_SERIAL, JOB, STEP, Machine

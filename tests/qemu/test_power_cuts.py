@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imaging import unfinished
-from tests.matrix.test_kept_files import listed
+from tests.matrix.keptsystems import listed
 from tests.matrix.tools import copied
 
 from .conftest import Sample

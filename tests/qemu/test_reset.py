@@ -15,7 +15,7 @@ import pytest
 from livebuild.sampleroots import Root
 from tests.command import run_rescue
 from tests.disks import MIB, blank, run
-from tests.matrix.test_kept_files import listed
+from tests.matrix.keptsystems import listed
 from tests.matrix.tools import require
 
 from .conftest import Sample

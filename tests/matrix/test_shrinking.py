@@ -4,10 +4,8 @@ import dataclasses
 import os
 import struct
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec import structs
@@ -18,125 +16,46 @@ from imaging.errors import RefusedError
 from imaging.jobs import JobState
 from imaging.library import Library
 from imaging.manifest import Machine
-from imaging.planner import plan_restore
 from imaging.restoreplans import RestorePlan
 from rescue.engine import engine
 from rescue.growing import resized_disk
 from tests.command import run_rescue
 from tests.disks import MIB, blank, digest, partition, run
-from tests.faults.killing import finish, kill_after, moments, seconds_of, wait_for_first_write
+from tests.faults.killing import finish
 from tests.faults.killing import start as begin
 from tests.matrix import images, layouts, tools, volumes
-from tests.matrix.images import Captured
-from tests.matrix.layouts import Layout
+from tests.matrix.shrinking import (
+    BLOCKS,
+    CLUSTERS,
+    GPT,
+    GPT_4K,
+    MBR,
+    SIZE,
+    SMALL_BLOCKS,
+    Imaged,
+    a_disk,
+    expect_completed_after_kills,
+    expect_smaller,
+    fill_high,
+    refused,
+)
 from tests.matrix.tools import Place, attached, mounted, said
-from tests.matrix.volumes import EXT4, FAT32, NTFS, SWAP_SIZE, XFS, FileSystem
+from tests.matrix.volumes import EXT4, SWAP_SIZE, XFS
 
 pytestmark = pytest.mark.root
-_SIZE = 600 * MIB
 _LESS = 350 * MIB
-_FILLER = 300 * MIB
 _KILLS = 5
-GPT, GPT_4K, MBR = (Layout(table=table, sector=sector) for table, sector in (("gpt", 512), ("gpt", 4096), ("dos", 512)))
-_SWAP = ("0657FD6D-A4AB-43C4-84E5-0933C84B4F4F", "82")
-_BLOCKS = dataclasses.replace(
-    EXT4, size=_SIZE, make=lambda loop, _: ["mkfs.ext4", "-q", "-F", "-b", "4096", "-L", volumes.LABEL, loop]
-)
-_SMALL_BLOCKS = dataclasses.replace(
-    EXT4, size=_SIZE, make=lambda loop, _: ["mkfs.ext4", "-q", "-F", "-b", "1024", "-L", volumes.LABEL, loop]
-)
-_CLUSTERS = dataclasses.replace(NTFS, size=_SIZE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Imaged:
-    """A disk with FAT, the file system that becomes smaller, and swap behind it, captured."""
-
-    kind: FileSystem
-    layout: Layout
-    fat: Place
-    place: Place
-    swap: Place
-    entries: dict[str, str]
-    captured: Captured
-
-    @property
-    def size(self) -> int:
-        """Bytes of the disk."""
-        return self.place.path.stat().st_size
-
-    @property
-    def needed(self) -> int:
-        """Bytes that the disk's partitions take."""
-        return self.swap.start + self.swap.size + MIB
-
-    def smaller(self, target: Path) -> tuple[Place, Place]:
-        """Where the file system and swap lie on a target."""
-        by = self.swap.start + self.swap.size - (target.stat().st_size - MIB) // MIB * MIB
-        place = dataclasses.replace(self.place, path=target, size=self.place.size - by)
-        return place, dataclasses.replace(self.swap, path=target, start=self.swap.start - by)
-
-    def plan(self, target: Path) -> RestorePlan:
-        """Restore onto the target."""
-        library = self.captured.library
-        image = Library.open(library).image(self.captured.image)
-        shown = inventory.look(str(target), [library])
-        return plan_restore(library, image, {self.place.path.name: shown}, shrink=0)
-
-
-def _fill_high(kind: FileSystem, place: Place, files: Path) -> None:
-    """The sample's files, and more of them high up: what was there before them was deleted."""
-    with attached(place) as loop, mounted(kind.mount, loop) as folder:
-        run("dd", "if=/dev/zero", f"of={folder}/filler", "bs=1M", f"count={_FILLER // MIB}")
-        run("sync", "-f", folder)
-        for i in range(4):
-            run("cp", "-r", files / "keep", folder / f"keep {i}")
-        run("sync", "-f", folder)
-        run("rm", folder / "filler")
-        run("cp", "-r", files / "links", folder)
-
-
-def _disk(
-    folder: Path,
-    kind: FileSystem,
-    layout: Layout,
-    files: Path,
-    fill: Callable[[FileSystem, Place, Path], None] = _fill_high,
-) -> Imaged:
-    sector, path = layout.sector, folder / "source.img"
-    fat = Place(path=path, start=MIB, size=FAT32.size_at(sector), sector=sector)
-    place = Place(path=path, start=fat.start + fat.size, size=kind.size, sector=sector)
-    swap = Place(path=path, start=place.start + place.size, size=SWAP_SIZE, sector=sector)
-    column = 0 if layout.table == "gpt" else 1
-    lines = [f"label: {layout.table}", "unit: sectors"]
-    for one, code in (
-        (fat, (FAT32.gpt_type, FAT32.mbr_type)),
-        (place, (kind.gpt_type, kind.mbr_type)),
-        (swap, _SWAP),
-    ):
-        lines.append(f"start={one.start // sector}, size={one.size // sector}, type={code[column]}")
-    blank(path, swap.start + swap.size + 2 * MIB)
-    partition(path, "\n".join(lines) + "\n", sector)
-    volumes.make(FAT32, fat)
-    volumes.fill(FAT32, fat, files)
-    volumes.make(kind, place)
-    fill(kind, place, files)
-    with attached(swap) as loop:
-        said("mkswap", loop)
-    entries = volumes.entries(kind, place)
-    captured = images.capture(path, folder / "library")
-    return Imaged(kind=kind, layout=layout, fat=fat, place=place, swap=swap, entries=entries, captured=captured)
 
 
 @pytest.fixture(
     scope="module",
     params=[
-        (_BLOCKS, GPT),
-        (_BLOCKS, GPT_4K),
-        (_SMALL_BLOCKS, MBR),
-        (_CLUSTERS, GPT),
-        (_CLUSTERS, GPT_4K),
-        (_CLUSTERS, MBR),
+        (BLOCKS, GPT),
+        (BLOCKS, GPT_4K),
+        (SMALL_BLOCKS, MBR),
+        (CLUSTERS, GPT),
+        (CLUSTERS, GPT_4K),
+        (CLUSTERS, MBR),
     ],
     ids=lambda case: f"{case[0].name}-{case[1]}",
 )
@@ -145,7 +64,7 @@ def imaged(request: pytest.FixtureRequest, files: Path, shared_room: Path) -> It
     kind, layout = request.param
     folder = shared_room / f"shrinking-{kind.name}-{layout}"
     folder.mkdir()
-    yield _disk(folder, kind, layout, files)
+    yield a_disk(folder, kind, layout, files)
     run("rm", "-r", folder)
 
 
@@ -154,36 +73,8 @@ def ext4(files: Path, shared_room: Path) -> Iterator[Imaged]:
     """ext4 on a GPT disk."""
     folder = shared_room / "shrinking-ext4"
     folder.mkdir()
-    yield _disk(folder, _BLOCKS, GPT, files)
+    yield a_disk(folder, BLOCKS, GPT, files)
     run("rm", "-r", folder)
-
-
-def _expect_smaller(imaged: Imaged, target: Path) -> None:
-    """A sound table, every file system whole by its own check, and every file in it."""
-    (place, swap), sector = imaged.smaller(target), imaged.layout.sector
-    assert "No errors detected" in layouts.verified_table(target, sector)
-    table, before = layouts.table_of(target, sector), layouts.table_of(imaged.place.path, sector)
-    assert {k: v for k, v in table.items() if k in ("id", "label")} == {
-        k: v for k, v in before.items() if k in ("id", "label")
-    }
-    first, second, third = before["partitions"]
-    assert table["partitions"] == [
-        first,
-        {**second, "size": place.size // sector},
-        {**third, "start": swap.start // sector},
-    ]
-    volumes.check(FAT32, imaged.fat.on(target))
-    assert volumes.entries(FAT32, imaged.fat.on(target)) == volumes.entries(FAT32, imaged.fat)
-    volumes.check(imaged.kind, place)
-    if imaged.kind.name == "ntfs":
-        with attached(place, read_only=True) as loop:
-            said("ntfsresize", "--info", "--force", "--no-progress-bar", loop)
-            with Path(loop).open("rb") as device:
-                head = device.read(sector)
-                device.seek(place.size - sector)
-                assert device.read(sector) == head
-    assert volumes.entries(imaged.kind, place) == imaged.entries
-    assert volumes.swap_identity(swap) == volumes.swap_identity(imaged.swap)
 
 
 def test_a_file_system_is_made_smaller_for_a_smaller_disk_and_what_follows_comes_nearer(
@@ -205,10 +96,10 @@ def test_a_file_system_is_made_smaller_for_a_smaller_disk_and_what_follows_comes
     assert done["status"] == 0
     assert done["result"]["tables"] == 1
     assert done["result"]["smaller"] == [{"partition": "target.img:2", "before": imaged.place.size, "size": place.size}]
-    _expect_smaller(imaged, target)
+    expect_smaller(imaged, target)
     again = run_rescue("restore", *images.words(imaged.captured, target), "--shrink").events[-1]["result"]
     assert again["written_bytes"] < done["result"]["written_bytes"] // 4
-    _expect_smaller(imaged, target)
+    expect_smaller(imaged, target)
     assert {path: path.stat().st_mtime_ns for path in library} == library
 
 
@@ -229,59 +120,49 @@ def test_a_disk_that_all_fits_on_keeps_its_sizes_with_the_option_too(ext4: Image
     assert plan["shrinkage"]["partition"] == 2
 
 
-def _refused(imaged: Imaged, target: Path, *words: object, status: int = 3) -> dict[str, Any]:
-    """The error of a restore that is refused, and leaves the target as it was."""
-    before = digest(target)
-    done = run_rescue("restore", *images.words(imaged.captured, target), *words, status=status)
-    assert digest(target) == before
-    last = done.events[-1]
-    found: dict[str, Any] = last.get("error") or last
-    return found
-
-
 def test_a_disk_that_is_too_small_for_the_smallest_file_system_is_refused_with_what_is_needed(
     ext4: Imaged, room: Path
 ) -> None:
     target = blank(room / "target.img", ext4.place.start + SWAP_SIZE + 40 * MIB, fill=0xAA)
-    error = _refused(ext4, target, "--shrink")
+    error = refused(ext4, target, "--shrink")
     assert error["code"] == "target-too-small"
     needed = int(error["message"].partition(" bytes) are needed")[0].rpartition("(")[2].replace(",", ""))
     assert f"it has {target.stat().st_size / 1e6:.1f} MB ({target.stat().st_size:,} bytes)" in error["message"]
     assert target.stat().st_size < needed < ext4.size
     enough = blank(room / "enough.img", needed, fill=0xAA)
     assert run_rescue("restore", *images.words(ext4.captured, enough), "--shrink").events[-1]["status"] == 0
-    _expect_smaller(ext4, enough)
+    expect_smaller(ext4, enough)
     short = blank(room / "short.img", needed - MIB, fill=0xAA)
-    assert f"{needed:,} bytes) are needed" in _refused(ext4, short, "--shrink")["message"]
+    assert f"{needed:,} bytes) are needed" in refused(ext4, short, "--shrink")["message"]
 
 
 def test_without_the_option_a_smaller_disk_is_refused_and_the_option_is_named(ext4: Imaged, room: Path) -> None:
     target = blank(room / "target.img", ext4.needed - _LESS, fill=0xAA)
-    error = _refused(ext4, target)
+    error = refused(ext4, target)
     assert error["code"] == "target-too-small"
     assert "--shrink" in error["hint"]
 
 
 def test_what_cannot_be_made_smaller_is_refused_with_what_is_needed(files: Path, room: Path) -> None:
     (room / "xfs").mkdir()
-    xfs = _disk(room / "xfs", dataclasses.replace(XFS, size=_SIZE), GPT, files)
+    xfs = a_disk(room / "xfs", dataclasses.replace(XFS, size=SIZE), GPT, files)
     target = blank(room / "target.img", xfs.needed - _LESS, fill=0xAA)
-    error = _refused(xfs, target, "--shrink")
+    error = refused(xfs, target, "--shrink")
     assert error["code"] == "target-too-small"
     least = xfs.swap.start + xfs.swap.size + 33 * 512
     assert f"({least:,} bytes) are needed" in error["message"]
     assert "nothing that is on its partitions (vfat, xfs, swap) can be made smaller" in error["message"]
-    assert "partition 2 cannot be made smaller: what is on it (xfs)" in _refused(xfs, target, "--shrink", 2)["message"]
-    assert _refused(xfs, target, "--shrink", 9, status=2)["code"] == "no-such-partition"
+    assert "partition 2 cannot be made smaller: what is on it (xfs)" in refused(xfs, target, "--shrink", 2)["message"]
+    assert refused(xfs, target, "--shrink", 9, status=2)["code"] == "no-such-partition"
 
 
 def _with(folder: Path, files: Path, *words: str) -> Imaged:
     """ext4 made with more words."""
     folder.mkdir()
     kind = dataclasses.replace(
-        _BLOCKS, make=lambda loop, _: ["mkfs.ext4", "-q", "-F", "-b", "4096", "-L", volumes.LABEL, *words, loop]
+        BLOCKS, make=lambda loop, _: ["mkfs.ext4", "-q", "-F", "-b", "4096", "-L", volumes.LABEL, *words, loop]
     )
-    return _disk(folder, kind, GPT, files)
+    return a_disk(folder, kind, GPT, files)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +184,7 @@ def test_ext4_of_any_kind_is_made_smaller_whole_or_refused_before_anything_is_wr
     before = digest(target)
     done = run_rescue("restore", *images.words(imaged.captured, target), "--shrink", status=None)
     if done.status == 0:
-        _expect_smaller(imaged, target)
+        expect_smaller(imaged, target)
         return
     assert done.status == 3, done.out
     assert digest(target) == before
@@ -312,8 +193,8 @@ def test_ext4_of_any_kind_is_made_smaller_whole_or_refused_before_anything_is_wr
 
 def test_a_journal_that_waits_is_replayed_before_the_file_system_is_made_smaller(files: Path, room: Path) -> None:
     (room / "made").mkdir()
-    imaged = _disk(room / "made", _BLOCKS, GPT, files)
-    with attached(imaged.place) as loop, mounted(_BLOCKS.mount, loop) as folder:
+    imaged = a_disk(room / "made", BLOCKS, GPT, files)
+    with attached(imaged.place) as loop, mounted(BLOCKS.mount, loop) as folder:
         (folder / "late").write_bytes(b"late" * 100_000)
         run("sync", "-f", folder)
         copy = room / "dirty.img"
@@ -323,8 +204,8 @@ def test_a_journal_that_waits_is_replayed_before_the_file_system_is_made_smaller
     target = blank(room / "target.img", imaged.needed - _LESS, fill=0xAA)
     assert run_rescue("restore", *images.words(image.captured, target), "--shrink").events[-1]["status"] == 0
     place, _ = imaged.smaller(target)
-    volumes.check(_BLOCKS, place)
-    with volumes.opened(_BLOCKS, place) as folder:
+    volumes.check(BLOCKS, place)
+    with volumes.opened(BLOCKS, place) as folder:
         assert (folder / "late").read_bytes() == b"late" * 100_000
 
 
@@ -351,24 +232,8 @@ def test_a_tool_that_fails_refuses_the_restore_and_the_target_stays_as_it_was(
 
 
 def test_a_restore_that_is_killed_leaves_an_unfinished_disk_that_the_next_completes(ext4: Imaged, room: Path) -> None:
-    size = ext4.needed - _LESS
-    target = blank(room / "target.img", size)
-    job = finish(begin(ext4.plan(target)))
-    assert job.state is JobState.DONE
-    whole = seconds_of(job)
-    for moment in moments(_KILLS, whole, seed=7):
-        blank(target, size, fill=0xAA)
-        job = begin(ext4.plan(target))
-        if moment > whole / 2:
-            wait_for_first_write(job, target)
-        kill_after(job, moment)
-        seen = inventory.look(str(target))
-        assert seen.unfinished in (ext4.captured.image, "")
-        if seen.unfinished and moment > whole / 2:
-            run_rescue("complete", target, "--library", ext4.captured.library, "--erase", target.name)
-        else:
-            assert finish(begin(ext4.plan(target))).state is JobState.DONE
-        _expect_smaller(ext4, target)
+    target = blank(room / "target.img", ext4.needed - _LESS)
+    expect_completed_after_kills(ext4, target, _KILLS, 7, expect_smaller)
 
 
 def test_the_screens_offer_a_disk_that_is_too_small_where_a_file_system_can_become_smaller(
@@ -414,7 +279,7 @@ def test_what_was_there_is_saved_first_and_brought_back(ext4: Imaged, room: Path
         ]
         == 0
     )
-    _expect_smaller(ext4, target)
+    expect_smaller(ext4, target)
     said_ = run_rescue("undo", "--library", saved, "--to", target, "--erase", target.name)
     assert "Image" in said_.out
     assert layouts.table_of(target, 512)["partitions"][0]["size"] == 60 * 2048
@@ -425,12 +290,12 @@ def test_what_was_there_is_saved_first_and_brought_back(ext4: Imaged, room: Path
 def test_a_partition_that_begins_at_an_odd_sector_becomes_smaller_on_a_device(files: Path, room: Path) -> None:
     """As partitions of long ago do: at sector 63, with nothing behind it."""
     path, start = room / "source.img", 63 * 512
-    place = Place(path=path, start=start, size=_SIZE - 7 * 512)
+    place = Place(path=path, start=start, size=SIZE - 7 * 512)
     blank(path, start + place.size + 3 * 512)
     partition(path, f"label: dos\nunit: sectors\nstart=63, size={place.size // 512}, type=83\n")
-    volumes.make(_BLOCKS, place)
-    _fill_high(_BLOCKS, place, files)
-    entries, captured = volumes.entries(_BLOCKS, place), images.capture(path, room / "library")
+    volumes.make(BLOCKS, place)
+    fill_high(BLOCKS, place, files)
+    entries, captured = volumes.entries(BLOCKS, place), images.capture(path, room / "library")
     target = blank(room / "target.img", 300 * MIB + 512, fill=0xAA)
     with attached(Place(path=target, start=0, size=0)) as disk:
         words = ("--library", captured.library, "--erase", Path(disk).name, "--shrink", "--json")
@@ -438,14 +303,14 @@ def test_a_partition_that_begins_at_an_odd_sector_becomes_smaller_on_a_device(fi
     small = Place(path=target, start=start, size=299 * MIB - start)
     (entry,) = layouts.table_of(target, 512)["partitions"]
     assert (entry["start"], entry["size"]) == (63, small.size // 512)
-    volumes.check(_BLOCKS, small)
-    assert volumes.entries(_BLOCKS, small) == entries
+    volumes.check(BLOCKS, small)
+    assert volumes.entries(BLOCKS, small) == entries
 
 
 def test_the_option_is_for_whole_disks_out_of_a_library(ext4: Imaged, room: Path) -> None:
     target = blank(room / "target.img", ext4.needed - _LESS, fill=0xAA)
-    assert "whole disks" in _refused(ext4, target, "--shrink", "--partition", "2", status=2)["message"]
-    assert "whole disks" in _refused(ext4, target, "--shrink", "--keep", "1", status=2)["message"]
+    assert "whole disks" in refused(ext4, target, "--shrink", "--partition", "2", status=2)["message"]
+    assert "whole disks" in refused(ext4, target, "--shrink", "--keep", "1", status=2)["message"]
     words = (ext4.place.path, target, "--erase", target.name, "--shrink", "--json")
     assert "import it" in run_rescue("restore", *words, status=2).events[-1]["error"]["hint"]
 
@@ -544,7 +409,7 @@ def test_chunks_that_hold_bytes_of_two_partitions_are_refused_before_anything_is
     for place in places:
         with attached(place) as loop:
             said("mkfs.ext4", "-q", "-F", "-b", "4096", loop)
-            with mounted(_BLOCKS.mount, loop) as folder:
+            with mounted(BLOCKS.mount, loop) as folder:
                 (folder / "file").write_bytes(os.urandom(place.size // 4))
     with path.open("r+b") as file:
         file.seek(446 + 32)
@@ -567,7 +432,7 @@ def test_a_view_that_has_too_little_memory_is_told_as_that(
 ) -> None:
     """Blocks of less than a page stay in memory where they are moved."""
     (room / "made").mkdir()
-    imaged = _disk(room / "made", _SMALL_BLOCKS, MBR, files)
+    imaged = a_disk(room / "made", SMALL_BLOCKS, MBR, files)
     target = blank(room / "target.img", imaged.needed - _LESS, fill=0xAA)
     plan, before = imaged.plan(target), digest(target)
     if known_before:

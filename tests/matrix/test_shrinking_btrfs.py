@@ -20,12 +20,11 @@ from imaging.planner import plan_restore
 from imaging.restoreplans import RestorePlan
 from tests.command import run_rescue
 from tests.disks import MIB, blank, digest, partition, run
-from tests.faults.killing import finish, kill_after, moments, seconds_of, wait_for_first_write
+from tests.faults.killing import finish
 from tests.faults.killing import start as begin
-from tests.matrix import images, tools, volumes
-from tests.matrix import test_shrinking as shrinking
+from tests.matrix import images, shrinking, tools, volumes
 from tests.matrix.images import Captured
-from tests.matrix.test_shrinking import GPT, GPT_4K, MBR, Imaged
+from tests.matrix.shrinking import GPT, GPT_4K, MBR, Imaged
 from tests.matrix.tools import Place, attached, mounted, said
 from tests.matrix.volumes import BTRFS, SWAP_SIZE, FileSystem
 
@@ -71,7 +70,7 @@ def imaged(request: pytest.FixtureRequest, files: Path, shared_room: Path) -> It
     """btrfs in each kind of table."""
     folder = shared_room / f"shrinking-btrfs-{request.param}"
     folder.mkdir()
-    yield shrinking._disk(folder, _MANY, request.param, files, _fill)
+    yield shrinking.a_disk(folder, _MANY, request.param, files, _fill)
     run("rm", "-r", folder)
 
 
@@ -80,7 +79,7 @@ def on_gpt(files: Path, shared_room: Path) -> Iterator[Imaged]:
     """btrfs on a GPT disk."""
     folder = shared_room / "shrinking-btrfs"
     folder.mkdir()
-    yield shrinking._disk(folder, _MANY, GPT, files, _fill)
+    yield shrinking.a_disk(folder, _MANY, GPT, files, _fill)
     run("rm", "-r", folder)
 
 
@@ -106,7 +105,7 @@ def test_a_restored_btrfs_has_every_copy_of_what_its_snapshots_hold(on_gpt: Imag
 
 def _expect_smaller(imaged: Imaged, target: Path) -> None:
     """As for every file system; of its data the checksums, too, and its subvolumes."""
-    shrinking._expect_smaller(imaged, target)
+    shrinking.expect_smaller(imaged, target)
     place, _ = imaged.smaller(target)
     with attached(place, read_only=True) as loop:
         said("btrfs", "check", "--readonly", "--check-data-csum", loop)
@@ -190,9 +189,9 @@ def _fill_much(kind: FileSystem, place: Place, files: Path) -> None:
 def test_a_disk_too_small_for_btrfs_is_refused_with_a_size_that_is_enough(files: Path, room: Path) -> None:
     """By what is used it might fit; what its chunks take has to be tried."""
     (room / "full").mkdir()
-    full = shrinking._disk(room / "full", _MANY, GPT, files, _fill_much)
+    full = shrinking.a_disk(room / "full", _MANY, GPT, files, _fill_much)
     target = blank(room / "target.img", full.place.start + SWAP_SIZE + 265 * MIB, fill=0xAA)
-    told = shrinking._refused(full, target, "--shrink")
+    told = shrinking.refused(full, target, "--shrink")
     assert told["code"] == "target-too-small"
     needed = int(told["message"].partition(" bytes) are needed")[0].rpartition("(")[2].replace(",", ""))
     assert target.stat().st_size < needed < target.stat().st_size + 200 * MIB
@@ -203,7 +202,7 @@ def test_a_disk_too_small_for_btrfs_is_refused_with_a_size_that_is_enough(files:
 
 def test_no_btrfs_becomes_smaller_than_the_kernel_makes_one(on_gpt: Imaged, room: Path) -> None:
     target = blank(room / "target.img", on_gpt.place.start + SWAP_SIZE + 100 * MIB, fill=0xAA)
-    assert shrinking._refused(on_gpt, target, "--shrink")["code"] == "target-too-small"
+    assert shrinking.refused(on_gpt, target, "--shrink")["code"] == "target-too-small"
 
 
 def test_btrfs_on_several_devices_is_refused(room: Path) -> None:
@@ -307,17 +306,5 @@ def test_a_restore_that_is_cancelled_while_btrfs_is_moved_stops(on_gpt: Imaged, 
 
 
 def test_a_restore_that_is_killed_is_completed_by_the_next(on_gpt: Imaged, room: Path) -> None:
-    size = on_gpt.needed - _LESS
-    target = blank(room / "target.img", size)
-    job = finish(begin(on_gpt.plan(target)))
-    assert job.state is JobState.DONE
-    whole = seconds_of(job)
-    for moment in moments(_KILLS, whole, seed=11):
-        blank(target, size, fill=0xAA)
-        job = begin(on_gpt.plan(target))
-        if moment > whole / 2:
-            wait_for_first_write(job, target)
-        kill_after(job, moment)
-        assert finish(begin(on_gpt.plan(target))).state is JobState.DONE
-        _expect_smaller(on_gpt, target)
-    assert not said("losetup", "--associated", target).strip()
+    target = blank(room / "target.img", on_gpt.needed - _LESS)
+    shrinking.expect_completed_after_kills(on_gpt, target, _KILLS, 11, _expect_smaller)

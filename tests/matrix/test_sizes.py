@@ -15,10 +15,9 @@ from tests.command import run_rescue
 from tests.disks import MIB, blank, digest, run
 from tests.faults.killing import finish, kill_after, moments, seconds_of
 from tests.faults.killing import start as begin
-from tests.matrix import images, volumes
+from tests.matrix import images, shrinking, volumes
 from tests.matrix import test_growth as growing
-from tests.matrix import test_shrinking as shrinking
-from tests.matrix.test_shrinking import GPT, MBR
+from tests.matrix.shrinking import GPT, MBR
 from tests.matrix.tools import Place
 from tests.matrix.volumes import EXT4, NTFS
 
@@ -55,13 +54,13 @@ def _chosen(imaged: shrinking.Imaged, wanted: int) -> Smaller:
     return Smaller(**{one.name: getattr(imaged, one.name) for one in dataclasses.fields(imaged)}, wanted=wanted)
 
 
-@pytest.fixture(scope="module", params=[(shrinking._BLOCKS, GPT), (shrinking._CLUSTERS, MBR)], ids=["ext4", "ntfs"])
+@pytest.fixture(scope="module", params=[(shrinking.BLOCKS, GPT), (shrinking.CLUSTERS, MBR)], ids=["ext4", "ntfs"])
 def imaged(request: pytest.FixtureRequest, files: Path, shared_room: Path) -> Iterator[Smaller]:
     """A disk with FAT, a file system, and swap behind it."""
     kind, layout = request.param
     folder = shared_room / f"sizes-{kind.name}"
     folder.mkdir()
-    yield _chosen(shrinking._disk(folder, kind, layout, files), _LESS)
+    yield _chosen(shrinking.a_disk(folder, kind, layout, files), _LESS)
     run("rm", "-r", folder)
 
 
@@ -72,21 +71,21 @@ def test_a_partition_becomes_as_small_as_was_chosen_though_all_would_fit(
     target = blank(room / "target.img", imaged.size + more, fill=0xAA)
     done = run_rescue("restore", *images.words(imaged.captured, target), "--shrink", f"2:{_LESS}").events[-1]
     assert done["result"]["smaller"] == [{"partition": "target.img:2", "before": imaged.place.size, "size": _LESS}]
-    shrinking._expect_smaller(imaged, target)
+    shrinking.expect_smaller(imaged, target)
 
 
 def test_a_size_beyond_the_limits_is_refused_and_the_target_stays_as_it_was(imaged: Smaller, room: Path) -> None:
     target = blank(room / "target.img", imaged.size, fill=0xAA)
-    error = shrinking._refused(imaged, target, "--shrink", "2:30M")
+    error = shrinking.refused(imaged, target, "--shrink", "2:30M")
     assert error["code"] == "cannot-shrink"
     assert "partition 2 cannot have 31.5 MB (31,457,280 bytes)" in error["message"]
     assert "needs" in error["message"]
-    assert "at most" in shrinking._refused(imaged, target, "--shrink", "2:2G")["message"]
-    assert "at most" in shrinking._refused(imaged, target, "--grow", "2:2G")["message"]
-    assert "not two" in shrinking._refused(imaged, target, "--shrink", f"2:{_LESS}", "--grow", status=2)["message"]
+    assert "at most" in shrinking.refused(imaged, target, "--shrink", "2:2G")["message"]
+    assert "at most" in shrinking.refused(imaged, target, "--grow", "2:2G")["message"]
+    assert "not two" in shrinking.refused(imaged, target, "--shrink", f"2:{_LESS}", "--grow", status=2)["message"]
     small = blank(room / "small.img", imaged.needed - 100 * MIB, fill=0xAA)
-    assert "at most" in shrinking._refused(imaged, small, "--shrink", "2:550M")["message"]
-    assert "becomes smaller" in shrinking._refused(imaged, small, "--shrink", "--grow", "2:650M")["message"]
+    assert "at most" in shrinking.refused(imaged, small, "--shrink", "2:550M")["message"]
+    assert "becomes smaller" in shrinking.refused(imaged, small, "--shrink", "--grow", "2:650M")["message"]
 
 
 def test_a_chosen_size_that_is_cut_off_is_completed_by_the_next(imaged: Smaller, room: Path) -> None:
@@ -106,7 +105,7 @@ def test_a_chosen_size_that_is_cut_off_is_completed_by_the_next(imaged: Smaller,
             run_rescue("complete", target, "--library", imaged.captured.library, "--erase", target.name)
         else:
             assert finish(begin(planned())).state is JobState.DONE
-        shrinking._expect_smaller(imaged, target)
+        shrinking.expect_smaller(imaged, target)
 
 
 @pytest.mark.parametrize("kind", [EXT4, NTFS], ids=lambda kind: kind.name)

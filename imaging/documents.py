@@ -6,7 +6,8 @@ Format: TOML 1.0, with `version` at the outermost level.
 import re
 import tomllib
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -17,25 +18,36 @@ _PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 
 T = TypeVar("T")
-Bad = Callable[[str, int], UsageError]
-"""The error of a document in which something is wrong: what, in words, and on which line; 0 where none is known."""
 
 
-def parse(
-    data: bytes, convert: Callable[[object], T], bad: Bad, *, most: int, versions: str, version: int
-) -> tuple[T, str]:
-    """The document as a value, and its text, for `line_of`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form(Generic[T]):
+    """What a kind of document has to be.
 
-    `convert` makes the value, by msgspec. At most `most` bytes; `versions` says which are read, where it has another
-    than `version`. Raises what `bad` makes.
+    `convert` makes the value, by msgspec. `why_not` names a key of that which is wrong (empty for none in particular),
+    and what is wrong with it. `bad` makes the error, of where in the document, and what is wrong there, in words.
     """
+
+    version: int
+    versions: str
+    """Which are read, where it has another than `version`."""
+    most: int
+    """Bytes that it has at most."""
+    convert: Callable[[object], T]
+    why_not: Callable[[T], tuple[str, str] | None]
+    bad: Callable[[str, str], UsageError]
+
+
+def parse(data: bytes, name: str, form: Form[T]) -> T:
+    """The document as a value; `name` is what messages call it. Raises what the form's `bad` makes."""
     text = ""
 
     def wrong(what: str, key: str = "") -> UsageError:
-        return bad(what, line_of(text, key) if key else 0)
+        line = line_of(text, key) if key else 0
+        return form.bad(f"{name}, line {line}" if line else name, what)
 
-    if len(data) > most:
-        raise wrong(f"it has more than {most} bytes")
+    if len(data) > form.most:
+        raise wrong(f"it has more than {form.most} bytes")
     try:
         text = data.decode("utf-8-sig")  # editors on Windows put a mark before it
         document = tomllib.loads(text)
@@ -43,12 +55,16 @@ def parse(
         raise wrong(f"it is not TOML: {_without_values(error)}") from error
     # The version comes first: of another one, the other keys say nothing.
     found = document.get("version")
-    if type(found) is not int or found != version:
-        raise wrong(versions, "version")
+    if type(found) is not int or found != form.version:
+        raise wrong(form.versions, "version")
     try:
-        return convert(document), text
+        value = form.convert(document)
     except msgspec.ValidationError as error:
         raise wrong(*_told(str(error))) from error
+    if refused := form.why_not(value):
+        key, what = refused
+        raise wrong(what, key)
+    return value
 
 
 def _without_values(error: Exception) -> str:

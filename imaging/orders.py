@@ -187,28 +187,25 @@ class Order(_Strict, frozen=True, kw_only=True):
         return work
 
 
-def _converted(document: object) -> Order:
-    return msgspec.convert(document, Order)
-
-
 def parse(data: bytes, name: str) -> Order:
     """Understand an order; `name` is what messages call it. Raises UsageError (code "bad-order")."""
+    form = documents.Form(
+        version=VERSION,
+        versions=f"this program reads orders that say version = {VERSION}",
+        most=MOST_BYTES,
+        convert=lambda document: msgspec.convert(document, Order),
+        why_not=_why_not,
+        bad=_bad,
+    )
+    return documents.parse(data, name, form)
 
-    def bad(what: str, line: int) -> UsageError:
-        where = f"{name}, line {line}" if line else name
-        return UsageError(
-            f"the order {where} cannot be understood: {what}",
-            code="bad-order",
-            hint="nothing was done; live-image/README.md lists the keys of an order",
-        )
 
-    versions = f"this program reads orders that say version = {VERSION}"
-    order, text = documents.parse(data, _converted, bad, most=MOST_BYTES, versions=versions, version=VERSION)
-    wrong = _why_not(order)
-    if wrong:
-        key, what = wrong
-        raise bad(what, documents.line_of(text, key) if key else 0)
-    return order
+def _bad(where: str, what: str) -> UsageError:
+    return UsageError(
+        f"the order {where} cannot be understood: {what}",
+        code="bad-order",
+        hint="nothing was done; live-image/README.md lists the keys of an order",
+    )
 
 
 def digest(data: bytes) -> str:

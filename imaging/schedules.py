@@ -97,27 +97,25 @@ class Schedule(_Strict, frozen=True, kw_only=True):
     keep: Keep = Keep()
 
 
-def _converted(document: object) -> Schedule:
-    return msgspec.convert(document, Schedule)
-
-
 def parse(data: bytes, name: str) -> Schedule:
     """Understand the document; `name` is what messages call it. Raises UsageError (code "bad-schedule")."""
+    form = documents.Form(
+        version=VERSION,
+        versions=f"this program reads schedules that say version = {VERSION}",
+        most=_MOST_BYTES,
+        convert=lambda document: msgspec.convert(document, Schedule),
+        why_not=_why_not,
+        bad=_bad,
+    )
+    return documents.parse(data, name, form)
 
-    def bad(what: str, line: int) -> UsageError:
-        where = f"{name}, line {line}" if line else name
-        return UsageError(
-            f"the schedule {where} cannot be understood: {what}",
-            code="bad-schedule",
-            hint="set it anew: rescue schedule set",
-        )
 
-    versions = f"this program reads schedules that say version = {VERSION}"
-    found, text = documents.parse(data, _converted, bad, most=_MOST_BYTES, versions=versions, version=VERSION)
-    wrong = _why_not(found)
-    if wrong:
-        raise bad(wrong[1], documents.line_of(text, wrong[0]))
-    return found
+def _bad(where: str, what: str) -> UsageError:
+    return UsageError(
+        f"the schedule {where} cannot be understood: {what}",
+        code="bad-schedule",
+        hint="set it anew: rescue schedule set",
+    )
 
 
 def _why_not(schedule: Schedule) -> tuple[str, str] | None:

@@ -15,6 +15,7 @@ from .machine import BOOT, JOB, STEP, started
 from .terminal import ENTER
 from .test_backup import ROOM, START, usb_disk
 from .test_own_disk import done
+from .used import to_write_to
 
 _DISK = 400 * MIB
 _GROUP = (66 * MIB, 333 * MIB)
@@ -28,7 +29,7 @@ _SETUP = (
     "swapon /dev/pc/swap && mkfs.ext4 -q -F /dev/pc/root && mkdir /pc && mount /dev/pc/root /pc",
     "mkdir /pc/old && for i in 1 2 3 4 5; do head -c 2M /dev/urandom > /pc/old/$i; done",
     "(cd /pc/old && sha256sum ? > ../sums) && sync",
-    "mkdir -p /backup && umount /dev/disk/by-label/BACKUP; mount -o rw /dev/disk/by-label/BACKUP /backup",
+    f"mkdir /backup; {to_write_to('/dev/disk/by-label/BACKUP', '/backup')}",
     "rescue library init /backup/images",
 )
 _WRITER = (

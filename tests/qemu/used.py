@@ -24,12 +24,16 @@ START, SIZE = MIB, ROOM - 2 * MIB
 LIBRARY = "/w/rescue-library"
 """Where the shell has the library of the other disk."""
 DISK = "disk() { lsblk -dnpro NAME,SERIAL | sed -n s/.RESCUE-TEST-$1//p; }"
-MOUNT = "clear; mkdir /w; mount $(disk 2)1 /w; ls /w"
 ADDED, DELETED, ANNA = "usr/local/bin/added", "etc/debian_version", 1500
 PACKAGE = "rescue-added"
 """A package of hers, with a program in it."""
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _CONTROL = f"Package: {PACKAGE}\nVersion: 1\nArchitecture: all\nMaintainer: Anna <anna@sample>\nDescription: added\n"
+
+
+def to_write_to(device: str, where: str) -> str:
+    """The shell's words to mount a device so that it can be written to, whatever screen looks for images on it."""
+    return f"until mount -o rw {device} {where}; do umount {device}; sleep 1; done"
 
 
 def partitions(disk: Path) -> dict[str, Place]:
@@ -139,7 +143,7 @@ def shell_of(
         open_the_shell(machine)
         terminal = machine.terminal
         terminal.press(DISK, ENTER)
-        terminal.press(MOUNT, ENTER)
+        terminal.press(f"clear; mkdir /w; {to_write_to('$(disk 2)1', '/w')}; ls /w", ENTER)
         terminal.wait_for("rescue-library", timeout=STEP)
         yield machine, f"--library {LIBRARY}"
 
@@ -157,7 +161,7 @@ def shell_with(
         open_the_shell(machine)
         terminal = machine.terminal
         terminal.press(DISK, ENTER)
-        terminal.press(f"clear; mkdir /w; mount $(disk {len(disks) + 1}) /w; ls /w", ENTER)
+        terminal.press(f"clear; mkdir /w; {to_write_to(f'$(disk {len(disks) + 1})', '/w')}; ls /w", ENTER)
         terminal.wait_for("library", timeout=STEP)
         yield machine
 

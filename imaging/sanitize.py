@@ -52,7 +52,7 @@ class Obstacle(StrEnum):
     SHARED = "shared"
     """An NVMe drive holds other disks (namespaces), which would be erased as well."""
     FROZEN = "frozen"
-    """The firmware of the computer has locked the command until the drive is without power for a moment."""
+    """The drive takes no such command until it is without power for a moment: the computer's firmware wants it so."""
     LOCKED = "locked"
     """The drive has a password already."""
     UNKNOWN = "unknown"
@@ -130,19 +130,33 @@ def of_ata(identified: str) -> Sanitizer:
 
 def _by_security(identified: str) -> Sanitizer:
     """The older command, which needs a password: a drive that has one, or takes none, is left alone."""
-    _, found, section = identified.partition("\nSecurity:")
-    said = [" ".join(line.split()) for line in section.splitlines()]
-    if not found or "supported" not in said:
+    said, section = _security(identified)
+    if "supported" not in said:
         return Sanitizer(obstacle=Obstacle.UNABLE)
     if "not enabled" not in said or "not locked" not in said:
         return Sanitizer(obstacle=Obstacle.LOCKED)
-    if "not frozen" not in said:
+    # After too many wrong passwords it takes none, not even that by which it would be told to erase itself.
+    if "not frozen" not in said or "not expired: security count" not in said:
         return Sanitizer(obstacle=Obstacle.FROZEN)
     enhanced = re.search(r"(\d+)min for ENHANCED SECURITY ERASE UNIT", section)
     plain = re.search(r"(\d+)min for SECURITY ERASE UNIT", section)
     if "supported: enhanced erase" in said:
         return Sanitizer(method=Method.ATA_ENHANCED_SECURITY_ERASE, minutes=int(enhanced.group(1)) if enhanced else 0)
     return Sanitizer(method=Method.ATA_SECURITY_ERASE, minutes=int(plain.group(1)) if plain else 0)
+
+
+def _security(identified: str) -> tuple[list[str], str]:
+    """The lines on that older command, and all of them as they stand there."""
+    _, _, section = identified.partition("\nSecurity:")
+    return [" ".join(line.split()) for line in section.splitlines()], section
+
+
+def has_password(identified: str) -> bool:
+    """Whether an ATA drive has a password, by what `hdparm -I` says; raises IoError where it does not say so."""
+    said, _ = _security(identified)
+    if "enabled" not in said and "not enabled" not in said:
+        raise IoError("hdparm does not say whether the drive has a password", code="bad-answer")
+    return "enabled" in said
 
 
 def nvme_progress(said: str) -> Progress:

@@ -7,10 +7,11 @@ or write from outside.
 import random
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 
 from imaging.chunk import digest
-from imaging.errors import CancelledError, IoError
+from imaging.errors import CancelledError, IoError, RescueError
 from imaging.extents import Extents
 from imaging.pipeline import Reporter
 from imaging.restoreplans import Wipe
@@ -61,26 +62,34 @@ def sanitize(
     """Have the drive itself erase all, and write `mark`, which stood there, again; whether it has, by samples.
 
     What a drive has encrypted reads as anything once its key is gone, so the samples need not be zeros: nothing that
-    can be told from zeros may be what it was. Raises IoError where the mark cannot be written, and CancelledError.
+    can be told from zeros may be what it was. Raises IoError where the drive cannot be used any more, and
+    CancelledError.
     """
     held = Extents((at, at + len(data)) for at, data in mark)
     doomed = Extents([(0, target.size)]).minus(held)
     before = _proofs(target, list(_samples(doomed)), cancel)
     try:
-        erase_itself(target.path, target.size, method, name, report)
-    except IoError as error:
-        report.log(f"{name} did not erase itself: {error.message}", "warning")
+        erased = erase_itself(target.path, target.size, method, name, report)
+    except RescueError:
+        # What the drive is in says more than that it takes no mark.
+        with suppress(RescueError):
+            _write(target, mark)
+        raise
+    # A drive that was cut off in the middle may have lost the mark, too.
+    _write(target, mark)
+    if not erased:
         return False
-    finally:
-        # A drive that was cut off in the middle may have lost the mark, too.
-        for at, data in mark:
-            target.write(data, at)
-        target.sync()
     after = _proofs(target, list(before), cancel)
     if any(before[place] is not None and before[place] == after[place] for place in before):
         report.log(f"{name} says that it has erased itself, and still has what it had", "warning")
         return False
     return True
+
+
+def _write(target: Medium, pieces: Sequence[tuple[int, bytes]]) -> None:
+    for at, data in pieces:
+        target.write(data, at)
+    target.sync()
 
 
 def _proofs(

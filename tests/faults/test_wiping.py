@@ -184,15 +184,25 @@ HDPARM = """#!/bin/sh
 echo "$@" >> {folder}/asked
 case "$*" in
 *--sanitize-status*) echo '    Last Sanitize Operation Completed Without Error';;
-*--security-erase*|*--sanitize-*) {deed};;
-*-I*) printf 'Security:\\n\\tnot\\tenabled\\n';;
+*--security-erase*) {deed}; rm -f {folder}/password;;
+*--sanitize-*) {deed};;
+*--security-set-pass*) touch {folder}/password; {answer};;
+*--security-disable*) [ -e {folder}/stuck ] || rm -f {folder}/password;;
+*-I*) [ -e {folder}/password ] || not=not; printf "\\nSecurity:\\n\\t$not\\tenabled\\n";;
 esac
 exit 0
 """
 ZEROS = "dd if=/dev/zero of={disk} bs=1M count={size} conv=notrunc status=none"
 
 
-def drive(folder: Path, disk: Path, deed: str, patch: pytest.MonkeyPatch, states: str = "0x2\n0x101\n") -> Path:
+def drive(
+    folder: Path,
+    disk: Path,
+    deed: str,
+    patch: pytest.MonkeyPatch,
+    states: str = "0x2\n0x101\n",
+    answer: str = "true",
+) -> Path:
     """Tools that do to `disk` what a drive does with their commands; what was asked of them stands in the file."""
     tools = folder / "tools"
     tools.mkdir()
@@ -201,7 +211,7 @@ def drive(folder: Path, disk: Path, deed: str, patch: pytest.MonkeyPatch, states
     deed = deed.format(disk=disk, size=disk.stat().st_size // MIB)
     for name, words in (("nvme", NVME), ("hdparm", HDPARM)):
         tool = tools / name
-        tool.write_text(words.format(folder=folder, deed=deed))
+        tool.write_text(words.format(folder=folder, deed=deed, answer=answer))
         tool.chmod(0o755)
     patch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     patch.setattr(sanitizing, "_LOOK_EVERY", 0.0)
@@ -239,7 +249,31 @@ def test_a_drive_that_only_says_so_is_told_to_forget_all(
     assert getattr(done.result, "wiped", "") == Wipe.DISCARD
     assert OLD not in old.read_bytes()
     if method.sets_password and deed != "true":
-        assert "--security-disable rescue" in asked.read_text().splitlines()[-1]
+        assert "--security-disable rescue" in asked.read_text()
+    assert not (tmp_path / "password").exists()
+
+
+@pytest.mark.parametrize(("deed", "answer"), [("exit 5", "true"), (ZEROS, "exit 5")])
+def test_a_drive_that_keeps_its_password_is_never_called_restored(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: str, answer: str
+) -> None:
+    """It would lock itself at the next start; the answer alone may have been lost when the password was set."""
+    drive(tmp_path, old, deed, monkeypatch, answer=answer)
+    (tmp_path / "stuck").touch()
+    done = carry_out_here(sanitized(sample, old, Method.ATA_SECURITY_ERASE), tmp_path / "job")
+    assert (done.status, done.code) == (5, "password-set")
+    assert f"--security-disable rescue {old}" in done.hint
+    assert "only partly restored" in done.state
+    assert inventory.look(str(old)).unfinished == sample.image_id
+
+
+def test_a_password_that_was_set_without_an_answer_is_taken_back(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive(tmp_path, old, ZEROS, monkeypatch, answer="exit 5")
+    done = carry_out_here(sanitized(sample, old, Method.ATA_SECURITY_ERASE), tmp_path / "job")
+    assert getattr(done.result, "wiped", "") == Wipe.DISCARD
+    assert not (tmp_path / "password").exists()
 
 
 def test_a_drive_that_fails_in_the_middle_has_its_mark_again(

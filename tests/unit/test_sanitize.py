@@ -72,6 +72,7 @@ def test_what_cannot_be_read_is_an_error(said: str) -> None:
         (ata("SANITIZE feature set,OVERWRITE_EXT command", enhanced=False), Method.ATA_SECURITY_ERASE),
         (ata(frozen=True), Obstacle.FROZEN),
         (ata(enabled=True), Obstacle.LOCKED),
+        (ata().replace("\tnot\texpired", "\t\texpired"), Obstacle.FROZEN),
         (ata().replace("\t\tsupported\n", "\tnot\tsupported\n"), Obstacle.UNABLE),
         ("/dev/sdb:\nSG_IO: bad/missing sense data\n", Obstacle.UNABLE),
         ("", Obstacle.UNABLE),
@@ -85,6 +86,14 @@ def test_ata(said: str, expected: Method | Obstacle) -> None:
         assert found.minutes == 2
     if found.method is Method.ATA_SECURITY_ERASE:
         assert found.minutes == 4
+
+
+def test_whether_a_drive_has_a_password() -> None:
+    assert sanitize.has_password(ata(enabled=True))
+    assert not sanitize.has_password(ata())
+    for said in ("", "/dev/sda:\nSG_IO: bad/missing sense data\n", ata(enabled=True).partition("\tenabled")[0]):
+        with pytest.raises(IoError):
+            sanitize.has_password(said)
 
 
 def test_how_far_a_drive_is() -> None:

@@ -171,8 +171,15 @@ def nvme_progress(said: str) -> Progress:
 
 
 def ata_progress(said: str) -> Progress:
-    """What `hdparm --sanitize-status` says."""
+    """What `hdparm --sanitize-status` says, its complaints included; raises IoError where that is nothing of it.
+
+    In the state of failure the drive refuses the question itself.
+    """
     share = re.search(r"Progress:\s*(0x[0-9a-fA-F]+)", said)
+    if "Last Sanitize Command completed unsuccessfully" in said:
+        return Progress(done=False, failed=True, share=0.0)
+    if not re.search(r"State:\s*SD\d", said):
+        raise IoError("hdparm does not say how far the drive is", code="bad-answer")
     working = "Sanitize operation In Process" in said
     done = not working and "Completed Without Error" in said
     return Progress(

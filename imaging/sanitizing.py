@@ -5,8 +5,9 @@ specification and ACS-4, "Sanitize".
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from imaging import sanitize
 from imaging.errors import IoError, RescueError
@@ -20,13 +21,14 @@ _LOOK_EVERY = 2.0
 """Seconds."""
 _ANSWER = 60.0
 """Seconds that a drive has to take a command that it carries out in the background, or to say how far it is."""
-_SILENT = 30
-"""Times in a row that a drive may not answer while it is at work."""
+_SILENT = 450
+"""Times in a row that a drive may not answer while it is at work: a quarter of an hour at least."""
 _ATTEMPTS = 3
 """A drive counts the wrong passwords since it had no power, and takes five."""
 _HOURS = 24 * 3600
 """Seconds that a drive has for a format, by which the kernel waits for it."""
-_USELESS = ("password-set",)
+_FAILED = "erase-failed"
+_USELESS = ("password-set", "still-erasing")
 """Codes of errors after which a drive must not be taken for one that can be used."""
 _AS_USER = ("hdparm", "--user-master", "u")
 
@@ -34,7 +36,7 @@ _AS_USER = ("hdparm", "--user-master", "u")
 def erase_itself(path: str, size: int, method: Method, name: str, report: Reporter) -> bool:
     """Have the drive at `path` (`size` bytes) erase itself; whether it has. If not, it can be used as before.
 
-    Raises IoError where it cannot: code "password-set".
+    Raises IoError where it cannot: code "password-set", or "still-erasing" for all that is known.
     """
     report.step(f"{name} erases itself: this cannot be stopped", size)
     try:
@@ -51,20 +53,37 @@ def erase_itself(path: str, size: int, method: Method, name: str, report: Report
 def _carry_out(path: str, size: int, method: Method, report: Reporter) -> None:
     match method:
         case Method.NVME_BLOCK_ERASE | Method.NVME_CRYPTO_ERASE:
-            action = 2 if method is Method.NVME_BLOCK_ERASE else 4
-            run(["nvme", "sanitize", path, f"--sanact={action}", *_held()], timeout=_ANSWER)
-            log = ["nvme", "sanitize-log", path]
-            _await(lambda: sanitize.nvme_progress(run(log, timeout=_ANSWER).stdout), size, report)
+            _by_nvme_sanitize(path, 2 if method is Method.NVME_BLOCK_ERASE else 4, size, report)
         case Method.NVME_FORMAT:
             # nvme waits no longer than this: hours of work are not given up before.
             run(["nvme", "format", path, "--ses=1", "--force", f"--timeout={_HOURS * 1000}"])
         case Method.ATA_BLOCK_ERASE | Method.ATA_CRYPTO_SCRAMBLE:
             command = "block-erase" if method is Method.ATA_BLOCK_ERASE else "crypto-scramble"
-            run(["hdparm", "--yes-i-know-what-i-am-doing", f"--sanitize-{command}", path], timeout=_ANSWER)
-            ask = ["hdparm", "--sanitize-status", path]
-            _await(lambda: sanitize.ata_progress(run(ask, timeout=_ANSWER).stdout), size, report)
+            begin = ["hdparm", "--yes-i-know-what-i-am-doing", f"--sanitize-{command}", path]
+            _in_background(begin, partial(_ata_progress, path), size, report)
         case Method.ATA_SECURITY_ERASE | Method.ATA_ENHANCED_SECURITY_ERASE:
             _by_security(path, enhanced=method is Method.ATA_ENHANCED_SECURITY_ERASE)
+
+
+def _by_nvme_sanitize(path: str, action: int, size: int, report: Reporter) -> None:
+    """A drive that fails is told to take data again: that it may, as `--ause` says, for it is wiped otherwise then."""
+    command = ["nvme", "sanitize", path, *_held()]
+    try:
+        _in_background([*command, f"--sanact={action}", "--ause"], partial(_nvme_progress, path), size, report)
+    except IoError as error:
+        if error.code == _FAILED:
+            with suppress(RescueError):
+                run([*command, "--sanact=1"], timeout=_ANSWER)
+        raise
+
+
+def _nvme_progress(path: str) -> Progress:
+    return sanitize.nvme_progress(run(["nvme", "sanitize-log", path], timeout=_ANSWER).stdout)
+
+
+def _ata_progress(path: str) -> Progress:
+    said = run(["hdparm", "--sanitize-status", path], accept=range(256), timeout=_ANSWER)
+    return sanitize.ata_progress(said.stdout + said.stderr)
 
 
 def _held() -> list[str]:
@@ -114,21 +133,44 @@ def _has_password(path: str) -> bool:
     return sanitize.has_password(run(["hdparm", "-I", path], timeout=_ANSWER).stdout)
 
 
+def _in_background(begin: Sequence[str], ask: Callable[[], Progress], size: int, report: Reporter) -> None:
+    """Have the drive begin, and look until it is done; raises IoError where it does not begin, or as `_await`."""
+    try:
+        run(begin, timeout=_ANSWER)
+    except IoError as error:
+        # It may have begun all the same: the answer was lost, or came too late.
+        if error.code != "tool-hung" and not _at_work(ask):
+            raise
+    _await(ask, size, report)
+
+
+def _at_work(ask: Callable[[], Progress]) -> bool:
+    try:
+        state = ask()
+    except RescueError:
+        return False
+    return not state.done and not state.failed
+
+
 def _await(ask: Callable[[], Progress], size: int, report: Reporter) -> None:
-    """Look until the drive is done; raises IoError where it says that it failed, or says nothing for a minute."""
+    """Look until the drive is done; raises IoError where it says that it failed, or says nothing for very long."""
     told = silent = 0
     while True:
         try:
             state = ask()
-        except RescueError:
+        except RescueError as error:
             # It may be busy with nothing but this for a while.
             silent += 1
             if silent >= _SILENT:
-                raise
+                raise IoError(
+                    f"the drive does not say any more whether it still erases itself: {error.message}",
+                    code="still-erasing",
+                    hint="leave it switched on, for hours if need be: it goes on by itself. Then restore it again",
+                ) from error
         else:
             silent = 0
             if state.failed:
-                raise IoError("the drive says that it could not erase itself", code="tool-failed")
+                raise IoError("the drive says that it could not erase itself", code=_FAILED)
             if state.done:
                 return
             now = min(int(state.share * size), size)

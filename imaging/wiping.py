@@ -75,8 +75,17 @@ def sanitize(
         with suppress(RescueError):
             _write(target, mark)
         raise
-    # A drive that was cut off in the middle may have lost the mark, too.
-    _write(target, mark)
+    try:
+        # A drive that was cut off in the middle may have lost the mark, too.
+        _write(target, mark)
+    except IoError as error:
+        if erased:
+            raise
+        raise IoError(
+            f"{name} did not erase itself, and takes nothing else since: {error.message}",
+            code="erase-failed",
+            hint="switch it off for a moment, and restore it again; if that does not help, destroy it and replace it",
+        ) from error
     if not erased:
         return False
     after = _proofs(target, list(before), cancel)

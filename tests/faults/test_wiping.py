@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from imaging import inventory, planner, sanitizing, unfinished, wiping, writer
-from imaging.errors import CancelledError
+from imaging.errors import CancelledError, IoError
 from imaging.extents import Extents
 from imaging.pipeline import Reporter
 from imaging.restoreplans import RestorePlan, Wipe
@@ -172,7 +172,7 @@ def test_a_partition_that_is_to_stay_is_not_wiped(sample: Sample, old: Path, tmp
 NVME = """#!/bin/sh
 echo "$@" >> {folder}/asked
 case "$1" in
-sanitize) [ "$2" = --help ] && exit 0; {deed};;
+sanitize) case "$*" in *--help*) exit 0;; *--sanact=1*) echo 0 > {folder}/states; exit 0;; esac; {deed}; {answer};;
 sanitize-log) echo 'Sanitize Progress (SPROG) :  30000'
     echo "Sanitize Status (SSTAT) :  $(sed -n 1p {folder}/states)"
     [ "$(wc -l < {folder}/states)" -gt 1 ] && sed -i 1d {folder}/states;;
@@ -183,7 +183,7 @@ exit 0
 HDPARM = """#!/bin/sh
 echo "$@" >> {folder}/asked
 case "$*" in
-*--sanitize-status*) echo '    Last Sanitize Operation Completed Without Error';;
+*--sanitize-status*) printf 'State:    SD0 Sanitize Idle\\n    Last Sanitize Operation Completed Without Error\\n';;
 *--security-erase*) {deed}; rm -f {folder}/password;;
 *--sanitize-*) {deed};;
 *--security-set-pass*) touch {folder}/password; {answer};;
@@ -284,6 +284,57 @@ def test_a_drive_that_fails_in_the_middle_has_its_mark_again(
     with pytest.raises(pytest.fail.Exception):
         carry_out_here(sanitized(sample, old, Method.NVME_CRYPTO_ERASE), tmp_path / "job")
     assert inventory.look(str(old)).unfinished == sample.image_id
+
+
+def test_a_drive_that_fails_takes_data_again_and_is_wiped_otherwise(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = drive(tmp_path, old, "true", monkeypatch, states="0x2\n0x3\n")
+    done = carry_out_here(sanitized(sample, old, Method.NVME_BLOCK_ERASE), tmp_path / "job")
+    assert getattr(done.result, "wiped", "") == Wipe.DISCARD
+    assert OLD not in old.read_bytes()
+    words = [line.split() for line in asked.read_text().splitlines() if line.startswith("sanitize ")]
+    began, *_, last = [line for line in words if "--help" not in line]
+    assert "--ause" in began  # else the drive would allow nothing but another attempt
+    assert last == ["sanitize", str(old), "--sanact=1"]
+
+
+def test_a_drive_that_takes_nothing_after_it_has_failed_is_told_so(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive(tmp_path, old, "exit 5", monkeypatch)
+    plan = sanitized(sample, old, Method.ATA_BLOCK_ERASE)
+    write = writer.Target.write
+
+    def refusing(self: writer.Target, data: memoryview | bytes, offset: int) -> None:
+        if "--sanitize-" in (tmp_path / "asked").read_text():
+            raise IoError("writing failed: Input/output error", code="write-failed")
+        write(self, data, offset)
+
+    monkeypatch.setattr(writer.Target, "write", refusing)
+    done = carry_out_here(plan, tmp_path / "job")
+    assert (done.status, done.code) == (5, "erase-failed")
+    assert "did not erase itself, and takes nothing else since" in done.message
+
+
+@pytest.mark.parametrize(("states", "way"), [("0x2\n0x1\n", Wipe.SANITIZE), ("0x0\n", Wipe.DISCARD)])
+def test_a_drive_that_begins_without_an_answer_is_waited_for(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, states: str, way: Wipe
+) -> None:
+    drive(tmp_path, old, ZEROS if way is Wipe.SANITIZE else "true", monkeypatch, states=states, answer="exit 1")
+    done = carry_out_here(sanitized(sample, old, Method.NVME_CRYPTO_ERASE), tmp_path / "job")
+    assert getattr(done.result, "wiped", "") == way
+
+
+def test_nothing_is_written_to_a_drive_that_may_be_at_work(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive(tmp_path, old, "true", monkeypatch, states="what is that?\n")
+    monkeypatch.setattr(sanitizing, "_SILENT", 3)
+    monkeypatch.setattr(wiping, "wipe", lambda *_words: pytest.fail("it is still at work"))
+    done = carry_out_here(sanitized(sample, old, Method.NVME_BLOCK_ERASE), tmp_path / "job")
+    assert (done.status, done.code) == (5, "still-erasing")
+    assert OLD in old.read_bytes()
 
 
 def test_what_a_drive_that_lost_its_key_reads_as_is_not_taken_for_what_it_was(

@@ -115,3 +115,8 @@ def test_how_far_a_drive_is() -> None:
     ).done
     assert sanitize.ata_progress("    State:    SD3 Sanitize Operation Failed\n").failed
     assert sanitize.ata_progress("    State:    SD1 Sanitize Frozen\n").failed
+    failed = "SANITIZE failed: Input/output error\nSANITIZE device error reason: {}\n"
+    assert sanitize.ata_progress(failed.format("Last Sanitize Command completed unsuccessfully")).failed
+    for said in ("", failed.format("Reason not reported"), "/dev/sda: No such file or directory\n"):
+        with pytest.raises(IoError):
+            sanitize.ata_progress(said)

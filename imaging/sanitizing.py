@@ -55,8 +55,11 @@ def _carry_out(path: str, size: int, method: Method, report: Reporter) -> None:
         case Method.NVME_BLOCK_ERASE | Method.NVME_CRYPTO_ERASE:
             _by_nvme_sanitize(path, 2 if method is Method.NVME_BLOCK_ERASE else 4, size, report)
         case Method.NVME_FORMAT:
+            as_it_is = sanitize.nvme_format(
+                run(["nvme", "id-ns", path, "--output-format=json"], timeout=_ANSWER).stdout
+            )
             # nvme waits no longer than this: hours of work are not given up before.
-            run(["nvme", "format", path, "--ses=1", "--force", f"--timeout={_HOURS * 1000}"])
+            run(["nvme", "format", path, "--ses=1", *as_it_is, "--force", f"--timeout={_HOURS * 1000}"])
         case Method.ATA_BLOCK_ERASE | Method.ATA_CRYPTO_SCRAMBLE:
             command = "block-erase" if method is Method.ATA_BLOCK_ERASE else "crypto-scramble"
             begin = ["hdparm", "--yes-i-know-what-i-am-doing", f"--sanitize-{command}", path]

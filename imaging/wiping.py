@@ -5,11 +5,13 @@ or write from outside.
 """
 
 import random
+import stat
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
+from imaging.blockdev import sector_sizes, size_of, status_of
 from imaging.chunk import digest
 from imaging.errors import CancelledError, IoError, RescueError
 from imaging.extents import Extents
@@ -68,6 +70,7 @@ def sanitize(
     held = Extents((at, at + len(data)) for at, data in mark)
     doomed = Extents([(0, target.size)]).minus(held)
     before = _proofs(target, list(_samples(doomed)), cancel)
+    shape = _shape(target)
     try:
         erased = erase_itself(target.path, target.size, method, name, report)
     except RescueError:
@@ -75,6 +78,12 @@ def sanitize(
         with suppress(RescueError):
             _write(target, mark)
         raise
+    if _shape(target) != shape:
+        raise IoError(
+            f"{name} has another size or other sectors since it erased itself",
+            code="disk-changed",
+            hint="restore it again: a new plan is made for what it is now",
+        )
     try:
         # A drive that was cut off in the middle may have lost the mark, too.
         _write(target, mark)
@@ -93,6 +102,11 @@ def sanitize(
         report.log(f"{name} says that it has erased itself, and still has what it had", "warning")
         return False
     return True
+
+
+def _shape(target: Medium) -> tuple[int, int]:
+    fd = target.fileno()
+    return size_of(fd), sector_sizes(fd)[0] if stat.S_ISBLK(status_of(fd).st_mode) else 0
 
 
 def _write(target: Medium, pieces: Sequence[tuple[int, bytes]]) -> None:

@@ -176,6 +176,7 @@ sanitize) case "$*" in *--help*) exit 0;; *--sanact=1*) echo 0 > {folder}/states
 sanitize-log) echo 'Sanitize Progress (SPROG) :  30000'
     echo "Sanitize Status (SSTAT) :  $(sed -n 1p {folder}/states)"
     [ "$(wc -l < {folder}/states)" -gt 1 ] && sed -i 1d {folder}/states;;
+id-ns) echo '{{"nsze": 1, "nlbaf": 1, "flbas": 17, "mc": 3, "dps": 9, "lbafs": [{{"ms": 0, "ds": 9, "rp": 0}}]}}';;
 format) {deed};;
 esac
 exit 0
@@ -335,6 +336,24 @@ def test_nothing_is_written_to_a_drive_that_may_be_at_work(
     done = carry_out_here(sanitized(sample, old, Method.NVME_BLOCK_ERASE), tmp_path / "job")
     assert (done.status, done.code) == (5, "still-erasing")
     assert OLD in old.read_bytes()
+
+
+def test_a_format_keeps_the_sectors_that_the_drive_has(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = drive(tmp_path, old, ZEROS, monkeypatch)
+    carry_out_here(sanitized(sample, old, Method.NVME_FORMAT), tmp_path / "job")
+    (words,) = [line.split() for line in asked.read_text().splitlines() if line.startswith("format ")]
+    assert {"--ses=1", "--lbaf=1", "--ms=1", "--pi=1", "--pil=1"} <= set(words)
+
+
+def test_a_drive_that_has_another_size_afterwards_is_not_written_to(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive(tmp_path, old, f"truncate -s 1M {old}", monkeypatch)
+    done = carry_out_here(sanitized(sample, old, Method.NVME_FORMAT), tmp_path / "job")
+    assert (done.status, done.code) == (5, "disk-changed")
+    assert old.stat().st_size == MIB
 
 
 def test_what_a_drive_that_lost_its_key_reads_as_is_not_taken_for_what_it_was(

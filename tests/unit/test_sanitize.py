@@ -57,6 +57,18 @@ def test_nvme(oacs: int, sanicap: int, namespaces: str, expected: Sanitizer) -> 
     assert sanitize.manages_namespaces(said) is bool(oacs & 8)
 
 
+def test_a_format_has_the_sectors_of_before() -> None:
+    def options(flbas: int, dps: int = 0) -> list[str]:
+        return sanitize.nvme_format(json.dumps({"nsze": 1, "nlbaf": 3, "flbas": flbas, "dps": dps, "lbafs": []}))
+
+    assert options(0) == ["--lbaf=0", "--ms=0", "--pi=0", "--pil=0"]
+    assert options(0x13, 0xB) == ["--lbaf=3", "--ms=1", "--pi=3", "--pil=1"]
+    assert options(0x42)[0] == "--lbaf=34"
+    for said in ("", "{}", '{"flbas": 0}', '{"flbas": "0", "dps": 0}', "{" * 5000):
+        with pytest.raises(IoError):
+            sanitize.nvme_format(said)
+
+
 @pytest.mark.parametrize("said", ["", "{}", "[]", '{"nn": "1"}', "{" * 5000])
 def test_what_cannot_be_read_is_an_error(said: str) -> None:
     with pytest.raises(IoError):

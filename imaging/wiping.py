@@ -4,6 +4,7 @@ What the drive itself keeps aside, in sectors that it has replaced or cells that
 or write from outside.
 """
 
+import os
 import random
 import stat
 import threading
@@ -26,6 +27,8 @@ _AT_ONCE = 1 << 30
 """Bytes that are discarded by one call: between two it can be cancelled."""
 _SAMPLE = 1 << 20
 _SAMPLES = 256
+_TELLING = 32
+"""Samples that have to hold something before a drive erases itself."""
 _ALIGNED = 4096
 """Bytes that a discarded range begins and ends at multiples of: no drive has larger sectors."""
 
@@ -63,13 +66,13 @@ def sanitize(
 ) -> bool:
     """Have the drive itself erase all, and write `mark`, which stood there, again; whether it has, by samples.
 
-    What a drive has encrypted reads as anything once its key is gone, so the samples need not be zeros: nothing that
-    can be told from zeros may be what it was. Raises IoError where the drive cannot be used any more, and
-    CancelledError.
+    What a drive has encrypted reads as anything once its key is gone, or not at all, so the samples need not be zeros:
+    nothing that is more than one byte over and over may be what it was. Raises IoError where the drive cannot be used
+    any more, and CancelledError.
     """
     held = Extents((at, at + len(data)) for at, data in mark)
     doomed = Extents([(0, target.size)]).minus(held)
-    before = _proofs(target, list(_samples(doomed)), cancel)
+    before = _telling(target, doomed, cancel)
     shape = _shape(target)
     try:
         erased = erase_itself(target.path, target.size, method, name, report)
@@ -97,8 +100,11 @@ def sanitize(
         ) from error
     if not erased:
         return False
-    after = _proofs(target, list(before), cancel)
-    if any(before[place] is not None and before[place] == after[place] for place in before):
+    after = _proofs(target, before, cancel)
+    if not before:
+        report.log(f"{name} cannot show whether it has erased itself: it keeps nothing", "warning")
+        return False
+    if any(after.get(place) == proof for place, proof in before.items()):
         report.log(f"{name} says that it has erased itself, and still has what it had", "warning")
         return False
     return True
@@ -115,20 +121,45 @@ def _write(target: Medium, pieces: Sequence[tuple[int, bytes]]) -> None:
     target.sync()
 
 
-def _proofs(
-    target: Medium, places: Sequence[tuple[int, int]], cancel: threading.Event
-) -> dict[tuple[int, int], bytes | None]:
-    """The digest of each place, from the medium; None where it holds nothing but zeros."""
+_Place = tuple[int, int]
+
+
+def _proofs(target: Medium, places: Iterable[_Place], cancel: threading.Event) -> dict[_Place, bytes | None]:
+    """The digest of each place that can be read, from the medium; None where it is one byte over and over."""
     target.forget_cached()
-    proofs: dict[tuple[int, int], bytes | None] = {}
+    proofs: dict[_Place, bytes | None] = {}
     for at, size in places:
-        if cancel.is_set():
-            raise CancelledError("stopped because somebody asked")
-        data = memoryview(bytearray(size))
-        target.read(data, at)
+        _stop_if_asked(cancel)
+        data = bytearray(size)
+        try:
+            target.read(memoryview(data), at)
+        except IoError:
+            # A bad sector; or what a drive that has lost its key cannot make sense of.
+            continue
         target.forget(at, size)
-        proofs[at, size] = digest(data) if any(data) else None
+        proofs[at, size] = digest(data) if data.count(data[0]) != size else None
     return proofs
+
+
+def _telling(target: Medium, doomed: Extents, cancel: threading.Event) -> dict[_Place, bytes]:
+    """Samples that hold something, by their digests: on a disk that holds little, what is written there for that.
+
+    Else none might show whether the drive has done anything at all.
+    """
+    found = _proofs(target, _samples(doomed), cancel)
+    empty = [place for place, proof in found.items() if proof is None]
+    sown = random.sample(empty, min(len(empty), max(_TELLING - (len(found) - len(empty)), 0)))
+    for at, size in sown:
+        _stop_if_asked(cancel)
+        target.write(os.urandom(size), at)
+    target.sync()
+    found |= _proofs(target, sown, cancel)
+    return {place: proof for place, proof in found.items() if proof is not None}
+
+
+def _stop_if_asked(cancel: threading.Event) -> None:
+    if cancel.is_set():
+        raise CancelledError("stopped because somebody asked")
 
 
 def _discard(target: Medium, doomed: Extents, report: Reporter, cancel: threading.Event) -> bool:
@@ -168,8 +199,7 @@ def _overwrite(target: Medium, doomed: Extents, report: Reporter, cancel: thread
 def _pieces(ranges: Iterable[tuple[int, int]], most: int, cancel: threading.Event) -> Iterator[tuple[int, int]]:
     for start, end in ranges:
         for at in range(start, end, most):
-            if cancel.is_set():
-                raise CancelledError("stopped because somebody asked")
+            _stop_if_asked(cancel)
             yield at, min(most, end - at)
 
 
@@ -178,8 +208,7 @@ def _reads_as_zeros(target: Medium, doomed: Extents, cancel: threading.Event) ->
     target.forget_cached()
     buffer, zeros = bytearray(_SAMPLE), bytes(_SAMPLE)
     for at, size in _samples(doomed):
-        if cancel.is_set():
-            raise CancelledError("stopped because somebody asked")
+        _stop_if_asked(cancel)
         view = memoryview(buffer)[:size]
         target.read(view, at)
         target.forget(at, size)

@@ -365,6 +365,48 @@ def test_what_a_drive_that_lost_its_key_reads_as_is_not_taken_for_what_it_was(
     assert getattr(done.result, "wiped", "") == Wipe.SANITIZE
 
 
+def test_what_a_drive_that_lost_its_key_cannot_read_is_gone(
+    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checksums do not match any more; what could not be read before says nothing."""
+    asked = drive(tmp_path, old, ZEROS, monkeypatch)
+    read = writer.Target.read
+
+    def failing(self: writer.Target, buffer: memoryview, offset: int) -> None:
+        if MIB <= offset < 2 * MIB or (offset > 20 * MIB and "--sanact" in asked.read_text()):
+            raise IoError("reading failed: Input/output error", code="read-failed")
+        read(self, buffer, offset)
+
+    monkeypatch.setattr(writer.Target, "read", failing)
+    report, cancel = Reporter(lambda data: len(data)), threading.Event()
+    with writer.opened(str(old), regular_file=True) as target:
+        assert wiping.sanitize(target, Method.NVME_CRYPTO_ERASE, [(0, bytes(512))], "old", report, cancel)
+
+
+@pytest.mark.parametrize("fill", [b"\0", b"\xff"])
+@pytest.mark.parametrize(("deed", "way"), [("true", Wipe.DISCARD), (ZEROS, Wipe.SANITIZE)])
+def test_on_an_empty_disk_too_a_drive_cannot_only_say_so(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fill: bytes, deed: str, way: Wipe
+) -> None:
+    disk = tmp_path / "empty.img"
+    disk.write_bytes(fill * DISK_SIZE)
+    drive(tmp_path, disk, deed, monkeypatch)
+    done = carry_out_here(sanitized(sample, disk, Method.NVME_BLOCK_ERASE), tmp_path / "job")
+    assert getattr(done.result, "wiped", "") == way
+
+
+def test_a_drive_that_reads_as_ones_before_and_after_has_erased_itself(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with old.open("r+b") as file:
+        file.seek(DISK_SIZE // 2)
+        file.write(b"\xff" * (DISK_SIZE // 2))
+    ones = "tr '\\0' '\\377' < /dev/zero | dd of={disk} bs=1M count={size} iflag=fullblock conv=notrunc status=none"
+    drive(tmp_path, old, ones, monkeypatch)
+    done = carry_out_here(sanitized(sample, old, Method.NVME_BLOCK_ERASE), tmp_path / "job")
+    assert getattr(done.result, "wiped", "") == Wipe.SANITIZE
+
+
 def test_a_file_does_not_erase_itself_and_is_wiped_all_the_same(sample: Sample, old: Path) -> None:
     words = ("restore", sample.image_id, old, "--library", sample.library, "--erase", old.name, "--wipe", "sanitize")
     assert "it cannot erase itself" in run_rescue(*words, "--plan").out

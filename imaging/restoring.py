@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from imaging import renewing, wiping
+from imaging import renewing, sanitizers, sanitizing, wiping
 from imaging.carrying import carry, compare
 from imaging.changes import Growth, Moved
 from imaging.chunk import digest
@@ -22,7 +22,7 @@ from imaging.ownplan import EFI_SYSTEM
 from imaging.pipeline import Counter, Reporter
 from imaging.probing import Probing
 from imaging.restoreplans import RestorePlan, RestoreTarget, Wipe
-from imaging.sanitizers import sanitizer
+from imaging.sanitize import Obstacle
 from imaging.sfdisk import GUARD
 from imaging.tabled import Tabled
 
@@ -81,8 +81,12 @@ class Restoring(HeldTarget, ABC):
     def _erase_itself(self, away: Sequence[tuple[int, bytes]]) -> bool:
         """Whether the drive has; the mark of an unfinished disk goes with all else, and comes again at once."""
         there = self.pair.target
-        found = self.pair.sanitizer or (None if there.regular_file else sanitizer(there.path, there.transport))
-        if found is None or found.method is None:
+        found = sanitizers.as_shown(self.pair)
+        if found.obstacle is Obstacle.LOCKED and there.manner.wipe == Wipe.SANITIZE:
+            # Of a job that ended between setting the password and its use: the drive would lock itself with the new
+            # system. Another's password it is not; such a drive stays as it is.
+            sanitizing.took_password_back(there.path)
+        if found.method is None:
             self.report.log(f"{self.name} cannot erase itself: it is told to forget all", "warning")
             return False
         if self.plan.keep is not None:

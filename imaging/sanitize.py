@@ -17,6 +17,8 @@ from imaging.errors import IoError
 _FORMAT_NVM = 1 << 1
 _MANAGES_NAMESPACES = 1 << 3
 """Bits of OACS."""
+_OTHER_CONTROLLERS = 1 << 1
+"""A bit of CMIC."""
 _CRYPTO_ERASE, _BLOCK_ERASE = 1 << 0, 1 << 1
 """Bits of SANICAP."""
 _SCALE = 0x10000
@@ -81,6 +83,8 @@ class _Controller(msgspec.Struct, frozen=True):
     nn: int
     oacs: int = 0
     sanicap: int = 0
+    cmic: int = 0
+    ioccsz: int = 0
 
 
 @decodable
@@ -110,9 +114,12 @@ def of_nvme(identified: str, namespaces: str) -> Sanitizer:
         )
         if able
     ]
-    if not methods:
+    # What is attached through a network (it has command capsules, IOCCSZ) is no drive of this computer's.
+    if not methods or controller.ioccsz:
         return Sanitizer(obstacle=Obstacle.UNABLE)
-    return Sanitizer(method=methods[0]) if count == 1 else Sanitizer(obstacle=Obstacle.SHARED)
+    # A second controller of the drive may have disks of its own; a list of all comes with the management of them.
+    unseen = controller.cmic & _OTHER_CONTROLLERS and not controller.oacs & _MANAGES_NAMESPACES
+    return Sanitizer(method=methods[0]) if count == 1 and not unseen else Sanitizer(obstacle=Obstacle.SHARED)
 
 
 def nvme_format(identified: str) -> list[str]:

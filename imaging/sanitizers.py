@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from imaging import sanitize
 from imaging.disk import Disk
 from imaging.errors import RescueError
-from imaging.restoreplans import RestorePlan, Wipe
+from imaging.restoreplans import RestorePlan, RestoreTarget, Wipe
 from imaging.run import run
 from imaging.sanitize import Obstacle, Sanitizer
 
@@ -37,8 +37,20 @@ def with_sanitizers(plan: RestorePlan) -> RestorePlan:
     """The plan with how each of its drives erases itself, where it is to: for showing, and for being carried out."""
     if plan.wipe is not Wipe.SANITIZE:
         return plan
-    return replace(plan, targets=tuple(replace(pair, sanitizer=_of(pair.target)) for pair in plan.targets))
+    return replace(plan, targets=tuple(replace(pair, sanitizer=look(pair.target)) for pair in plan.targets))
 
 
-def _of(disk: Disk) -> Sanitizer:
+def as_shown(pair: RestoreTarget) -> Sanitizer:
+    """How the drive erases itself now, asked anew: by no other command than was shown, where anything was.
+
+    Since then another disk may have come to be on the same drive, or the firmware may have locked it, on waking up.
+    """
+    shown, now = pair.sanitizer, look(pair.target)
+    if shown is None or now.method is None or now.method is shown.method:
+        return now
+    return Sanitizer(obstacle=shown.obstacle)
+
+
+def look(disk: Disk) -> Sanitizer:
+    """How the drive erases itself."""
     return Sanitizer(obstacle=Obstacle.UNABLE) if disk.regular_file else sanitizer(disk.path, disk.transport)

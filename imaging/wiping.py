@@ -11,10 +11,11 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from imaging.blockdev import sector_sizes, size_of, status_of
 from imaging.chunk import digest
-from imaging.errors import CancelledError, IoError, RescueError
+from imaging.errors import CancelledError, IoError, RefusedError, RescueError
 from imaging.extents import Extents
 from imaging.pipeline import Reporter
 from imaging.restoreplans import Wipe
@@ -74,6 +75,7 @@ def sanitize(
     doomed = Extents([(0, target.size)]).minus(held)
     before = _telling(target, doomed, cancel)
     shape = _shape(target)
+    _refuse_another(target)
     try:
         erased = erase_itself(target.path, target.size, method, name, report)
     except RescueError:
@@ -108,6 +110,18 @@ def sanitize(
         report.log(f"{name} says that it has erased itself, and still has what it had", "warning")
         return False
     return True
+
+
+def _refuse_another(target: Medium) -> None:
+    """The tools open the drive by its name: that must still lead to what is held."""
+    held = status_of(target.fileno())
+    try:
+        named = Path(target.path).stat()
+        same = named.st_rdev == held.st_rdev if stat.S_ISBLK(held.st_mode) else os.path.samestat(named, held)
+    except OSError:
+        same = False
+    if not same:
+        raise RefusedError(f"{target.path} is not the disk any more that was shown", code="disk-changed")
 
 
 def _shape(target: Medium) -> tuple[int, int]:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import structs
 
-from imaging import inventory, planner, sanitizing, unfinished, wiping, writer
-from imaging.errors import CancelledError, IoError
+from imaging import inventory, planner, resuming, sanitizers, sanitizing, unfinished, wiping, writer
+from imaging.errors import CancelledError, IoError, RefusedError
 from imaging.extents import Extents
 from imaging.pipeline import Reporter
 from imaging.restoreplans import RestorePlan, Wipe
-from imaging.sanitize import Method, Sanitizer
+from imaging.sanitize import Method, Obstacle, Sanitizer
 from imaging.window import Medium
 from tests.command import run_rescue
 from tests.disks import MIB, looped
@@ -219,11 +218,14 @@ def drive(
     return folder / "asked"
 
 
-def sanitized(sample: Sample, disk: Path, method: Method) -> RestorePlan:
-    plan = planned(sample, disk, Wipe.SANITIZE)
-    return structs.replace(
-        plan, targets=tuple(structs.replace(pair, sanitizer=Sanitizer(method=method)) for pair in plan.targets)
-    )
+def sanitized(
+    sample: Sample, disk: Path, method: Method, patch: pytest.MonkeyPatch, *, now: Sanitizer | None = None
+) -> RestorePlan:
+    """A plan by which the disk erases itself; `now` is what it says when that is carried out, if not the same."""
+    patch.setattr(sanitizers, "look", lambda _disk: Sanitizer(method=method))
+    plan = sanitizers.with_sanitizers(planned(sample, disk, Wipe.SANITIZE))
+    patch.setattr(sanitizers, "look", lambda _disk: now or Sanitizer(method=method))
+    return plan
 
 
 @pytest.mark.parametrize("method", list(Method))
@@ -231,7 +233,7 @@ def test_a_drive_erases_itself(
     sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Method
 ) -> None:
     asked = drive(tmp_path, old, ZEROS, monkeypatch)
-    done = carry_out_here(sanitized(sample, old, method), tmp_path / "job")
+    done = carry_out_here(sanitized(sample, old, method, monkeypatch), tmp_path / "job")
     assert done.status == 0
     assert getattr(done.result, "wiped", "") == Wipe.SANITIZE
     assert OLD not in old.read_bytes()
@@ -245,7 +247,7 @@ def test_a_drive_that_only_says_so_is_told_to_forget_all(
     sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Method, deed: str
 ) -> None:
     asked = drive(tmp_path, old, deed, monkeypatch)
-    done = carry_out_here(sanitized(sample, old, method), tmp_path / "job")
+    done = carry_out_here(sanitized(sample, old, method, monkeypatch), tmp_path / "job")
     assert done.status == 0
     assert getattr(done.result, "wiped", "") == Wipe.DISCARD
     assert OLD not in old.read_bytes()
@@ -261,7 +263,7 @@ def test_a_drive_that_keeps_its_password_is_never_called_restored(
     """It would lock itself at the next start; the answer alone may have been lost when the password was set."""
     drive(tmp_path, old, deed, monkeypatch, answer=answer)
     (tmp_path / "stuck").touch()
-    done = carry_out_here(sanitized(sample, old, Method.ATA_SECURITY_ERASE), tmp_path / "job")
+    done = carry_out_here(sanitized(sample, old, Method.ATA_SECURITY_ERASE, monkeypatch), tmp_path / "job")
     assert (done.status, done.code) == (5, "password-set")
     assert f"--security-disable rescue {old}" in done.hint
     assert "only partly restored" in done.state
@@ -272,7 +274,7 @@ def test_a_password_that_was_set_without_an_answer_is_taken_back(
     sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drive(tmp_path, old, ZEROS, monkeypatch, answer="exit 5")
-    done = carry_out_here(sanitized(sample, old, Method.ATA_SECURITY_ERASE), tmp_path / "job")
+    done = carry_out_here(sanitized(sample, old, Method.ATA_SECURITY_ERASE, monkeypatch), tmp_path / "job")
     assert getattr(done.result, "wiped", "") == Wipe.DISCARD
     assert not (tmp_path / "password").exists()
 
@@ -283,7 +285,7 @@ def test_a_drive_that_fails_in_the_middle_has_its_mark_again(
     drive(tmp_path, old, ZEROS, monkeypatch, states="0x2\n0x3\n")
     monkeypatch.setattr(wiping, "wipe", lambda *_words: pytest.fail("as if the power went"))
     with pytest.raises(pytest.fail.Exception):
-        carry_out_here(sanitized(sample, old, Method.NVME_CRYPTO_ERASE), tmp_path / "job")
+        carry_out_here(sanitized(sample, old, Method.NVME_CRYPTO_ERASE, monkeypatch), tmp_path / "job")
     assert inventory.look(str(old)).unfinished == sample.image_id
 
 
@@ -291,7 +293,7 @@ def test_a_drive_that_fails_takes_data_again_and_is_wiped_otherwise(
     sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = drive(tmp_path, old, "true", monkeypatch, states="0x2\n0x3\n")
-    done = carry_out_here(sanitized(sample, old, Method.NVME_BLOCK_ERASE), tmp_path / "job")
+    done = carry_out_here(sanitized(sample, old, Method.NVME_BLOCK_ERASE, monkeypatch), tmp_path / "job")
     assert getattr(done.result, "wiped", "") == Wipe.DISCARD
     assert OLD not in old.read_bytes()
     words = [line.split() for line in asked.read_text().splitlines() if line.startswith("sanitize ")]
@@ -304,7 +306,7 @@ def test_a_drive_that_takes_nothing_after_it_has_failed_is_told_so(
     sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drive(tmp_path, old, "exit 5", monkeypatch)
-    plan = sanitized(sample, old, Method.ATA_BLOCK_ERASE)
+    plan = sanitized(sample, old, Method.ATA_BLOCK_ERASE, monkeypatch)
     write = writer.Target.write
 
     def refusing(self: writer.Target, data: memoryview | bytes, offset: int) -> None:
@@ -323,7 +325,7 @@ def test_a_drive_that_begins_without_an_answer_is_waited_for(
     sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, states: str, way: Wipe
 ) -> None:
     drive(tmp_path, old, ZEROS if way is Wipe.SANITIZE else "true", monkeypatch, states=states, answer="exit 1")
-    done = carry_out_here(sanitized(sample, old, Method.NVME_CRYPTO_ERASE), tmp_path / "job")
+    done = carry_out_here(sanitized(sample, old, Method.NVME_CRYPTO_ERASE, monkeypatch), tmp_path / "job")
     assert getattr(done.result, "wiped", "") == way
 
 
@@ -333,7 +335,7 @@ def test_nothing_is_written_to_a_drive_that_may_be_at_work(
     drive(tmp_path, old, "true", monkeypatch, states="what is that?\n")
     monkeypatch.setattr(sanitizing, "_SILENT", 3)
     monkeypatch.setattr(wiping, "wipe", lambda *_words: pytest.fail("it is still at work"))
-    done = carry_out_here(sanitized(sample, old, Method.NVME_BLOCK_ERASE), tmp_path / "job")
+    done = carry_out_here(sanitized(sample, old, Method.NVME_BLOCK_ERASE, monkeypatch), tmp_path / "job")
     assert (done.status, done.code) == (5, "still-erasing")
     assert OLD in old.read_bytes()
 
@@ -342,7 +344,7 @@ def test_a_format_keeps_the_sectors_that_the_drive_has(
     sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = drive(tmp_path, old, ZEROS, monkeypatch)
-    carry_out_here(sanitized(sample, old, Method.NVME_FORMAT), tmp_path / "job")
+    carry_out_here(sanitized(sample, old, Method.NVME_FORMAT, monkeypatch), tmp_path / "job")
     (words,) = [line.split() for line in asked.read_text().splitlines() if line.startswith("format ")]
     assert {"--ses=1", "--lbaf=1", "--ms=1", "--pi=1", "--pil=1"} <= set(words)
 
@@ -351,9 +353,56 @@ def test_a_drive_that_has_another_size_afterwards_is_not_written_to(
     sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drive(tmp_path, old, f"truncate -s 1M {old}", monkeypatch)
-    done = carry_out_here(sanitized(sample, old, Method.NVME_FORMAT), tmp_path / "job")
+    done = carry_out_here(sanitized(sample, old, Method.NVME_FORMAT, monkeypatch), tmp_path / "job")
     assert (done.status, done.code) == (5, "disk-changed")
     assert old.stat().st_size == MIB
+
+
+@pytest.mark.parametrize("now", [Sanitizer(obstacle=Obstacle.SHARED), Sanitizer(method=Method.NVME_FORMAT)])
+def test_a_drive_that_would_not_erase_itself_as_was_shown_is_not_told_to(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: Sanitizer
+) -> None:
+    asked = drive(tmp_path, old, ZEROS, monkeypatch)
+    plan = sanitized(sample, old, Method.NVME_BLOCK_ERASE, monkeypatch, now=now)
+    done = carry_out_here(plan, tmp_path / "job")
+    assert getattr(done.result, "wiped", "") == Wipe.DISCARD
+    assert asked.read_text() == ""
+
+
+def test_a_password_that_a_killed_job_has_left_is_taken_back(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = drive(tmp_path, old, ZEROS, monkeypatch)
+    able = Sanitizer(method=Method.ATA_SECURITY_ERASE)
+    locked = Sanitizer(obstacle=Obstacle.LOCKED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wiping, "sanitize", lambda *_words: pytest.fail("as if it was killed"))
+        with pytest.raises(pytest.fail.Exception):
+            carry_out_here(sanitized(sample, old, able.method or Method.NVME_FORMAT, patch), tmp_path / "job")
+    (tmp_path / "password").touch()
+    monkeypatch.setattr(sanitizers, "look", lambda _disk: locked)
+    (cut,) = resuming.cut_off([inventory.look(str(old))])
+    plan = resuming.plan_completion(cut, [sample.library])
+    assert [pair.sanitizer for pair in plan.targets] == [locked]
+    assert getattr(carry_out_here(plan, tmp_path / "again").result, "wiped", "") == Wipe.DISCARD
+    assert not (tmp_path / "password").exists()
+    assert "--security-erase" not in asked.read_text()
+
+
+def test_a_name_that_leads_to_another_disk_by_now_is_not_told_to_erase_itself(
+    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = drive(tmp_path, old, ZEROS, monkeypatch)
+    report, cancel = Reporter(lambda data: len(data)), threading.Event()
+    with writer.opened(str(old), regular_file=True) as target:
+        old.rename(tmp_path / "moved")
+        for others in (False, True):
+            if others:
+                old.write_bytes(OLD)
+            with pytest.raises(RefusedError):
+                wiping.sanitize(target, Method.NVME_FORMAT, [(0, bytes(512))], "old", report, cancel)
+    assert asked.read_text() == ""
+    assert old.read_bytes() == OLD
 
 
 def test_what_a_drive_that_lost_its_key_reads_as_is_not_taken_for_what_it_was(
@@ -361,7 +410,7 @@ def test_what_a_drive_that_lost_its_key_reads_as_is_not_taken_for_what_it_was(
 ) -> None:
     noise = "dd if=/dev/urandom of={disk} bs=1M count={size} conv=notrunc status=none"
     drive(tmp_path, old, noise, monkeypatch)
-    done = carry_out_here(sanitized(sample, old, Method.NVME_CRYPTO_ERASE), tmp_path / "job")
+    done = carry_out_here(sanitized(sample, old, Method.NVME_CRYPTO_ERASE, monkeypatch), tmp_path / "job")
     assert getattr(done.result, "wiped", "") == Wipe.SANITIZE
 
 
@@ -391,7 +440,7 @@ def test_on_an_empty_disk_too_a_drive_cannot_only_say_so(
     disk = tmp_path / "empty.img"
     disk.write_bytes(fill * DISK_SIZE)
     drive(tmp_path, disk, deed, monkeypatch)
-    done = carry_out_here(sanitized(sample, disk, Method.NVME_BLOCK_ERASE), tmp_path / "job")
+    done = carry_out_here(sanitized(sample, disk, Method.NVME_BLOCK_ERASE, monkeypatch), tmp_path / "job")
     assert getattr(done.result, "wiped", "") == way
 
 
@@ -403,7 +452,7 @@ def test_a_drive_that_reads_as_ones_before_and_after_has_erased_itself(
         file.write(b"\xff" * (DISK_SIZE // 2))
     ones = "tr '\\0' '\\377' < /dev/zero | dd of={disk} bs=1M count={size} iflag=fullblock conv=notrunc status=none"
     drive(tmp_path, old, ones, monkeypatch)
-    done = carry_out_here(sanitized(sample, old, Method.NVME_BLOCK_ERASE), tmp_path / "job")
+    done = carry_out_here(sanitized(sample, old, Method.NVME_BLOCK_ERASE, monkeypatch), tmp_path / "job")
     assert getattr(done.result, "wiped", "") == Wipe.SANITIZE
 
 

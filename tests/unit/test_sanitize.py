@@ -69,6 +69,20 @@ def test_a_format_has_the_sectors_of_before() -> None:
             sanitize.nvme_format(said)
 
 
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"cmic": 0, "ioccsz": 0}, Obstacle.NONE),
+        ({"cmic": 2}, Obstacle.SHARED),
+        ({"cmic": 2, "oacs": 0x1F}, Obstacle.NONE),
+        ({"ioccsz": 4}, Obstacle.UNABLE),
+    ],
+)
+def test_a_drive_that_is_not_this_computer_s_alone(facts: dict[str, int], expected: Obstacle) -> None:
+    """It has other controllers, whose disks are not all listed, or is attached through a network."""
+    assert sanitize.of_nvme(json.dumps({"nn": 1, "oacs": 0x17, "sanicap": 3, **facts}), ONE).obstacle is expected
+
+
 @pytest.mark.parametrize("said", ["", "{}", "[]", '{"nn": "1"}', "{" * 5000])
 def test_what_cannot_be_read_is_an_error(said: str) -> None:
     with pytest.raises(IoError):

@@ -12,7 +12,9 @@ from imaging import keyring
 from imaging.events import CaptureResult
 from rescue import cli
 from tests.command import Outcome
-from tests.faults.world import Sample, capture_here, sample_disk
+from tests.disks import MIB
+from tests.faults.drives import OLD
+from tests.faults.world import DISK_SIZE, Sample, capture_here, sample_disk
 from tests.servers import s3
 from tests.servers.s3 import S3
 
@@ -83,3 +85,11 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
         return Outcome(found, said.out, said.err)
 
     return run
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A disk that is full of what nobody must find on it any more."""
+    disk = tmp_path / "old.img"
+    disk.write_bytes(OLD * ((DISK_SIZE + 8 * MIB) // len(OLD)))
+    return disk

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pyudev
 
-from imaging import filesystems, marks, ownmark, sfdisk, unfinished
+from imaging import filesystems, marks, ownmark, sanitizers, sfdisk, unfinished
 from imaging.blockdev import (
     is_block_device,
     is_locked,
@@ -328,8 +328,8 @@ def _look_inside(disk: Disk) -> Disk:
         else:
             logical = sfdisk.sector_size_of_file(disk.path)
             disk = replace(disk, logical_sector=logical, physical_sector=logical)
+        sector = _first_sector(fd)  # first: a drive that is locked would refuse hundreds of reads
         mark, failing = marks.ends(fd)
-        sector = _first_sector(fd)
         disk = replace(
             disk,
             fingerprint=mark,
@@ -344,7 +344,7 @@ def _look_inside(disk: Disk) -> Disk:
         manner = disk.manner if disk.unfinished else _manner_of_partitions(table, fd)
         return replace(disk, table=table, content=_bare_content(disk, table), manner=manner)
     except RescueError as error:
-        return replace(disk, problem=error.message)
+        return replace(disk, problem=sanitizers.why_unreadable(disk) or error.message)
     finally:
         os.close(fd)
 

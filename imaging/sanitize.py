@@ -14,6 +14,8 @@ from imaging.decodable import decodable
 from imaging.disk import Size
 from imaging.errors import IoError
 
+PASSWORD = "rescue"
+"""Under which an ATA drive is locked while it erases itself. The plan tells it: nothing of it is secret."""
 _FORMAT_NVM = 1 << 1
 _MANAGES_NAMESPACES = 1 << 3
 """Bits of OACS."""
@@ -23,8 +25,8 @@ _CRYPTO_ERASE, _BLOCK_ERASE = 1 << 0, 1 << 1
 """Bits of SANICAP."""
 _SCALE = 0x10000
 """In which both standards count how far a drive is."""
-_STATUS, _DONE, _DONE_AND_KEPT, _WORKING = 7, 1, 4, 2
-"""The last three bits of SSTAT: done, with or without deallocating; at work."""
+_STATUS, _NEVER, _DONE, _WORKING, _DONE_AND_KEPT = 7, 0, 1, 2, 4
+"""The last three bits of SSTAT: never begun; done, with or without deallocating; at work."""
 
 
 class Method(StrEnum):
@@ -71,11 +73,12 @@ class Sanitizer(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a drive is: `share` from 0 to 1."""
+    """How far a drive is: `share` from 0 to 1; `failed`, too, where it has not `begun`."""
 
     done: bool
     failed: bool
     share: float
+    begun: bool = True
 
 
 @decodable
@@ -179,6 +182,11 @@ def _security(identified: str) -> tuple[list[str], str]:
     return [" ".join(line.split()) for line in section.splitlines()], section
 
 
+def is_locked(identified: str) -> bool:
+    """Whether an ATA drive keeps what it holds to itself until it is told its password, by what `hdparm -I` says."""
+    return "locked" in _security(identified)[0]
+
+
 def has_password(identified: str) -> bool:
     """Whether an ATA drive has a password, by what `hdparm -I` says; raises IoError where it does not say so."""
     said, _ = _security(identified)
@@ -195,7 +203,8 @@ def nvme_progress(said: str) -> Progress:
         raise IoError("nvme does not say how far the drive is", code="bad-answer")
     state = int(status.group(1), 0) & _STATUS
     done = state in (_DONE, _DONE_AND_KEPT)
-    return Progress(done=done, failed=not done and state != _WORKING, share=int(share.group(1)) / _SCALE)
+    failed = not done and state != _WORKING
+    return Progress(done=done, failed=failed, share=int(share.group(1)) / _SCALE, begun=state != _NEVER)
 
 
 def ata_progress(said: str) -> Progress:
@@ -211,5 +220,8 @@ def ata_progress(said: str) -> Progress:
     working = "Sanitize operation In Process" in said
     done = not working and "Completed Without Error" in said
     return Progress(
-        done=done, failed=not done and not working, share=int(share.group(1), 16) / _SCALE if share else 0.0
+        done=done,
+        failed=not done and not working,
+        share=int(share.group(1), 16) / _SCALE if share else 0.0,
+        begun=done or working,
     )

@@ -7,7 +7,7 @@ from imaging.disk import Disk
 from imaging.errors import RescueError
 from imaging.restoreplans import RestorePlan, RestoreTarget, Wipe
 from imaging.run import run
-from imaging.sanitize import Obstacle, Sanitizer
+from imaging.sanitize import Obstacle, Progress, Sanitizer
 
 _PATIENCE = 10.0
 """Seconds that a drive has to answer."""
@@ -31,6 +31,35 @@ def sanitizer(path: str, transport: str) -> Sanitizer:
                 return Sanitizer(obstacle=Obstacle.UNABLE)
     except RescueError:
         return Sanitizer(obstacle=Obstacle.UNKNOWN)
+
+
+def why_unreadable(disk: Disk) -> str:
+    """What a drive that cannot be read says for itself: it erases itself, or is locked; empty where neither is so.
+
+    Cut off by a loss of power it goes on by itself, or keeps the password under which it was to do so.
+    """
+    try:
+        if disk.transport == "nvme":
+            return _erasing(sanitize.nvme_progress(run(["nvme", "sanitize-log", disk.path], timeout=_PATIENCE).stdout))
+        if disk.transport == "ata":
+            if sanitize.is_locked(run(["hdparm", "-I", disk.path], timeout=_PATIENCE).stdout):
+                return (
+                    "it is locked by a password; where it was cut off while it erased itself, "
+                    f"`hdparm --user-master u --security-disable {sanitize.PASSWORD} {disk.path}` takes that back"
+                )
+            said = run(["hdparm", "--sanitize-status", disk.path], accept=range(256), timeout=_PATIENCE)
+            return _erasing(sanitize.ata_progress(said.stdout + said.stderr))
+    except RescueError:
+        return ""
+    return ""
+
+
+def _erasing(state: Progress) -> str:
+    if state.failed and state.begun:
+        return "it has failed to erase itself, and can do nothing else until it has: replace it, if that fails again"
+    if state.done or state.failed:
+        return ""
+    return f"it still erases itself ({state.share:.0%}): leave it switched on until that is done"
 
 
 def with_sanitizers(plan: RestorePlan) -> RestorePlan:

@@ -13,10 +13,8 @@ from imaging import sanitize
 from imaging.errors import IoError, RescueError
 from imaging.pipeline import Reporter
 from imaging.run import run
-from imaging.sanitize import Method, Progress
+from imaging.sanitize import PASSWORD, Method, Progress
 
-PASSWORD = "rescue"
-"""Under which an ATA drive is locked while it erases itself. The plan tells it: nothing of it is secret."""
 _LOOK_EVERY = 2.0
 """Seconds."""
 _ANSWER = 60.0

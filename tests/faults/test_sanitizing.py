@@ -1,17 +1,18 @@
 """Drives erase themselves before something is restored to them: only those that were meant, and none is left locked."""
 
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from imaging import inventory, resuming, sanitizers, sanitizing, wiping, writer
+from imaging import inventory, planner, resuming, sanitizers, sanitizing, wiping, writer
 from imaging.errors import IoError, RefusedError
 from imaging.pipeline import Reporter
 from imaging.restoreplans import Wipe
 from imaging.sanitize import Method, Obstacle, Sanitizer
 from tests.command import run_rescue
-from tests.disks import MIB
+from tests.disks import MIB, looped
 from tests.faults.drives import OLD, ZEROS, pretend, sanitized
 from tests.faults.world import DISK_SIZE, Sample, carry_out_here
 
@@ -249,3 +250,55 @@ def test_a_file_does_not_erase_itself_and_is_wiped_all_the_same(sample: Sample, 
     assert "it cannot erase itself" in run_rescue(*words, "--plan").out
     assert "Wiped first: discarded" in run_rescue(*words).out
     assert OLD not in old.read_bytes()
+
+
+LOCKED = "\nSecurity:\n\t\tsupported\n\t\tenabled\n\t\tlocked\n"
+AT_WORK = "    State:    SD2 Sanitize operation In Process\n    Progress: 0x4000 (25%)\n"
+LOG = "Sanitize Progress (SPROG) :  16384\nSanitize Status (SSTAT) :  {}\n"
+
+
+@pytest.mark.parametrize(
+    ("transport", "identified", "status", "words"),
+    [
+        ("ata", LOCKED, "", "it is locked by a password"),
+        ("ata", LOCKED.replace("\t\tlocked", "\tnot\tlocked"), AT_WORK, "still erases itself (25%)"),
+        ("ata", "", "Last Sanitize Command completed unsuccessfully", "it has failed to erase itself"),
+        ("ata", "", "State:    SD0 Sanitize Idle", "failed: Input/output error"),
+        ("nvme", "", LOG.format("0x2"), "still erases itself (25%)"),
+        ("nvme", "", LOG.format("0x3"), "it has failed to erase itself"),
+        ("nvme", "", LOG.format("0"), "failed: Input/output error"),
+        ("nvme", "", LOG.format("0x101"), "failed: Input/output error"),
+        ("usb", LOCKED, AT_WORK, "failed: Input/output error"),
+    ],
+)
+@pytest.mark.root
+def test_a_disk_that_cannot_be_read_for_that_says_so(
+    old: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    transport: str,
+    identified: str,
+    status: str,
+    words: str,
+) -> None:
+    """After the power was cut in the middle a drive goes on by itself, or keeps the password."""
+    (tmp_path / "identified").write_text(identified)
+    (tmp_path / "status").write_text(status)
+    for name in ("nvme", "hdparm"):
+        tool = tmp_path / "tools" / name
+        tool.parent.mkdir(exist_ok=True)
+        tool.write_text(f'#!/bin/sh\ncase "$1" in -I) cat {tmp_path}/identified;; *) cat {tmp_path}/status;; esac\n')
+        tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/tools:{os.environ['PATH']}")
+
+    def unreadable(_fd: int, _at: int = 0) -> bytes:
+        raise IoError("reading at byte 0 failed: Input/output error", code="read-failed")
+
+    monkeypatch.setattr(inventory, "_first_sector", unreadable)
+    monkeypatch.setattr(inventory, "_transport", lambda _device: transport)
+    with looped(old) as device:
+        disk = inventory.look(device)
+    assert words in disk.problem
+    assert words in planner.why_protected(disk)
+    if "locked" in words:
+        assert f"--security-disable rescue {device}" in disk.problem

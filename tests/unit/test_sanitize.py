@@ -115,6 +115,8 @@ def test_ata(said: str, expected: Method | Obstacle) -> None:
 
 
 def test_whether_a_drive_has_a_password() -> None:
+    assert sanitize.is_locked(ata().replace("\tnot\tlocked", "\t\tlocked"))
+    assert not any(sanitize.is_locked(said) for said in ("", ata(), ata(enabled=True)))
     assert sanitize.has_password(ata(enabled=True))
     assert not sanitize.has_password(ata())
     for said in ("", "/dev/sda:\nSG_IO: bad/missing sense data\n", ata(enabled=True).partition("\tenabled")[0]):

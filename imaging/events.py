@@ -155,6 +155,13 @@ class Renewed(msgspec.Struct, frozen=True, kw_only=True):
     not_done: tuple[str, ...] = ()
 
 
+class Unsanitized(msgspec.Struct, frozen=True, kw_only=True):
+    """A disk that was to erase itself, and did not: it was erased otherwise. `expected` where the plan had said so."""
+
+    disk: str
+    expected: bool
+
+
 class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     """What a restore did, in chunks: `compared` were looked at on the target, `skipped` of them held the right bytes.
 
@@ -186,6 +193,7 @@ class RestoreResult(msgspec.Struct, frozen=True, kw_only=True, tag="restore"):
     """The labels of entries that this computer's firmware was given, for what was restored."""
     wiped: str = ""
     """How the disks were erased before, a plan's Wipe; empty where they were not."""
+    unsanitized: tuple[Unsanitized, ...] = ()
     carried: Carried | None = None
     """The files that were kept; None where none were to be."""
     renewed: Renewed | None = None

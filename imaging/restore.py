@@ -29,7 +29,7 @@ from imaging.planner import plan_restore
 from imaging.resectored import adapted
 from imaging.resectoredcontent import ResectoredContent
 from imaging.restoreplans import RestorePlan, RestoreTarget
-from imaging.restoresteps import carried, carry_out, grown, made_smaller, renewed, told, wiped
+from imaging.restoresteps import carried, carry_out, grown, made_smaller, renewed, told, unsanitized, wiped
 from imaging.restoring import Restoring
 from imaging.shrunkcontent import ShrunkContent
 from imaging.smaller import shrunk
@@ -79,6 +79,7 @@ def restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Res
         grown=grown(disks),
         smaller=made_smaller(disks),
         wiped=wiped(disks),
+        unsanitized=unsanitized(disks),
         carried=carried(disks),
         renewed=renewed(disks),
         unreadable=sum(t.source.unreadable_in(p.volume for p in t.partitions).total for t in plan.targets),

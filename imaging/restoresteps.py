@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from imaging.errors import IoError, RefusedError, RescueError, of_system
-from imaging.events import Carried, Grown, Renewed, Smaller
+from imaging.events import Carried, Grown, Renewed, Smaller, Unsanitized
 from imaging.restoreplans import Wipe
 from imaging.restoring import Restoring
 
@@ -90,3 +90,12 @@ def wiped(disks: Sequence[Restoring]) -> Wipe:
     """How the disks were erased: where in several ways, the one that reaches least of what a drive keeps aside."""
     ways = {disk.wiped for disk in disks}
     return next((way for way in (Wipe.OVERWRITE, Wipe.DISCARD, Wipe.SANITIZE) if way in ways), Wipe.NONE)
+
+
+def unsanitized(disks: Sequence[Restoring]) -> tuple[Unsanitized, ...]:
+    """The disks that were to erase themselves, and did not."""
+    return tuple(
+        Unsanitized(disk=disk.name, expected=disk.pair.sanitizer is not None and disk.pair.sanitizer.method is None)
+        for disk in disks
+        if disk.plan.wipe is Wipe.SANITIZE and disk.wiped is not Wipe.SANITIZE
+    )

@@ -35,7 +35,7 @@ from imaging.pipeline import Counter, Reporter, run_all, threads
 from imaging.planner import copy_of_table
 from imaging.rawfile import RawDisk
 from imaging.restoreplans import ForeignSource, RestorePlan, RestoreTarget
-from imaging.restoresteps import carry_out, grown, told, wiped
+from imaging.restoresteps import carry_out, grown, told, unsanitized, wiped
 from imaging.restoring import Restoring
 from imaging.rising import Pieces
 from imaging.sfdisk import GUARD
@@ -91,6 +91,7 @@ def restore_straight(
         tables=counts["tables"],
         grown=grown(disks),
         wiped=wiped(disks),
+        unsanitized=unsanitized(disks),
         read_back=plan.read_back,
         seconds=time.monotonic() - began,
     )

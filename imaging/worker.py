@@ -303,6 +303,10 @@ def _finished(result: Result) -> Finished:
             status, code = ExitStatus.DAMAGED, "not-renewed"
             message = f"Image {result.image} was restored with a new identity, but not in full: {left[0]}."
             hint = "start it without the original beside it, and set right there what is named here"
+        case RestoreResult(unsanitized=unsanitized) if missed := [one.disk for one in unsanitized if not one.expected]:
+            status, code = ExitStatus.DAMAGED, "not-sanitized"
+            message = f"Image {result.image} was restored, but {missed[0]} did not erase itself as it was to."
+            hint = "the disk can be used; what it keeps aside may still hold what was on it, and the log says why"
         case RestoreResult(renewed=Renewed()):
             message = f"Image {result.image} was restored, and the disk has an identity of its own."
         case RestoreResult(grown=grown) if grown:

@@ -167,6 +167,9 @@ def restore_figures(result: RestoreResult) -> list[str]:
         lines.append(words.format(labels=clean(", ".join(result.boot_entries))))
     if result.wiped:
         lines.append(_wiped(Wipe(result.wiped)))
+    for one in result.unsanitized:
+        words = _("Not wiped: what {disk} keeps aside by itself; it did not erase itself")
+        lines.append(words.format(disk=clean(one.disk)))
     if result.safety:
         lines.append(_("Saved first: image {image}; `rescue undo` restores it").format(image=clean(result.safety)))
     return [*lines, pace(0 if result.skipped else result.written_bytes, result.seconds)]

@@ -8,6 +8,7 @@ import pytest
 
 from imaging import inventory, planner, resuming, sanitizers, sanitizing, wiping, writer
 from imaging.errors import IoError, RefusedError
+from imaging.events import Unsanitized
 from imaging.pipeline import Reporter
 from imaging.restoreplans import Wipe
 from imaging.sanitize import Method, Obstacle, Sanitizer
@@ -25,6 +26,7 @@ def test_a_drive_erases_itself(
     done = carry_out_here(sanitized(sample, old, method, monkeypatch), tmp_path / "job")
     assert done.status == 0
     assert getattr(done.result, "wiped", "") == Wipe.SANITIZE
+    assert getattr(done.result, "unsanitized", ()) == ()
     assert OLD not in old.read_bytes()
     assert str(old) in asked.read_text()
     run_rescue("verify", sample.image_id, "--library", sample.library, "--against", old)
@@ -37,8 +39,9 @@ def test_a_drive_that_only_says_so_is_told_to_forget_all(
 ) -> None:
     asked = pretend(tmp_path, old, deed, monkeypatch)
     done = carry_out_here(sanitized(sample, old, method, monkeypatch), tmp_path / "job")
-    assert done.status == 0
+    assert (done.status, done.code) == (8, "not-sanitized")
     assert getattr(done.result, "wiped", "") == Wipe.DISCARD
+    assert getattr(done.result, "unsanitized", ()) == (Unsanitized(disk=old.name, expected=False),)
     assert OLD not in old.read_bytes()
     if method.sets_password and deed != "true":
         assert "--security-disable rescue" in asked.read_text()
@@ -248,7 +251,9 @@ def test_a_drive_that_reads_as_ones_before_and_after_has_erased_itself(
 def test_a_file_does_not_erase_itself_and_is_wiped_all_the_same(sample: Sample, old: Path) -> None:
     words = ("restore", sample.image_id, old, "--library", sample.library, "--erase", old.name, "--wipe", "sanitize")
     assert "it cannot erase itself" in run_rescue(*words, "--plan").out
-    assert "Wiped first: discarded" in run_rescue(*words).out
+    done = run_rescue(*words).out
+    assert "Wiped first: discarded" in done
+    assert "Not wiped: what old.img keeps aside by itself; it did not erase itself" in done
     assert OLD not in old.read_bytes()
 
 

@@ -144,6 +144,8 @@ Nothing is written until then. Esc goes back.""")
         self.leaving = threading.Event()
         self.seeking = False
         """Whether files that are to be kept are being looked for."""
+        self.asking = False
+        """Whether the drive is asked how it erases itself: what is confirmed must not change the moment it is."""
         self.unfound = False
         """Whether those that wait cannot be brought back, and nobody has said yet that it is to be done without."""
         self.growth: Growth | None = None
@@ -266,6 +268,8 @@ Nothing is written until then. Esc goes back.""")
     def unanswered(self, error: RescueError) -> None:
         """Where files that are to be kept were looked for they are not; why is told."""
         super().unanswered(error)
+        self.asking = False
+        self.show_button()
         if self.seeking:
             self.seeking = self.keep.ticked = False
             self.unfound = self.waiting
@@ -368,14 +372,18 @@ Nothing is written until then. Esc goes back.""")
     def use_wipe(self, way: Wipe) -> None:
         """The disk is wiped so; a drive that can is found out meanwhile, and erases itself."""
         self.plan = replace(self.plan, wipe=way)
+        self.asking = way is Wipe.DISCARD and not self.keep.ticked
         self.show_plan()
-        if way is Wipe.DISCARD and not self.keep.ticked:
+        self.show_button()
+        if self.asking:
             self.look(
                 partial(self.backend.with_sanitizers, replace(self.plan, wipe=Wipe.SANITIZE)), self.sanitize, "wipe"
             )
 
     def sanitize(self, found: RestorePlan) -> None:
         """Its drives erase themselves: where all can without a password, and nobody has thought otherwise."""
+        self.asking = False
+        self.show_button()
         how = [pair.sanitizer for pair in found.targets]
         if self.plan.wipe is not Wipe.DISCARD or self.keep.ticked or len(how) != len(self.plan.targets):
             return
@@ -419,7 +427,9 @@ Nothing is written until then. Esc goes back.""")
 
     def hindrance(self) -> str:
         """The running medium has to be whole: what is damaged writes to no disk."""
-        waits = _("What is to be kept is being looked for.") if self.seeking else ""
+        waits = _("The drive is being asked how it erases itself.") if self.asking else ""
+        if self.seeking:
+            waits = _("What is to be kept is being looked for.")
         if self.unfound:
             waits = _("What was to be kept cannot be. Tick that box and untick it, to restore without.")
         return waits or why_not_yet(self.backend.boot_state())

@@ -1,5 +1,6 @@
 """Reset this computer: the factory images, a word where one was made for others, then a restore's own plan."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -165,6 +166,33 @@ async def test_a_drive_that_can_erases_itself_unless_that_takes_a_password(sit_d
         screen = await person.press("tab", "tab", "space")
         itself = "erases itself, with what it keeps aside" in " ".join(screen.split())
         assert itself is not method.sets_password
+
+
+async def test_what_is_confirmed_does_not_change_once_the_drive_has_answered(
+    sit_down: Sit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = backend(ours=replace(OURS, disk=DiskMatch(serial=SDA.id.serial)))
+    there.sanitizer = Sanitizer(method=Method.NVME_BLOCK_ERASE)
+    answer, sanitizers = threading.Event(), there.with_sanitizers
+
+    def slow(plan: RestorePlan) -> RestorePlan:
+        answer.wait(60)
+        return sanitizers(plan)
+
+    monkeypatch.setattr(there, "with_sanitizers", slow)
+    async with sit_down(there) as person:
+        await person.press("f", "enter")
+        await person.pilot.press("tab", "tab", "space")
+        await person.until(lambda: "The drive is being asked how it erases itself." in person.words)
+        await person.pilot.press("shift+tab", "shift+tab", *SDA.id.serial, "enter", "enter")
+        assert there.submitted == []
+        answer.set()
+        await person.settle()
+        assert "is being asked" not in person.words
+        await person.press("enter", "enter")
+        (plan,) = there.submitted
+        assert isinstance(plan, RestorePlan)
+        assert plan.wipe is Wipe.SANITIZE
 
 
 async def to_the_plan(person: Person) -> str:

@@ -75,6 +75,8 @@ class Notes:
     """Where it was captured for safety: the image that was restored next, which restoring this one undoes."""
     void: bool = False
     """Whether restoring it undoes nothing: it was not read back yet, or what was restored then was there already."""
+    erasing: bool = False
+    """Whether its disks began to erase themselves since, and have not got their marks again: they may hold nothing."""
     factory: FactoryState | None = None
     """Where it is a factory image, which is not deleted, either, as long as it is one."""
 

@@ -1,9 +1,11 @@
 """One disk of a restore, from its first byte to its table: each step that changes the target, and what came of it."""
 
+import dataclasses
 import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -17,6 +19,7 @@ from imaging.events import Carried, Renewed
 from imaging.extents import Extents
 from imaging.heldtarget import HeldTarget
 from imaging.identities import NewIdentity
+from imaging.library import Library
 from imaging.manner import manner_of
 from imaging.ownplan import EFI_SYSTEM
 from imaging.pipeline import Counter, Reporter
@@ -93,7 +96,16 @@ class Restoring(HeldTarget, ABC):
             self.report.log(f"{self.name} does not erase itself where files are kept", "warning")
             return False
         self.stop_if_asked()
-        return wiping.sanitize(self.target, found.method, away, self.name, self.report, self.cancel)
+        self._note_erasing(begun=True)
+        erased = wiping.sanitize(self.target, found.method, away, self.name, self.report, self.cancel)
+        self._note_erasing(begun=False)
+        return erased
+
+    def _note_erasing(self, *, begun: bool) -> None:
+        """Meanwhile the mark that names what was saved may be lost: the note of that says so. Raises IoError."""
+        if self.plan.saved:
+            library = Library.open(Path(self.plan.safety))
+            library.annotate(self.plan.saved, lambda noted: dataclasses.replace(noted, erasing=begun))
 
     @abstractmethod
     def write_body(self) -> None:

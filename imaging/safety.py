@@ -4,11 +4,13 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from imaging.access import writable
+from imaging.access import make_writable, writable
 from imaging.capture import capture
-from imaging.errors import IoError, RescueError
-from imaging.imageplans import VerifyPlan
+from imaging.disk import TableKind
+from imaging.errors import BadImageError, IoError, RescueError
+from imaging.imageplans import CapturePlan, VerifyPlan
 from imaging.library import Library
+from imaging.notes import NOTHING
 from imaging.pipeline import Reporter
 from imaging.restoreplans import RestorePlan
 from imaging.safetyplan import plan_safety
@@ -23,7 +25,13 @@ def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, too
     """
     library = Path(plan.safety)
     try:
-        captured = capture(plan_safety(plan, library), report, cancel, tool)
+        wanted = plan_safety(plan, library)
+        if earlier := _of_erased(wanted, library):
+            make_writable(library)
+            report.log(f"What was there before it was erased is image {earlier}: nothing is saved anew.")
+            _refuse_bad(library, earlier, report, cancel)
+            return earlier
+        captured = capture(wanted, report, cancel, tool)
         if captured.unreadable:
             raise IoError(
                 f"image {captured.image} of what is there lacks {captured.unreadable:,} bytes that could not be read",
@@ -39,6 +47,27 @@ def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, too
         raise
     report.log(f"What was there is image {captured.image}: restoring that undoes this.")
     return captured.image
+
+
+def _of_erased(wanted: CapturePlan, library: Path) -> str:
+    """The image of what the disks held before they began to erase themselves; empty where they hold anything.
+
+    Cut off in that they have lost their marks, too. Saved anew, nothing would be the newest that `rescue undo` finds.
+    """
+    if any(disk.table.kind is not TableKind.NONE or disk.content.kind for disk in wanted.disks) or wanted.only:
+        return ""
+    try:
+        listing = Library.open(library).images()
+    except BadImageError as error:
+        if error.code == "not-a-library":
+            return ""  # it is made only now
+        raise
+    for image in listing.images:
+        noted = listing.notes.get(image.id, NOTHING)
+        same = all(any(source.id.same_disk(disk.id) for source in image.disks) for disk in wanted.disks)
+        if noted.erasing and not noted.void and same:
+            return image.id
+    return ""
 
 
 def _refuse_bad(library: Path, image: str, report: Reporter, cancel: threading.Event) -> None:

@@ -5,12 +5,15 @@ import threading
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from imaging import inventory, planner, resuming, sanitizers, sanitizing, wiping, writer
 from imaging.errors import IoError, RefusedError
 from imaging.events import Unsanitized
+from imaging.library import Library
+from imaging.notes import Notes
 from imaging.pipeline import Reporter
-from imaging.restoreplans import Wipe
+from imaging.restoreplans import RestorePlan, Wipe
 from imaging.sanitize import Method, Obstacle, Sanitizer
 from tests.command import run_rescue
 from tests.disks import MIB, looped
@@ -255,6 +258,34 @@ def test_a_file_does_not_erase_itself_and_is_wiped_all_the_same(sample: Sample, 
     assert "Wiped first: discarded" in done
     assert "Not wiped: what old.img keeps aside by itself; it did not erase itself" in done
     assert OLD not in old.read_bytes()
+
+
+@pytest.mark.parametrize("fill", [b"\0", b"\xa7\x51\x9c\x33"])
+def test_what_was_saved_before_an_erasure_that_was_cut_off_is_what_undoing_brings_back(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fill: bytes
+) -> None:
+    """The drive went on by itself when the power was back, and holds nothing by now, not even the mark."""
+    run_rescue("restore", sample.image_id, old, "--library", sample.library, "--erase", old.name)
+    pretend(tmp_path, old, ZEROS, monkeypatch)
+
+    def safely(method: Method = Method.NVME_BLOCK_ERASE) -> RestorePlan:
+        return structs.replace(sanitized(sample, old, method, monkeypatch), safety=str(sample.library))
+
+    def images() -> dict[str, Notes]:
+        return {one: noted for one, noted in Library.open(sample.library).images().notes.items() if noted.before}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(wiping, "erase_itself", lambda *_words: pytest.fail("as if the power went"))
+        with pytest.raises(pytest.fail.Exception):
+            carry_out_here(safely(), tmp_path / "cut")
+    (saved,) = images()
+    assert images()[saved].erasing
+    old.write_bytes(fill * (old.stat().st_size // len(fill)))
+    done = carry_out_here(safely(), tmp_path / "again")
+    assert getattr(done.result, "safety", "") == saved
+    assert list(images()) == [saved]
+    assert not images()[saved].erasing
+    assert getattr(carry_out_here(safely(), tmp_path / "later").result, "safety", "") not in ("", saved)
 
 
 LOCKED = "\nSecurity:\n\t\tsupported\n\t\tenabled\n\t\tlocked\n"

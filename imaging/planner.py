@@ -427,6 +427,8 @@ def seconds_expected(plan: Plan) -> float:
             saved = sum(_guess_used(pair.target, [spot.partition for spot in pair.partitions]) for pair in there)
             wiped = sum(pair.target.size for pair in plan.targets) if plan.wipe is Wipe.OVERWRITE else 0
             before = saved / _CAPTURE_RATE + saved / _VERIFY_RATE + wiped / _RESTORE_RATE
+            if plan.wipe is Wipe.SANITIZE:
+                before += 60 * sum(pair.sanitizer.minutes for pair in plan.targets if pair.sanitizer is not None)
             return before + sum(data_of(t) for t in plan.targets) / _RESTORE_RATE
         case VerifyPlan():
             return (plan.against.size if plan.against else 0) / _VERIFY_RATE

@@ -147,16 +147,33 @@ def _controller(identified: str) -> _Controller:
         raise IoError(f"nvme says what cannot be read: {error}", code="bad-answer") from error
 
 
-def of_ata(identified: str) -> Sanitizer:
-    """What `hdparm -I` says."""
-    if re.search(r"^\s*\*\s+SANITIZE feature set\s*$", identified, re.MULTILINE):
+def of_ata(identified: str, status: str = "") -> Sanitizer:
+    """What `hdparm -I` says, and `hdparm --sanitize-status` of a drive that `knows_sanitize`."""
+    by_security = _by_security(identified)
+    methods = _sanitizes(identified)
+    if not methods:
+        return by_security
+    if re.search(r"State:\s*SD1", status):
+        return by_security if by_security.method else Sanitizer(obstacle=Obstacle.FROZEN)
+    return Sanitizer(method=methods[0])
+
+
+def knows_sanitize(identified: str) -> bool:
+    """Whether an ATA drive knows a command of "Sanitize Device" that is of use here, by what `hdparm -I` says."""
+    return bool(_sanitizes(identified))
+
+
+def _sanitizes(identified: str) -> list[Method]:
+    if not re.search(r"^\s*\*\s+SANITIZE feature set\s*$", identified, re.MULTILINE):
+        return []
+    return [
+        method
         for words, method in (
             ("BLOCK_ERASE_EXT command", Method.ATA_BLOCK_ERASE),
             ("CRYPTO_SCRAMBLE_EXT command", Method.ATA_CRYPTO_SCRAMBLE),
-        ):
-            if re.search(rf"^\s*\*\s+{words}\s*$", identified, re.MULTILINE):
-                return Sanitizer(method=method)
-    return _by_security(identified)
+        )
+        if re.search(rf"^\s*\*\s+{words}\s*$", identified, re.MULTILINE)
+    ]
 
 
 def _by_security(identified: str) -> Sanitizer:

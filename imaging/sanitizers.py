@@ -26,7 +26,8 @@ def sanitizer(path: str, transport: str) -> Sanitizer:
                 listed = run(["nvme", "list-ns", path, *every], timeout=_PATIENCE).stdout
                 return sanitize.of_nvme(identified, listed)
             case "ata":
-                return sanitize.of_ata(run(["hdparm", "-I", path], timeout=_PATIENCE).stdout)
+                identified = run(["hdparm", "-I", path], timeout=_PATIENCE).stdout
+                return sanitize.of_ata(identified, _status(path) if sanitize.knows_sanitize(identified) else "")
             case _:
                 return Sanitizer(obstacle=Obstacle.UNABLE)
     except RescueError:
@@ -47,11 +48,16 @@ def why_unreadable(disk: Disk) -> str:
                     "it is locked by a password; where it was cut off while it erased itself, "
                     f"`hdparm --user-master u --security-disable {sanitize.PASSWORD} {disk.path}` takes that back"
                 )
-            said = run(["hdparm", "--sanitize-status", disk.path], accept=range(256), timeout=_PATIENCE)
-            return _erasing(sanitize.ata_progress(said.stdout + said.stderr))
+            return _erasing(sanitize.ata_progress(_status(disk.path)))
     except RescueError:
         return ""
     return ""
+
+
+def _status(path: str) -> str:
+    """What an ATA drive says of "Sanitize Device", and what hdparm complains of."""
+    said = run(["hdparm", "--sanitize-status", path], accept=range(256), timeout=_PATIENCE)
+    return said.stdout + said.stderr
 
 
 def _erasing(state: Progress) -> str:

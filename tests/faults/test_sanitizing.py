@@ -338,3 +338,61 @@ def test_a_disk_that_cannot_be_read_for_that_says_so(
     assert words in planner.why_protected(disk)
     if "locked" in words:
         assert f"--security-disable rescue {device}" in disk.problem
+
+
+ABLE = '{"nn": 128, "oacs": 31, "sanicap": 2, "cmic": 0, "fna": 0, "ioccsz": 0}'
+SATA = """
+Commands/features:
+\tEnabled\tSupported:
+\t   *\tBLOCK_ERASE_EXT command
+\t   *\tSANITIZE feature set
+Security:
+\t\tsupported
+\tnot\tenabled
+\tnot\tlocked
+\tnot\tfrozen
+\tnot\texpired: security count
+"""
+
+
+@pytest.mark.parametrize(
+    ("transport", "answers", "expected"),
+    [
+        ("nvme", {"id-ctrl": ABLE, "list-ns": "[   0]:0x1\n"}, Sanitizer(method=Method.NVME_BLOCK_ERASE)),
+        ("nvme", {"id-ctrl": ABLE, "list-ns": "[   0]:0x1\n[   1]:0x2\n"}, Sanitizer(obstacle=Obstacle.SHARED)),
+        ("nvme", {"id-ctrl": "cut sho", "list-ns": "[   0]:0x1\n"}, Sanitizer(obstacle=Obstacle.UNKNOWN)),
+        ("ata", {"-I": SATA, "--sanitize-status": "State: SD0"}, Sanitizer(method=Method.ATA_BLOCK_ERASE)),
+        ("ata", {"-I": SATA, "--sanitize-status": "State: SD1"}, Sanitizer(method=Method.ATA_SECURITY_ERASE)),
+        ("usb", {"-I": SATA, "--sanitize-status": "State: SD0"}, Sanitizer(obstacle=Obstacle.UNABLE)),
+    ],
+)
+def test_drives_are_asked_and_nothing_else_is_done_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str, answers: dict[str, str], expected: Sanitizer
+) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for words, answer in answers.items():
+        (tmp_path / words).write_text(answer)
+    for name in ("nvme", "hdparm"):
+        (tools / name).write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\ncat {tmp_path}/"$1"\n')
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    (tmp_path / "asked").touch()
+    assert sanitizers.sanitizer("/dev/disk", transport) == expected
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert set(asked) <= {
+        "id-ctrl /dev/disk --output-format=json",
+        "list-ns /dev/disk --all",
+        "-I /dev/disk",
+        "--sanitize-status /dev/disk",
+    }
+    assert bool(asked) is (transport != "usb")
+
+
+def test_the_time_that_a_drive_says_is_expected(sample: Sample, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = sanitized(sample, old, Method.ATA_SECURITY_ERASE, monkeypatch)
+    (pair,) = plan.targets
+    slow = structs.replace(pair, sanitizer=Sanitizer(method=Method.ATA_SECURITY_ERASE, minutes=240))
+    longer = structs.replace(plan, targets=(slow,))
+    assert planner.seconds_expected(longer) - planner.seconds_expected(plan) == pytest.approx(240 * 60)
+    assert planner.seconds_expected(structs.replace(longer, wipe=Wipe.DISCARD)) < 240 * 60

@@ -114,6 +114,23 @@ def test_ata(said: str, expected: Method | Obstacle) -> None:
         assert found.minutes == 4
 
 
+@pytest.mark.parametrize(
+    ("identified", "expected"),
+    [
+        (ata("SANITIZE feature set,BLOCK_ERASE_EXT command"), Method.ATA_ENHANCED_SECURITY_ERASE),
+        (ata("SANITIZE feature set,BLOCK_ERASE_EXT command", frozen=True), Obstacle.FROZEN),
+        (ata("SANITIZE feature set,BLOCK_ERASE_EXT command", enabled=True), Obstacle.FROZEN),
+        (ata(enabled=True), Obstacle.LOCKED),
+    ],
+)
+def test_the_firmware_of_a_computer_locks_the_newer_command_too(identified: str, expected: Method | Obstacle) -> None:
+    assert sanitize.knows_sanitize(identified) is ("SANITIZE" in identified)
+    found = sanitize.of_ata(identified, "Sanitize status:\n    State:    SD1 Sanitize Frozen\n")
+    assert expected in (found.method, found.obstacle)
+    idle = sanitize.of_ata(identified, "Sanitize status:\n    State:    SD0 Sanitize Idle\n")
+    assert (idle.method is Method.ATA_BLOCK_ERASE) is sanitize.knows_sanitize(identified)
+
+
 def test_whether_a_drive_has_a_password() -> None:
     assert sanitize.is_locked(ata().replace("\tnot\tlocked", "\t\tlocked"))
     assert not any(sanitize.is_locked(said) for said in ("", ata(), ata(enabled=True)))

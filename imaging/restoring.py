@@ -14,7 +14,7 @@ from imaging.carrying import carry, compare
 from imaging.changes import Growth, Moved
 from imaging.chunk import digest
 from imaging.enlarging import enlarge
-from imaging.errors import IoError, RefusedError
+from imaging.errors import IoError, RefusedError, RescueError
 from imaging.events import Carried, Renewed
 from imaging.extents import Extents
 from imaging.heldtarget import HeldTarget
@@ -102,10 +102,17 @@ class Restoring(HeldTarget, ABC):
         return erased
 
     def _note_erasing(self, *, begun: bool) -> None:
-        """Meanwhile the mark that names what was saved may be lost: the note of that says so. Raises IoError."""
-        if self.plan.saved:
+        """Meanwhile the mark that names what was saved may be lost: the note of that says so. Raises IoError before."""
+        if not self.plan.saved:
+            return
+        try:
             library = Library.open(Path(self.plan.safety))
             library.annotate(self.plan.saved, lambda noted: dataclasses.replace(noted, erasing=begun))
+        except (RescueError, OSError) as error:
+            if begun:
+                raise
+            # It is heeded for disks that hold nothing alone.
+            self.report.log(f"that {self.name} has its mark again could not be noted: {error}", "warning")
 
     @abstractmethod
     def write_body(self) -> None:

@@ -285,7 +285,8 @@ def test_what_was_saved_before_an_erasure_that_was_cut_off_is_what_undoing_bring
     assert getattr(done.result, "safety", "") == saved
     assert list(images()) == [saved]
     assert not images()[saved].erasing
-    assert getattr(carry_out_here(safely(), tmp_path / "later").result, "safety", "") not in ("", saved)
+    later = carry_out_here(safely(), tmp_path / "later")
+    assert getattr(later.result, "safety", "") not in ("", saved)
 
 
 LOCKED = "\nSecurity:\n\t\tsupported\n\t\tenabled\n\t\tlocked\n"

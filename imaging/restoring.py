@@ -88,7 +88,7 @@ class Restoring(HeldTarget, ABC):
         if found.obstacle is Obstacle.LOCKED and there.manner.wipe == Wipe.SANITIZE:
             # Of a job that ended between setting the password and its use: the drive would lock itself with the new
             # system. Another's password it is not; such a drive stays as it is.
-            sanitizing.took_password_back(there.path)
+            sanitizing.took_password_back(there.path, attempts=1)
         if found.method is None:
             self.report.log(f"{self.name} cannot erase itself: it is told to forget all", "warning")
             return False

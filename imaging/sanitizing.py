@@ -22,7 +22,7 @@ _ANSWER = 60.0
 _SILENT = 450
 """Times in a row that a drive may not answer while it is at work: a quarter of an hour at least."""
 _ATTEMPTS = 3
-"""A drive counts the wrong passwords since it had no power, and takes five."""
+"""At a password: a drive that has failed in the middle may be busy for a moment."""
 _HOURS = 24 * 3600
 """Seconds that a drive has for a format, by which the kernel waits for it."""
 _FAILED = "erase-failed"
@@ -114,12 +114,12 @@ def _by_security(path: str, *, enhanced: bool) -> None:
         raise
 
 
-def took_password_back(path: str) -> bool:
-    """Whether an ATA drive has no password any more, where it was this one. A wrong one it does not mind a few times.
+def took_password_back(path: str, attempts: int = _ATTEMPTS) -> bool:
+    """Whether an ATA drive has no password any more, where it was this one; of wrong ones it takes five at most.
 
     One that has not begun takes it back; one that is done has none.
     """
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(attempts):
         if attempt:
             time.sleep(_LOOK_EVERY)
         with suppress(RescueError, OSError):

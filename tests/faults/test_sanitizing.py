@@ -164,9 +164,11 @@ def test_a_drive_that_would_not_erase_itself_as_was_shown_is_not_told_to(
     assert asked.read_text() == ""
 
 
+@pytest.mark.parametrize("another", [False, True])
 def test_a_password_that_a_killed_job_has_left_is_taken_back(
-    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, another: bool
 ) -> None:
+    """Another's is left alone, at the cost of one wrong attempt."""
     asked = pretend(tmp_path, old, ZEROS, monkeypatch)
     able = Sanitizer(method=Method.ATA_SECURITY_ERASE)
     locked = Sanitizer(obstacle=Obstacle.LOCKED)
@@ -175,13 +177,16 @@ def test_a_password_that_a_killed_job_has_left_is_taken_back(
         with pytest.raises(pytest.fail.Exception):
             carry_out_here(sanitized(sample, old, able.method or Method.NVME_FORMAT, patch), tmp_path / "job")
     (tmp_path / "password").touch()
+    if another:
+        (tmp_path / "stuck").touch()
     monkeypatch.setattr(sanitizers, "look", lambda _disk: locked)
     (cut,) = resuming.cut_off([inventory.look(str(old))])
     plan = resuming.plan_completion(cut, [sample.library])
     assert [pair.sanitizer for pair in plan.targets] == [locked]
     assert getattr(carry_out_here(plan, tmp_path / "again").result, "wiped", "") == Wipe.DISCARD
-    assert not (tmp_path / "password").exists()
+    assert (tmp_path / "password").exists() is another
     assert "--security-erase" not in asked.read_text()
+    assert asked.read_text().count("--security-disable") == 1
 
 
 def test_a_name_that_leads_to_another_disk_by_now_is_not_told_to_erase_itself(

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pyudev
 
-from imaging import filesystems, marks, ownmark, sanitizers, sfdisk, unfinished
+from imaging import erasing, filesystems, marks, ownmark, sanitizers, sfdisk, unfinished
 from imaging.blockdev import (
     is_block_device,
     is_locked,
@@ -310,6 +310,8 @@ def _look_at_file(path: str, surroundings: _Surroundings) -> Disk:
 
 def _look_inside(disk: Disk) -> Disk:
     """Fill in what can only be known by reading the disk; what cannot be read becomes the disk's `problem`."""
+    if not disk.regular_file and erasing.is_erasing(disk.path):
+        return replace(disk, problem="a job has it erase itself: it can be read once it is done")
     try:
         fd = open_for_reading(disk.path)
     except RescueError as error:

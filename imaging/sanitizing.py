@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-from imaging import sanitize
+from imaging import erasing, sanitize
 from imaging.errors import IoError, RescueError
 from imaging.pipeline import Reporter
 from imaging.run import run
@@ -38,7 +38,8 @@ def erase_itself(path: str, size: int, method: Method, name: str, report: Report
     """
     report.step(f"{name} erases itself: this cannot be stopped", size)
     try:
-        _carry_out(path, size, method, report)
+        with erasing.announced(path):
+            _carry_out(path, size, method, report)
     except IoError as error:
         if error.code in _USELESS:
             raise

@@ -1,13 +1,12 @@
 """Drives erase themselves before something is restored to them: only those that were meant, and none is left locked."""
 
-import os
 import threading
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
-from imaging import inventory, planner, resuming, sanitizers, sanitizing, wiping, writer
+from imaging import inventory, resuming, sanitizers, sanitizing, wiping, writer
 from imaging.errors import IoError, RefusedError
 from imaging.events import Unsanitized
 from imaging.library import Library
@@ -16,7 +15,7 @@ from imaging.pipeline import Reporter
 from imaging.restoreplans import RestorePlan, Wipe
 from imaging.sanitize import Method, Obstacle, Sanitizer
 from tests.command import run_rescue
-from tests.disks import MIB, looped
+from tests.disks import MIB
 from tests.faults.drives import OLD, ZEROS, pretend, sanitized
 from tests.faults.world import DISK_SIZE, Sample, carry_out_here
 
@@ -292,113 +291,3 @@ def test_what_was_saved_before_an_erasure_that_was_cut_off_is_what_undoing_bring
     assert not images()[saved].erasing
     later = carry_out_here(safely(), tmp_path / "later")
     assert getattr(later.result, "safety", "") not in ("", saved)
-
-
-LOCKED = "\nSecurity:\n\t\tsupported\n\t\tenabled\n\t\tlocked\n"
-AT_WORK = "    State:    SD2 Sanitize operation In Process\n    Progress: 0x4000 (25%)\n"
-LOG = "Sanitize Progress (SPROG) :  16384\nSanitize Status (SSTAT) :  {}\n"
-
-
-@pytest.mark.parametrize(
-    ("transport", "identified", "status", "words"),
-    [
-        ("ata", LOCKED, "", "it is locked by a password"),
-        ("ata", LOCKED.replace("\t\tlocked", "\tnot\tlocked"), AT_WORK, "still erases itself (25%)"),
-        ("ata", "", "Last Sanitize Command completed unsuccessfully", "it has failed to erase itself"),
-        ("ata", "", "State:    SD0 Sanitize Idle", "failed: Input/output error"),
-        ("nvme", "", LOG.format("0x2"), "still erases itself (25%)"),
-        ("nvme", "", LOG.format("0x3"), "it has failed to erase itself"),
-        ("nvme", "", LOG.format("0"), "failed: Input/output error"),
-        ("nvme", "", LOG.format("0x101"), "failed: Input/output error"),
-        ("usb", LOCKED, AT_WORK, "failed: Input/output error"),
-    ],
-)
-@pytest.mark.root
-def test_a_disk_that_cannot_be_read_for_that_says_so(
-    old: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    transport: str,
-    identified: str,
-    status: str,
-    words: str,
-) -> None:
-    """After the power was cut in the middle a drive goes on by itself, or keeps the password."""
-    (tmp_path / "identified").write_text(identified)
-    (tmp_path / "status").write_text(status)
-    for name in ("nvme", "hdparm"):
-        tool = tmp_path / "tools" / name
-        tool.parent.mkdir(exist_ok=True)
-        tool.write_text(f'#!/bin/sh\ncase "$1" in -I) cat {tmp_path}/identified;; *) cat {tmp_path}/status;; esac\n')
-        tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}/tools:{os.environ['PATH']}")
-
-    def unreadable(_fd: int, _at: int = 0) -> bytes:
-        raise IoError("reading at byte 0 failed: Input/output error", code="read-failed")
-
-    monkeypatch.setattr(inventory, "_first_sector", unreadable)
-    monkeypatch.setattr(inventory, "_transport", lambda _device: transport)
-    with looped(old) as device:
-        disk = inventory.look(device)
-    assert words in disk.problem
-    assert words in planner.why_protected(disk)
-    if "locked" in words:
-        assert f"--security-disable rescue {device}" in disk.problem
-
-
-ABLE = '{"nn": 128, "oacs": 31, "sanicap": 2, "cmic": 0, "fna": 0, "ioccsz": 0}'
-SATA = """
-Commands/features:
-\tEnabled\tSupported:
-\t   *\tBLOCK_ERASE_EXT command
-\t   *\tSANITIZE feature set
-Security:
-\t\tsupported
-\tnot\tenabled
-\tnot\tlocked
-\tnot\tfrozen
-\tnot\texpired: security count
-"""
-
-
-@pytest.mark.parametrize(
-    ("transport", "answers", "expected"),
-    [
-        ("nvme", {"id-ctrl": ABLE, "list-ns": "[   0]:0x1\n"}, Sanitizer(method=Method.NVME_BLOCK_ERASE)),
-        ("nvme", {"id-ctrl": ABLE, "list-ns": "[   0]:0x1\n[   1]:0x2\n"}, Sanitizer(obstacle=Obstacle.SHARED)),
-        ("nvme", {"id-ctrl": "cut sho", "list-ns": "[   0]:0x1\n"}, Sanitizer(obstacle=Obstacle.UNKNOWN)),
-        ("ata", {"-I": SATA, "--sanitize-status": "State: SD0"}, Sanitizer(method=Method.ATA_BLOCK_ERASE)),
-        ("ata", {"-I": SATA, "--sanitize-status": "State: SD1"}, Sanitizer(method=Method.ATA_SECURITY_ERASE)),
-        ("usb", {"-I": SATA, "--sanitize-status": "State: SD0"}, Sanitizer(obstacle=Obstacle.UNABLE)),
-    ],
-)
-def test_drives_are_asked_and_nothing_else_is_done_to_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str, answers: dict[str, str], expected: Sanitizer
-) -> None:
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for words, answer in answers.items():
-        (tmp_path / words).write_text(answer)
-    for name in ("nvme", "hdparm"):
-        (tools / name).write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\ncat {tmp_path}/"$1"\n')
-        (tools / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
-    (tmp_path / "asked").touch()
-    assert sanitizers.sanitizer("/dev/disk", transport) == expected
-    asked = (tmp_path / "asked").read_text().splitlines()
-    assert set(asked) <= {
-        "id-ctrl /dev/disk --output-format=json",
-        "list-ns /dev/disk --all",
-        "-I /dev/disk",
-        "--sanitize-status /dev/disk",
-    }
-    assert bool(asked) is (transport != "usb")
-
-
-def test_the_time_that_a_drive_says_is_expected(sample: Sample, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = sanitized(sample, old, Method.ATA_SECURITY_ERASE, monkeypatch)
-    (pair,) = plan.targets
-    slow = structs.replace(pair, sanitizer=Sanitizer(method=Method.ATA_SECURITY_ERASE, minutes=240))
-    longer = structs.replace(plan, targets=(slow,))
-    assert planner.seconds_expected(longer) - planner.seconds_expected(plan) == pytest.approx(240 * 60)
-    assert planner.seconds_expected(structs.replace(longer, wipe=Wipe.DISCARD)) < 240 * 60

@@ -15,7 +15,8 @@ from imaging import bootplaces, efientries, grubmenu, inventory, orders, orderso
 from imaging.disk import Disk, DiskId, Partition
 from imaging.durable import reading, write_file, written
 from imaging.errors import IoError, RefusedError
-from imaging.mounts import kind_beneath
+from imaging.library import FOLDER
+from imaging.mounts import kind_beneath, read_mounts
 from imaging.run import find_tool, run
 from imaging.schedules import Schedule, quoted
 from imaging.schedulestate import Asked, boot_id, now
@@ -65,6 +66,28 @@ def _literal(value: str) -> str:
 def refuse_unless_possible() -> None:
     """Raise RefusedError where the next start cannot capture this computer; nothing is changed. Raises IoError."""
     _found()
+
+
+def refuse_unless_found(library: Path) -> None:
+    """Raise RefusedError where the recovery system would not find a library by itself, in the first folder of a medium.
+
+    It mounts partitions, and opens, assembles and activates nothing.
+    """
+    library = Path(os.path.realpath(library))
+    lies_on = [one for one in read_mounts() if one[1].where != "[swap]" and library.is_relative_to(one[1].where)]
+    device, mount = max(lies_on, key=lambda one: len(one[1].where))
+    root = Path(mount.where)
+    if library not in (root, root / FOLDER):
+        why = f"it looks for libraries in the folder that a disk is mounted in, here {root}, and in {FOLDER} there"
+    elif not _is_partition(device):
+        why = f"it opens no {mount.source}, but partitions of disks alone"
+    else:
+        return
+    raise RefusedError(
+        f"the recovery system would not find {library}: {why}",
+        code="no-library",
+        hint="use a library that it finds, or one at an address: --next-boot-library",
+    )
 
 
 def ask(schedule: Schedule, known: Sequence[str]) -> Asked:
@@ -178,8 +201,12 @@ def can_note(folder: Path) -> bool:
     """Whether GRUB can write to its environment in a folder: on a partition itself, not on LVM, RAID or btrfs."""
     with reading(folder):
         device = folder.stat().st_dev
-    node = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
-    return kind_beneath(folder) in _GRUB_WRITES and (node / "partition").exists()
+    return kind_beneath(folder) in _GRUB_WRITES and _is_partition(f"{os.major(device)}:{os.minor(device)}")
+
+
+def _is_partition(device: str) -> bool:
+    """Whether a device, by its numbers, is a partition, and neither LVM's, nor RAID, nor a LUKS volume that is open."""
+    return Path(f"/sys/dev/block/{device}/partition").exists()
 
 
 def _direct(disk: Disk, by: str) -> None:

@@ -96,6 +96,8 @@ def set_schedule(options: Namespace) -> int:
         raise why
     if schedule.way is Way.EITHER:
         nextboot.refuse_unless_possible()
+        if schedule.next_boot_library == ATTACHED:
+            nextboot.refuse_unless_found(library)
         nextboot.render(schedule)
     scheduling.install(schedule)
     if options.json:

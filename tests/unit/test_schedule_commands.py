@@ -53,6 +53,8 @@ class Computer:
         self.plans: list[Plan] = []
         self.finished: Finished = self.captured("new")
         self.why: RefusedError | None = None
+        self.found: list[Path] = []
+        """Libraries of which it was asked whether the recovery system finds them."""
         for name in ("units", "tools", "running"):
             (folder / name).mkdir()
         self.tool("systemctl")
@@ -108,6 +110,7 @@ def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setattr(still, "look", made.look)
     monkeypatch.setattr(remains, "tidy_alone", lambda _: None)
     monkeypatch.setattr(jobs, "submit", made.submit)
+    monkeypatch.setattr(nextboot, "refuse_unless_found", made.found.append)
     monkeypatch.setattr(follow, "follow", lambda *_, **__: made.finished.status)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     yield made
@@ -288,6 +291,7 @@ def test_the_next_start_captures_once_and_what_came_of_it_is_seen(
     before = replace(empty, images=(_of_disk("before"),))
     monkeypatch.setattr(Library, "images", lambda _: before)
     assert computer.set("--next-boot", "--keep-last", "1")[0] == ExitStatus.DONE
+    assert computer.found == [computer.library.path]
     assert (computer.units / "rescue-schedule-back.service").exists()
     assert computer.say("run")[0] == ExitStatus.DONE
     assert computer.plans == []

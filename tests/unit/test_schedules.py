@@ -1,8 +1,10 @@
 """Schedules: what is written and read, systemd's units, what of a disk in use can be held still, and what cannot."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -284,3 +286,31 @@ def test_a_group_is_the_same_but_for_our_snapshots() -> None:
     for changed in ({"root": "other"}, {"first": 20}):
         text = _GROUP.format(**{"seqno": 7, "root": "r", "first": 0, "more": _OURS, **changed})
         assert not same_but_ours(before, parse_group(text), ["rescue-still-0"])
+
+
+@pytest.mark.parametrize(
+    ("where", "device", "words"),
+    [
+        ("/mnt/usb", "8:17", ""),
+        ("/mnt/usb/rescue-library", "8:17", ""),
+        ("/mnt/usb/images", "8:17", "in the folder that a disk is mounted in, here /mnt/usb, and in rescue-library"),
+        ("/mnt/usb/rescue-library/old", "8:17", "in the folder that a disk is mounted in"),
+        ("/srv/rescue-library", "8:17", "here /, and in rescue-library there"),
+        ("/mnt/usb/rescue-library", "253:0", "it opens no /dev/sdb1, but partitions of disks alone"),
+    ],
+)
+def test_a_library_that_the_recovery_system_would_not_find_is_refused(
+    where: str, device: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = [
+        ("8:1", Mount(source="/dev/sda1", where="/", read_only=False)),
+        (device, Mount(source="/dev/sdb1", where="/mnt/usb", read_only=False)),
+        ("8:2", Mount(source="/dev/sda2", where="[swap]", read_only=False)),
+    ]
+    monkeypatch.setattr(nextboot, "read_mounts", lambda: mounts)
+    monkeypatch.setattr(nextboot, "_is_partition", lambda numbers: numbers.startswith("8:"))
+    if not words:
+        nextboot.refuse_unless_found(Path(where))
+        return
+    with pytest.raises(RefusedError, match=re.escape(words)):
+        nextboot.refuse_unless_found(Path(where))

@@ -15,6 +15,7 @@ from imaging.library import Library
 from imaging.libraryinfo import ENCRYPTION, LibraryInfo
 from imaging.notebook import held
 from imaging.sealing import KEY_SIZE
+from imaging.settling import settle
 
 
 def create(path: Path, passphrase: str, cost: Cost = USUAL) -> tuple[Library, str]:
@@ -124,7 +125,9 @@ def _rewrite(path: Path, known: str, how: Callable[[KeySlots, str, Slot], Sequen
         assert info.encryption is not None  # else it could not be unlocked
         slots = keyslots.make(info.id, keyring.key_of(info.id), how(info.encryption, info.id, opened))
         write_file(path / "library.json", libraryinfo.encode(replace(info, encryption=slots)))
-        if mirror is not None:
+        if mirror is None:
+            settle(path)
+        else:
             mirror.push(path / "library.json")
 
 

@@ -315,8 +315,9 @@ class Library:
         if self.mirror is not None:
             self.mirror.pull_image(image_id)
         noted = notebook.change(folder, change, self.seal)
-        settle(folder)
-        if self.mirror is not None and (folder / NOTES).exists():
+        if self.mirror is None:
+            settle(folder)
+        elif (folder / NOTES).exists():
             try:
                 self.mirror.push(folder / NOTES)
             except RescueError:
@@ -415,8 +416,9 @@ class Library:
             write_file(folder / "manifest.json", sealed(self.seal, self._place(folder / "manifest.json"), data))
             with written(folder):
                 sync_folder(folder.parent)
-            settle(folder)
-            if self.mirror is not None and not self._published(self.mirror, folder / "manifest.json"):
+            if self.mirror is None:
+                settle(folder)
+            elif not self._published(self.mirror, folder / "manifest.json"):
                 raise IoError(f"there is an image {image_id} already", code="write-failed", hint="start anew")
         except (IoError, RefusedError):
             # A capture that fails must not leave an image that the next start of the machine may not find.

@@ -37,6 +37,7 @@ from imaging.packroom import piece_size, refuse_if_there, refuse_without_room, t
 from imaging.pipeline import Reporter, run_all
 from imaging.regular import read_regular
 from imaging.sealing import FILE_OVERHEAD, opened
+from imaging.settling import settle
 from imaging.signatures import MOST_BYTES as MOST_SIGNATURES
 from imaging.signatures import NAME as SIGNATURES
 
@@ -163,6 +164,7 @@ class _Out:
             outfile.finish(self.made[number - 1], self._name(number))
             self._placed.append(self._name(number))
         self._placed.clear()
+        settle(self._target.parent)
         return self._name(1)
 
     def close(self) -> None:

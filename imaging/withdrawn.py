@@ -13,6 +13,7 @@ from imaging.durable import reading, sync_folder, write_file, written
 from imaging.errors import RefusedError
 from imaging.index import Index
 from imaging.library import WITHDRAWN, Library
+from imaging.settling import settle
 
 
 def refuse_pinned(library: Library, image_id: str) -> None:
@@ -42,7 +43,9 @@ def withdraw(library: Library, image_id: str) -> None:
     with written(folder):
         (folder / "manifest.json").replace(folder / WITHDRAWN)
         sync_folder(folder)
-    if library.mirror is not None:
+    if library.mirror is None:
+        settle(folder)
+    else:
         library.mirror.push(folder / WITHDRAWN)
         library.mirror.remove(folder / "manifest.json")
 

@@ -46,6 +46,15 @@ _TRIES, _BETWEEN = 40, 0.05
 _LIBRARY_MARKS = ("library.json", "rescue-library/library.json")
 
 
+class _Patience:
+    """How long the next look waits: where another screen hangs, on a disk that fails, one look does and not each."""
+
+    seconds = _PATIENCE
+
+
+_patience = _Patience()
+
+
 def on_live_system() -> bool:
     """Whether this is the recovery system, which owns its disks' mounts."""
     return bool(os.environ.get("RESCUE_LIVE"))
@@ -110,7 +119,8 @@ def _alone() -> Iterator[bool]:
 
     What another screen is just mounting is waited for: this one would say that there are no images.
     """
-    with _lock(_LOOKS, fcntl.LOCK_EX, _PATIENCE) as alone, _lock(_DISKS, fcntl.LOCK_EX, 0) as free:
+    with _lock(_LOOKS, fcntl.LOCK_EX, _patience.seconds) as alone, _lock(_DISKS, fcntl.LOCK_EX, 0) as free:
+        _patience.seconds = _PATIENCE if alone else 0
         yield alone and free
 
 
@@ -190,7 +200,11 @@ def open_for_a_look(node: str, kind: str) -> Path:
     """
     with _alone() as alone:
         if not alone:
-            raise RefusedError(f"{node}: a job is about to start", code="busy", hint="try again in a moment")
+            raise RefusedError(
+                f"{node}: another screen looks at disks, or a job is about to start",
+                code="busy",
+                hint="try again in a moment",
+            )
         return _mount(node, kind)
 
 

@@ -1,5 +1,6 @@
 """Several screens look for images at once, and jobs have disks for themselves meanwhile."""
 
+import fcntl
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYetError
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.root
 @pytest.fixture(autouse=True)
 def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media, "ROOT", tmp_path / "media")
+    monkeypatch.setattr(media, "_patience", media._Patience())
     monkeypatch.setenv("RESCUE_LIVE", "1")
 
 
@@ -42,6 +44,28 @@ def test_a_screen_waits_for_what_another_one_mounts(monkeypatch: pytest.MonkeyPa
         first.result(60)
         second.result(60)
     assert attached == [0, 1]
+
+
+def test_one_look_alone_waits_for_a_screen_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float | None] = []
+    lock = media._locked
+
+    def locked(fd: int, kind: int, seconds: float | None) -> bool:
+        waited.append(seconds)
+        return lock(fd, kind, 0)
+
+    with media._lock(media._LOOKS, fcntl.LOCK_EX), monkeypatch.context() as patch:
+        patch.setattr(media, "_locked", locked)
+        patch.setattr(media, "_attach", lambda _: pytest.fail("another screen mounts"))
+        media.attach([])
+        media.attach([])
+    assert waited[::2] == [60, 0]
+    with monkeypatch.context() as patch:
+        patch.setattr(media, "_locked", locked)
+        patch.setattr(media, "_attach", lambda _: None)
+        media.attach([])
+        media.attach([])
+    assert waited[4::2] == [0, 60]
 
 
 def test_nobody_waits_for_a_job_that_has_disks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:

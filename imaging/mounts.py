@@ -6,6 +6,7 @@ Sources: proc(5) for mountinfo and swaps, Linux Documentation/ABI for /sys/dev/b
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.disk import Mount
@@ -45,22 +46,43 @@ def kind_at(where: str) -> str:
     return kind
 
 
-def kind_beneath(path: Path) -> str:
-    """The kernel's name of the file system that a path, there or not yet, lies on; empty where it is mounted nowhere.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beneath:
+    """The mount that a path lies on: `device` is its `major:minor`, `root` the folder of it that stands at `where`."""
 
-    By its device's number, for a path through a descriptor leads to what no folder shows; btrfs has files bear other
-    numbers than it is mounted by, and is found by the mount's.
+    device: str
+    root: str
+    where: str
+    source: str
+    kind: str
+
+
+def beneath(path: Path) -> Beneath | None:
+    """The mount that a path, there or not yet, lies on; None where it is mounted nowhere. Raises OSError.
+
+    A path through a descriptor may lead to what no folder shows: another mount of the same device tells of it then.
     """
     there = next((folder for folder in (path, *path.absolute().parents) if folder.exists()), Path("/"))
-    device = there.stat().st_dev
-    kinds: dict[str, str] = {}
+    number, device = _mount_id(there), there.stat().st_dev
+    found = None
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         before, _, after = line.partition(" - ")
-        number, _, numbers, *_ = before.split()
-        kinds[number] = after.split()[0]
-        if numbers == f"{os.major(device)}:{os.minor(device)}":
-            return kinds[number]
-    return kinds.get(_mount_id(there), "")
+        fields, tail = before.split(), after.split()
+        source = _unescape(tail[1]) if len(tail) > 1 else ""
+        # btrfs shows a number of its own.
+        shown = (device_number(source) or fields[2]) if fields[2].startswith("0:") else fields[2]
+        if fields[0] == number or (found is None and fields[2] == f"{os.major(device)}:{os.minor(device)}"):
+            root, where = _unescape(fields[3]), _unescape(fields[4])
+            found = Beneath(device=shown, root=root, where=where, source=source, kind=tail[0])
+        if fields[0] == number:
+            break
+    return found
+
+
+def kind_beneath(path: Path) -> str:
+    """The kernel's name of the file system that a path, there or not yet, lies on; empty where it lies on none."""
+    found = beneath(path)
+    return found.kind if found else ""
 
 
 def _mount_id(path: Path) -> str:

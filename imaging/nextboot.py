@@ -15,8 +15,9 @@ from imaging import bootplaces, efientries, grubmenu, inventory, orders, orderso
 from imaging.disk import Disk, DiskId, Partition
 from imaging.durable import reading, write_file, written
 from imaging.errors import IoError, RefusedError
-from imaging.library import FOLDER
-from imaging.mounts import kind_beneath, read_mounts
+from imaging.library import FOLDER, discover
+from imaging.media import can_be_read
+from imaging.mounts import beneath, kind_beneath
 from imaging.run import find_tool, run
 from imaging.schedules import Schedule, quoted
 from imaging.schedulestate import Asked, boot_id, now
@@ -74,13 +75,16 @@ def refuse_unless_found(library: Path) -> None:
     It mounts partitions, and opens, assembles and activates nothing.
     """
     library = Path(os.path.realpath(library))
-    lies_on = [one for one in read_mounts() if one[1].where != "[swap]" and library.is_relative_to(one[1].where)]
-    device, mount = max(lies_on, key=lambda one: len(one[1].where))
-    root = Path(mount.where)
-    if library not in (root, root / FOLDER):
-        why = f"it looks for libraries in the folder that a disk is mounted in, here {root}, and in {FOLDER} there"
-    elif not _is_partition(device):
-        why = f"it opens no {mount.source}, but partitions of disks alone"
+    there = beneath(library)
+    others = [str(path) for path in discover() if Path(os.path.realpath(path)) != library]
+    if there is None or not _is_partition(there.device):
+        why = f"it opens no {there.source if there else library}, but partitions of disks alone"
+    elif not can_be_read(there.kind):
+        why = f"it mounts no {there.kind}"
+    elif there.root != "/" or library not in (Path(there.where), Path(there.where, FOLDER)):
+        why = f"it looks for libraries in a medium's first folder, and in {FOLDER} there"
+    elif others:
+        why = f"it would find others, too: {', '.join(others)}"
     else:
         return
     raise RefusedError(

@@ -16,6 +16,7 @@ from imaging.disk import Content, Mount, PartitionRole, TableKind
 from imaging.errors import IoError, RefusedError, UsageError
 from imaging.freezer import How
 from imaging.lvmgroup import parse_group
+from imaging.mounts import Beneath
 from imaging.schedules import Keep, Schedule, ScheduledDisk, Way
 from imaging.schedulestate import State, Success, is_overdue
 from imaging.snapshots import Origin
@@ -288,29 +289,34 @@ def test_a_group_is_the_same_but_for_our_snapshots() -> None:
         assert not same_but_ours(before, parse_group(text), ["rescue-still-0"])
 
 
+USB = Beneath(device="8:17", root="/", where="/mnt/usb", source="/dev/sdb1", kind="ext4")
+
+
 @pytest.mark.parametrize(
-    ("where", "device", "words"),
+    ("library", "there", "words"),
     [
-        ("/mnt/usb", "8:17", ""),
-        ("/mnt/usb/rescue-library", "8:17", ""),
-        ("/mnt/usb/images", "8:17", "in the folder that a disk is mounted in, here /mnt/usb, and in rescue-library"),
-        ("/mnt/usb/rescue-library/old", "8:17", "in the folder that a disk is mounted in"),
-        ("/srv/rescue-library", "8:17", "here /, and in rescue-library there"),
-        ("/mnt/usb/rescue-library", "253:0", "it opens no /dev/sdb1, but partitions of disks alone"),
+        ("/mnt/usb", USB, ""),
+        ("/mnt/usb/rescue-library", USB, ""),
+        ("/mnt/usb/images", USB, "in a medium's first folder, and in rescue-library there"),
+        ("/mnt/usb/rescue-library/old", USB, "in a medium's first folder"),
+        ("/mnt/usb/rescue-library", replace(USB, root="/backups"), "in a medium's first folder"),
+        ("/mnt/usb/rescue-library", replace(USB, kind="f2fs"), "it mounts no f2fs"),
+        ("/mnt/usb/rescue-library", replace(USB, device="253:0"), "opens no /dev/sdb1, but partitions of disks alone"),
+        ("/mnt/usb/rescue-library", None, "opens no /mnt/usb/rescue-library, but"),
+        ("/mnt/usb/other", USB, "in a medium's first folder"),
     ],
 )
 def test_a_library_that_the_recovery_system_would_not_find_is_refused(
-    where: str, device: str, words: str, monkeypatch: pytest.MonkeyPatch
+    library: str, there: Beneath | None, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mounts = [
-        ("8:1", Mount(source="/dev/sda1", where="/", read_only=False)),
-        (device, Mount(source="/dev/sdb1", where="/mnt/usb", read_only=False)),
-        ("8:2", Mount(source="/dev/sda2", where="[swap]", read_only=False)),
-    ]
-    monkeypatch.setattr(nextboot, "read_mounts", lambda: mounts)
+    monkeypatch.setattr(nextboot, "beneath", lambda _: there)
+    monkeypatch.setattr(nextboot, "discover", lambda: (Path(library),))
     monkeypatch.setattr(nextboot, "_is_partition", lambda numbers: numbers.startswith("8:"))
-    if not words:
-        nextboot.refuse_unless_found(Path(where))
+    if words:
+        with pytest.raises(RefusedError, match=re.escape(words)):
+            nextboot.refuse_unless_found(Path(library))
         return
-    with pytest.raises(RefusedError, match=re.escape(words)):
-        nextboot.refuse_unless_found(Path(where))
+    nextboot.refuse_unless_found(Path(library))
+    monkeypatch.setattr(nextboot, "discover", lambda: (Path(library), Path("/mnt/other")))
+    with pytest.raises(RefusedError, match="it would find others, too: /mnt/other"):
+        nextboot.refuse_unless_found(Path(library))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from imaging.access import make_writable, writable
 from imaging.capture import capture
-from imaging.disk import TableKind
-from imaging.errors import BadImageError, IoError, RescueError
+from imaging.disk import Disk, TableKind
+from imaging.errors import BadImageError, CancelledError, IoError, RescueError
 from imaging.imageplans import CapturePlan, VerifyPlan
 from imaging.library import Library
 from imaging.notes import NOTHING
@@ -15,6 +15,9 @@ from imaging.pipeline import Reporter
 from imaging.restoreplans import RestorePlan
 from imaging.safetyplan import plan_safety
 from imaging.verify import verify
+
+_PIECE = 4 << 20
+"""Bytes that are read at a time."""
 
 
 def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, tool: str) -> str:
@@ -26,7 +29,7 @@ def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, too
     library = Path(plan.safety)
     try:
         wanted = plan_safety(plan, library)
-        if earlier := _of_erased(wanted, library):
+        if (earlier := _of_erased(wanted, library)) and all(_is_empty(disk, report, cancel) for disk in wanted.disks):
             make_writable(library)
             report.log(f"What was there before it was erased is image {earlier}: nothing is saved anew.")
             _refuse_bad(library, earlier, report, cancel)
@@ -50,11 +53,11 @@ def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, too
 
 
 def _of_erased(wanted: CapturePlan, library: Path) -> str:
-    """The image of what the disks held before they began to erase themselves; empty where they hold anything.
+    """The image of what the disks held before they began to erase themselves; empty where they hold anything known.
 
     Cut off in that they have lost their marks, too. Saved anew, nothing would be the newest that `rescue undo` finds.
     """
-    if any(disk.table.kind is not TableKind.NONE or disk.content.kind for disk in wanted.disks) or wanted.only:
+    if wanted.only or not all(_may_be_empty(disk) for disk in wanted.disks):
         return ""
     try:
         listing = Library.open(library).images()
@@ -68,6 +71,34 @@ def _of_erased(wanted: CapturePlan, library: Path) -> str:
         if noted.erasing and not noted.void and same:
             return image.id
     return ""
+
+
+def _may_be_empty(disk: Disk) -> bool:
+    """Whether nothing is known to be on it; and by its mark it can be no other of the same kind."""
+    known = disk.id.wwn or disk.id.serial or disk.regular_file
+    return bool(known) and not disk.problem and disk.table.kind is TableKind.NONE and not disk.content.kind
+
+
+def _is_empty(disk: Disk, report: Reporter, cancel: threading.Event) -> bool:
+    """Whether it holds one byte over and over, from its first to its last: what is encrypted bears no mark either.
+
+    Of a drive that has thrown its key away the rest reads as anything: that is saved anew.
+    """
+    report.step(f"Reading whether {disk.name} holds anything", disk.id.size)
+    found = b""
+    try:
+        with Path(disk.path).open("rb", buffering=0) as file:
+            while data := file.read(_PIECE):
+                if cancel.is_set():
+                    raise CancelledError("stopped because somebody asked")
+                found = found or data[:1]
+                if data.count(found) != len(data):
+                    return False
+                report.advance(len(data))
+    except OSError:
+        return False
+    report.finish_step()
+    return True
 
 
 def _refuse_bad(library: Path, image: str, report: Reporter, cancel: threading.Event) -> None:

@@ -1,5 +1,6 @@
 """Drives erase themselves before something is restored to them: only those that were meant, and none is left locked."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -264,11 +265,14 @@ def test_a_file_does_not_erase_itself_and_is_wiped_all_the_same(sample: Sample, 
     assert OLD not in old.read_bytes()
 
 
-@pytest.mark.parametrize("fill", [b"\0", b"\xa7\x51\x9c\x33"])
+@pytest.mark.parametrize("fill", [b"\0", b"\xff", b"\xa7\x51\x9c\x33"])
 def test_what_was_saved_before_an_erasure_that_was_cut_off_is_what_undoing_brings_back(
     sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fill: bytes
 ) -> None:
-    """The drive went on by itself when the power was back, and holds nothing by now, not even the mark."""
+    """The drive went on by itself when the power was back, and holds nothing by now, not even the mark.
+
+    What it holds without its key could be somebody's data as well, encrypted, and is saved.
+    """
     run_rescue("restore", sample.image_id, old, "--library", sample.library, "--erase", old.name)
     pretend(tmp_path, old, ZEROS, monkeypatch)
 
@@ -286,8 +290,36 @@ def test_what_was_saved_before_an_erasure_that_was_cut_off_is_what_undoing_bring
     assert images()[saved].erasing
     old.write_bytes(fill * (old.stat().st_size // len(fill)))
     done = carry_out_here(safely(), tmp_path / "again")
+    if len(fill) > 1:
+        assert getattr(done.result, "safety", "") not in ("", saved)
+        assert len(images()) == 2
+        return
     assert getattr(done.result, "safety", "") == saved
     assert list(images()) == [saved]
     assert not images()[saved].erasing
     later = carry_out_here(safely(), tmp_path / "later")
     assert getattr(later.result, "safety", "") not in ("", saved)
+
+
+def test_what_bears_no_mark_is_saved_although_its_disk_was_once_cut_off_as_it_erased_itself(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As what is encrypted as a whole: nothing tells it from a drive without its key."""
+    run_rescue("restore", sample.image_id, old, "--library", sample.library, "--erase", old.name)
+    pretend(tmp_path, old, ZEROS, monkeypatch)
+    plan = structs.replace(sanitized(sample, old, Method.NVME_BLOCK_ERASE, monkeypatch), safety=str(sample.library))
+    with monkeypatch.context() as patch:
+        patch.setattr(wiping, "erase_itself", lambda *_words: pytest.fail("as if the power went"))
+        with pytest.raises(pytest.fail.Exception):
+            carry_out_here(plan, tmp_path / "cut")
+    (cut,) = resuming.cut_off([inventory.look(str(old))])
+    assert carry_out_here(resuming.plan_completion(cut, [sample.library]), tmp_path / "complete").status == 0
+    # Alike from its first byte nearly to its last: the whole of it counts.
+    encrypted = bytes(old.stat().st_size - MIB) + os.urandom(MIB)
+    old.write_bytes(encrypted)
+    words = ("--library", sample.library, "--erase", old.name)
+    run_rescue("restore", sample.image_id, old, *words, "--save-first", sample.library)
+    listing = Library.open(sample.library).images()
+    newest = max((image for image in listing.images if listing.notes[image.id].before), key=lambda one: one.id)
+    run_rescue("restore", newest.id, old, *words)
+    assert old.read_bytes() == encrypted

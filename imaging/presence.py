@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import secrets
@@ -154,11 +155,13 @@ def writers(library: Library, clock: SharedClock) -> Iterator[Mark]:
             silent = clock.now() - beat > DEAD_AFTER
             mark: Any = json.loads(read_regular(path, _MOST_MARK))
             began, boot, pid = float(mark["began"]) - _SLACK, str(mark["boot"]), int(mark["pid"])
+            if not math.isfinite(began):
+                raise OverflowError(began)
         except FileNotFoundError:
             continue  # that writer has just ended
         except OSError as error:
             raise IoError(f"{path} cannot be read: {error.strerror}", code="read-failed") from error
-        except (BadImageError, ValueError, KeyError, TypeError, RecursionError):
+        except (BadImageError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             life = Life.DEAD if silent else Life.UNKNOWN
             yield Mark(path=path, began=beat - BEAT - _SLACK, life=life)
             continue

@@ -178,7 +178,18 @@ def test_a_writer_that_ended_and_was_not_waited_for_is_dead(sample: Sample, tmp_
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("mark", [b"", b"{", b"[]", b'{"began": "x"}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "mark",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"began": "x"}',
+        b'{"began": 1e999, "boot": "x", "pid": 77}',
+        b'{"began": 1.5, "boot": "x", "pid": 1e999}',
+        b"[" * 100_000,
+    ],
+)
 def test_a_damaged_mark_does_not_keep_a_capture_from_its_work(sample: Sample, tmp_path: Path, mark: bytes) -> None:
     (sample.library / "writers" / "strange.json").write_bytes(mark)
     sample.chunk(2).write_bytes(b"\x28\xb5\x2f\xfd broken")

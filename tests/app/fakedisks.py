@@ -63,7 +63,7 @@ class FakeDisks(NotedCalls):
         """As the test wants it."""
         return self.medium_state
 
-    def check_medium(self, advance: Advance, cancel: threading.Event) -> Examined:  # noqa: ARG002
+    def check_medium(self, advance: Advance, cancel: threading.Event) -> Examined:
         """What the test wants to be found."""
         self.calls.append("check medium")
         advance(50 << 20, 200 << 20)
@@ -73,11 +73,11 @@ class FakeDisks(NotedCalls):
             path=STICK.path, about=make_medium(STICK.path).about, findings=(), bytes=200 << 20
         )
 
-    def disks(self, libraries: Iterable[Path] = ()) -> Sequence[Disk]:  # noqa: ARG002
+    def disks(self, libraries: Iterable[Path] = ()) -> Sequence[Disk]:
         """All disks."""
         return self.found_disks
 
-    def disk_file(self, path: str, libraries: Iterable[Path] = ()) -> Disk:  # noqa: ARG002
+    def disk_file(self, path: str, libraries: Iterable[Path] = ()) -> Disk:
         """Every path that ends in .img is a disk file."""
         if not path.endswith(".img"):
             raise UsageError(f"{path}: there is no such disk or file")

@@ -70,33 +70,33 @@ class FakeImages(NotedCalls):
             )
         self.passphrase = ""
 
-    def factory_image(self, library: Path) -> str:  # noqa: ARG002
+    def factory_image(self, library: Path) -> str:
         """The same everywhere."""
         return self.factory
 
-    def free_room(self, library: Path) -> int | None:  # noqa: ARG002
+    def free_room(self, library: Path) -> int | None:
         """The same everywhere."""
         return self.room
 
-    def size_of(self, library: Path, cancel: threading.Event) -> int:  # noqa: ARG002
+    def size_of(self, library: Path, cancel: threading.Event) -> int:
         """The same everywhere."""
         return 30 * GB
 
-    def rename(self, library: Path, image_id: str, label: str) -> None:  # noqa: ARG002
+    def rename(self, library: Path, image_id: str, label: str) -> None:
         """In memory."""
         if self.refusal:
             raise self.refusal
         images = tuple(replace(i, label=label) if i.id == image_id else i for i in self.listing.images)
         self.listing = replace(self.listing, images=images)
 
-    def note(self, library: Path, image_id: str, text: str) -> None:  # noqa: ARG002
+    def note(self, library: Path, image_id: str, text: str) -> None:
         """In memory."""
         if self.refusal:
             raise self.refusal
         noted = replace(self.listing.notes.get(image_id, Notes()), text=text)
         self.listing = replace(self.listing, notes={**self.listing.notes, image_id: noted})
 
-    def pin(self, library: Path, image_id: str, *, pinned: bool) -> None:  # noqa: ARG002
+    def pin(self, library: Path, image_id: str, *, pinned: bool) -> None:
         """In memory."""
         if self.refusal:
             raise self.refusal
@@ -110,7 +110,7 @@ class FakeImages(NotedCalls):
         created, label = (image.created, image.label) if image else ("", "")
         return DeletePlan(library=str(library), image=image_id, created=created, label=label)
 
-    def freed_by(self, plan: DeletePlan, cancel: threading.Event) -> Freed:  # noqa: ARG002
+    def freed_by(self, plan: DeletePlan, cancel: threading.Event) -> Freed:
         """What the test wants."""
         return self.freed
 

@@ -60,7 +60,7 @@ class FakeRestores(FakeDisks, FakeImages):
             raise self.refusal
         return planner.plan_capture(disks, library, label, level, check=check, only=only)
 
-    def forecast(self, plan: CapturePlan, cancel: threading.Event) -> Forecast:  # noqa: ARG002
+    def forecast(self, plan: CapturePlan, cancel: threading.Event) -> Forecast:
         """A tenth of each disk is used, in a library with room for most."""
         return make_forecast(plan.disks, room=self.room)
 
@@ -175,6 +175,6 @@ class FakeRestores(FakeDisks, FakeImages):
         """The real planner."""
         return planner.confirms(answer, target, partition)
 
-    def seconds_expected(self, plan: Plan) -> float:  # noqa: ARG002
+    def seconds_expected(self, plan: Plan) -> float:
         """Four minutes."""
         return 240.0

@@ -19,30 +19,36 @@ def _unescape(field: str) -> str:
     return _ESCAPE.sub(lambda m: chr(int(m[1], 8)), field)
 
 
+def _lines() -> Iterator[tuple[list[str], list[str]]]:
+    """The fields of each line of mountinfo: those before its optional ones end, and kind, source and options."""
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        before, _, after = line.partition(" - ")
+        yield before.split(), after.split()
+
+
+def _stands_on(fields: list[str], source: str) -> str:
+    """The `major:minor` of the device; btrfs and overlay show a number of their own."""
+    return (device_number(source) or fields[2]) if fields[2].startswith("0:") else fields[2]
+
+
 def read_mounts() -> list[tuple[str, Mount]]:
     """Every mount and swap area, each with the `major:minor` of the device it stands on (0:N where on none)."""
     found = []
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        before, _, after = line.partition(" - ")
-        fields, tail = before.split(), after.split()
+    for fields, tail in _lines():
         source = _unescape(tail[1]) if len(tail) > 1 else ""
-        device = fields[2]
-        if device.startswith("0:"):  # btrfs and overlay show a number of their own
-            device = device_number(source) or device
         # A read-only bind of what is writable elsewhere changes all the same.
         read_only = "ro" in fields[5].split(",") and "ro" in tail[-1].split(",")
         where = Mount(source=source, where=_unescape(fields[4]), read_only=read_only)
-        found.append((device, where))
+        found.append((_stands_on(fields, source), where))
     return [*found, *_read_swaps()]
 
 
 def kind_at(where: str) -> str:
     """The kernel's name of the file system that is mounted in a folder; empty where none is."""
     kind = ""
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        before, _, after = line.partition(" - ")
-        if _unescape(before.split()[4]) == where:
-            kind = after.split()[0]
+    for fields, tail in _lines():
+        if _unescape(fields[4]) == where:
+            kind = tail[0]
     return kind
 
 
@@ -65,15 +71,11 @@ def beneath(path: Path) -> Beneath | None:
     there = next((folder for folder in (path, *path.absolute().parents) if folder.exists()), Path("/"))
     number, device = _mount_id(there), there.stat().st_dev
     found = None
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        before, _, after = line.partition(" - ")
-        fields, tail = before.split(), after.split()
-        source = _unescape(tail[1]) if len(tail) > 1 else ""
-        # btrfs shows a number of its own.
-        shown = (device_number(source) or fields[2]) if fields[2].startswith("0:") else fields[2]
+    for fields, tail in _lines():
         if fields[0] == number or (found is None and fields[2] == f"{os.major(device)}:{os.minor(device)}"):
+            source = _unescape(tail[1]) if len(tail) > 1 else ""
             root, where = _unescape(fields[3]), _unescape(fields[4])
-            found = Beneath(device=shown, root=root, where=where, source=source, kind=tail[0])
+            found = Beneath(device=_stands_on(fields, source), root=root, where=where, source=source, kind=tail[0])
         if fields[0] == number:
             break
     return found
@@ -98,10 +100,9 @@ def _mount_id(path: Path) -> str:
 def options_at(where: str) -> dict[str, str]:
     """What the file system that is mounted in a folder was given, as the kernel tells it; empty where none is."""
     found: dict[str, str] = {}
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        before, _, after = line.partition(" - ")
-        if _unescape(before.split()[4]) == where:
-            found = parse_options(after.split()[-1])
+    for fields, tail in _lines():
+        if _unescape(fields[4]) == where:
+            found = parse_options(tail[-1])
     return found
 
 
@@ -193,11 +194,6 @@ def _beneath_path(path: Path, *, whole: bool) -> set[str]:
         path = path.parent
     status = path.stat()
     device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
-    if not device.startswith("0:"):
-        return _beneath(device, whole=whole)
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        before, _, after = line.partition(" - ")
-        if before.split()[2] == device:
-            number = device_number(_unescape(after.split()[1]))
-            return _beneath(number, whole=whole) if number else set()
-    return set()
+    # btrfs gives its files a number of their own, and not that which the mount shows.
+    found = beneath(path) if device.startswith("0:") else None
+    return _beneath(found.device if found else device, whole=whole)

@@ -17,7 +17,7 @@ from imaging.durable import reading, write_file, written
 from imaging.errors import IoError, RefusedError
 from imaging.library import FOLDER, discover
 from imaging.media import can_be_read
-from imaging.mounts import beneath, kind_beneath
+from imaging.mounts import beneath
 from imaging.run import find_tool, run
 from imaging.schedules import Schedule, quoted
 from imaging.schedulestate import Asked, boot_id, now
@@ -204,8 +204,8 @@ def _grub(root: Path = Path("/")) -> tuple[Path, str, str] | None:
 def can_note(folder: Path) -> bool:
     """Whether GRUB can write to its environment in a folder: on a partition itself, not on LVM, RAID or btrfs."""
     with reading(folder):
-        device = folder.stat().st_dev
-    return kind_beneath(folder) in _GRUB_WRITES and _is_partition(f"{os.major(device)}:{os.minor(device)}")
+        there = beneath(folder)
+    return there is not None and there.kind in _GRUB_WRITES and _is_partition(there.device)
 
 
 def _is_partition(device: str) -> bool:

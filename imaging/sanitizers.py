@@ -27,7 +27,7 @@ def sanitizer(path: str, transport: str) -> Sanitizer:
                 return sanitize.of_nvme(identified, listed)
             case "ata":
                 identified = run(["hdparm", "-I", path], timeout=_PATIENCE).stdout
-                return sanitize.of_ata(identified, _status(path) if sanitize.knows_sanitize(identified) else "")
+                return sanitize.of_ata(identified, ata_status(path) if sanitize.knows_sanitize(identified) else "")
             case _:
                 return Sanitizer(obstacle=Obstacle.UNABLE)
     except RescueError:
@@ -48,15 +48,15 @@ def why_unreadable(disk: Disk) -> str:
                     "it is locked by a password; where it was cut off while it erased itself, "
                     f"`hdparm --user-master u --security-disable {sanitize.PASSWORD} {disk.path}` takes that back"
                 )
-            return _erasing(sanitize.ata_progress(_status(disk.path)))
+            return _erasing(sanitize.ata_progress(ata_status(disk.path)))
     except RescueError:
         return ""
     return ""
 
 
-def _status(path: str) -> str:
-    """What an ATA drive says of "Sanitize Device", and what hdparm complains of."""
-    said = run(["hdparm", "--sanitize-status", path], accept=range(256), timeout=_PATIENCE)
+def ata_status(path: str, timeout: float = _PATIENCE) -> str:
+    """What an ATA drive says of "Sanitize Device", and what hdparm complains of; takes `timeout` seconds at most."""
+    said = run(["hdparm", "--sanitize-status", path], accept=range(256), timeout=timeout)
     return said.stdout + said.stderr
 
 

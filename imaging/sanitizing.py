@@ -14,6 +14,7 @@ from imaging.errors import IoError, RescueError
 from imaging.pipeline import Reporter
 from imaging.run import run
 from imaging.sanitize import PASSWORD, Method, Progress
+from imaging.sanitizers import ata_status
 
 _LOOK_EVERY = 2.0
 """Seconds."""
@@ -84,8 +85,7 @@ def _nvme_progress(path: str) -> Progress:
 
 
 def _ata_progress(path: str) -> Progress:
-    said = run(["hdparm", "--sanitize-status", path], accept=range(256), timeout=_ANSWER)
-    return sanitize.ata_progress(said.stdout + said.stderr)
+    return sanitize.ata_progress(ata_status(path, _ANSWER))
 
 
 def _held() -> list[str]:

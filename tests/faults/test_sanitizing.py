@@ -318,8 +318,8 @@ def test_what_bears_no_mark_is_saved_although_its_disk_was_once_cut_off_as_it_er
     encrypted = bytes(old.stat().st_size - MIB) + os.urandom(MIB)
     old.write_bytes(encrypted)
     words = ("--library", sample.library, "--erase", old.name)
+    known = {image.id for image in Library.open(sample.library).images().images}
     run_rescue("restore", sample.image_id, old, *words, "--save-first", sample.library)
-    listing = Library.open(sample.library).images()
-    newest = max((image for image in listing.images if listing.notes[image.id].before), key=lambda one: one.id)
-    run_rescue("restore", newest.id, old, *words)
+    (new,) = {image.id for image in Library.open(sample.library).images().images} - known
+    run_rescue("restore", new, old, *words)
     assert old.read_bytes() == encrypted

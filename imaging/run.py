@@ -61,8 +61,8 @@ def _tool(name: str) -> str:
 
 
 def _failed(name: str, status: int, words: str) -> IoError:
-    """The error of a tool that did not end well, with the last of what it said."""
-    said = words.strip().splitlines()
+    """The error of a tool that did not end well, with the last of what it said: mount's own last line says nothing."""
+    said = [line.strip() for line in words.strip().splitlines() if "dmesg(1)" not in line]
     return IoError(f"{name} ended with status {status}" + (f": {said[-1]}" if said else ""), code="tool-failed")
 
 

@@ -249,11 +249,18 @@ def make_writable(mount: Mount) -> None:
 
     Raises IoError where it cannot be made writable; then it is there as it was.
     """
+    # While it is away, a screen that looks for images would take it for one that has just been plugged in.
+    with _lock(_LOOKS, fcntl.LOCK_EX, _PATIENCE):
+        _make_writable(mount)
+
+
+def _make_writable(mount: Mount) -> None:
     kind = kind_at(mount.where)
     # A journal that was left alone until now is replayed only by a fresh mount.
     _unmount(mount.where)
     try:
-        run(["mount", "-o", f"rw,{_SAFE}", mount.source, mount.where])
+        # --rw: what is write-protected, or mounted read-only elsewhere, would be mounted read-only, as if that were it.
+        run(["mount", "--rw", "-o", _SAFE, mount.source, mount.where])
     except IoError:
         # A write-protected medium whose journal is not empty can be mounted in no other way than it was.
         known = {_DRIVERS.get(name, name): options for name, options in _OPTIONS.items()}

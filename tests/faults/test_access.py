@@ -4,8 +4,9 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from fcntl import LOCK_EX, flock
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
@@ -20,6 +21,7 @@ from imaging.run import Completed
 from tests.disks import MIB, blank, looped, run
 from tests.faults.killing import finish, frozen, start
 from tests.faults.world import Sample, mounted, verify_here
+from tests.matrix.tools import Place, attached
 
 pytestmark = pytest.mark.root
 
@@ -47,6 +49,45 @@ def test_a_name_can_be_given_to_an_image_on_a_medium_that_was_mounted_read_only(
     assert _is_writable(medium)
     assert medium.image.label == "another"
     access.make_writable(medium.library)
+
+
+def test_a_medium_that_is_write_protected_is_told_as_that_and_stays_mounted(
+    captured: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not as one that can be written to now, whose disk then seems to fail."""
+    monkeypatch.setattr(media, "ROOT", tmp_path / "media")
+    monkeypatch.setenv("RESCUE_LIVE", "1")
+    disk, where = blank(tmp_path / "medium.img", 80 * MIB), tmp_path / "media" / "x"
+    with looped(disk) as loop:
+        run("mkfs.ext4", "-q", loop)
+        with mounted(loop, tmp_path / "made") as made:
+            captured.copy(made / "library")
+    with attached(Place(path=disk, start=0, size=0), read_only=True) as loop, mounted(loop, where, "-o", "ro,noload"):
+        with pytest.raises(IoError, match="write-protected"):
+            care.rename(where / "library", captured.image_id, "another")
+        assert Sample(where / "library", captured.image_id, captured.disk).image.label == captured.image.label
+
+
+def test_a_look_for_media_is_waited_for_before_one_is_away_for_a_moment(medium: Sample) -> None:
+    """The screen that looks would take it for one that has just been plugged in, and mount it read-only."""
+    mount = media.read_only_mount(medium.library)
+    assert mount is not None
+    order: list[str] = []
+
+    def change() -> None:
+        media.make_writable(mount)
+        order.append("writable")
+
+    changing = Thread(target=change)
+    with (media.ROOT / ".looks").open("w") as file:
+        flock(file, LOCK_EX)
+        changing.start()
+        changing.join(0.3)
+        assert not _is_writable(medium)
+        order.append("looked")
+    changing.join()
+    assert order == ["looked", "writable"]
+    assert _is_writable(medium)
 
 
 def test_a_medium_is_not_taken_from_a_job_that_reads_from_it(medium: Sample) -> None:

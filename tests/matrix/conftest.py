@@ -12,7 +12,7 @@ from tests.disks import blank, digest, run
 from tests.matrix import bootable, images, layouts, sample
 from tests.matrix.images import Captured
 from tests.matrix.layouts import LAYOUTS, Layout, Source
-from tests.matrix.tools import require
+from tests.matrix.tools import OURS, require
 
 _MEMORY = Path("/dev/shm")
 _NEEDED = 6 << 30
@@ -28,7 +28,7 @@ def shared_room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     free = int(available.split()[1]) << 10
     spacious = _MEMORY.is_dir() and min(shutil.disk_usage(_MEMORY).free, free) > _NEEDED
     folder = _MEMORY if spacious else tmp_path_factory.mktemp("matrix")
-    with TemporaryDirectory(prefix="rescue-matrix-", dir=folder) as name:
+    with TemporaryDirectory(prefix=OURS, dir=folder) as name:
         yield Path(name)
 
 
@@ -51,7 +51,7 @@ def surroundings(shared_room: Path) -> Iterator[None]:
     loops = run("losetup", "--list", "--noheadings", "--output=NAME,BACK-FILE").splitlines()
     mounts = Path("/proc/self/mounts").read_text().splitlines()
     assert [line for line in loops if str(shared_room) in line] == []
-    assert [line for line in mounts if "/rescue-matrix-" in line] == []
+    assert [line for line in mounts if f"/{OURS}" in line] == []
 
 
 @pytest.fixture(scope="session")

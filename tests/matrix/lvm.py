@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from livebuild.lvm import lvm_command
 from tests.disks import MIB
-from tests.matrix.tools import Place, attached, said
+from tests.matrix.tools import OURS, Place, attached, said
 
 EXTENT = MIB
 
@@ -39,7 +39,7 @@ class Lvm:
 def lvm_on(*places: Place, read_only: bool = False) -> Iterator[Lvm]:
     """LVM's commands on loop devices over physical volumes."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="rescue-matrix-")))
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix=OURS)))
         devices = [stack.enter_context(attached(place, read_only=read_only)) for place in places]
         yield Lvm(devices=tuple(devices), folder=folder)
 

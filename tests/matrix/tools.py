@@ -30,6 +30,8 @@ _PACKAGES = {
     "vgcreate": "lvm2",
     "cryptsetup": "cryptsetup-bin",
 }
+OURS = f"rescue-matrix-{os.getpid()}-"
+"""How the folders of mounts begin that this process made: other tests run at the same time."""
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
@@ -90,7 +92,7 @@ def attached(place: Place, *, read_only: bool = False) -> Iterator[str]:
 @contextmanager
 def mounted(command: Iterable[str], loop: str) -> Iterator[Path]:
     """A file system of a loop device, mounted by `command` with the device and a folder as its last words."""
-    with TemporaryDirectory(prefix="rescue-matrix-", ignore_cleanup_errors=True) as name:
+    with TemporaryDirectory(prefix=OURS, ignore_cleanup_errors=True) as name:
         folder = Path(name, "mnt")
         folder.mkdir()
         said(*command, loop, folder)

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from tests.disks import MIB, run
 from tests.matrix.sample import fingerprint
-from tests.matrix.tools import Place, attached, mounted, said
+from tests.matrix.tools import OURS, Place, attached, mounted, said
 
 LABEL = "MATRIX"
 
@@ -138,7 +138,7 @@ def entries(kind: FileSystem, place: Place) -> dict[str, str]:
 def opened(kind: FileSystem, place: Place) -> Iterator[Path]:
     """The file system's files in a folder, read-only."""
     if kind.name == FAT32.name:
-        with TemporaryDirectory(prefix="rescue-matrix-") as name:
+        with TemporaryDirectory(prefix=OURS) as name:
             said("mcopy", "-s", "-n", "-i", f"{place.path}@@{place.start}", "::/keep", name)
             yield Path(name)
         return

@@ -43,6 +43,8 @@ def _ask(machine: Machine) -> None:
     _shell(terminal)
     done(terminal, "rescue media install-partition vda --confirm vda", 0, timeout=JOB)
     done(terminal, f"rescue library init {_LIBRARY}", 0)
+    # At the next start the stick is not there; with it, there would be two libraries.
+    done(terminal, "until umount /run/rescue/images; do sleep 1; done", 0)
     words = f"--library {_LIBRARY} --every weekly --next-boot"
     done(terminal, f"rescue schedule set vda {words}", 0, timeout=JOB)
     done(terminal, "rescue schedule run --next-boot", 0, timeout=JOB)

@@ -32,8 +32,11 @@ _CONTROL = f"Package: {PACKAGE}\nVersion: 1\nArchitecture: all\nMaintainer: Anna
 
 
 def to_write_to(device: str, where: str) -> str:
-    """The shell's words to mount a device so that it can be written to, whatever screen looks for images on it."""
-    return f"until mount -o rw {device} {where}; do umount {device}; sleep 1; done"
+    """The shell's words to mount a device so that it can be written to, whatever screen looks for images on it.
+
+    Without --rw, mount takes it read-only where a screen has it so: mount(8).
+    """
+    return f"until mount --rw {device} {where}; do umount {device}; sleep 1; done"
 
 
 def partitions(disk: Path) -> dict[str, Place]:

@@ -32,6 +32,7 @@ from imaging.durable import reading
 from imaging.errors import IoError, RescueError, UsageError
 from imaging.manifest import Machine
 from imaging.mounts import (
+    backing_file,
     disks_beneath,
     disks_beneath_path,
     partitions_beneath,
@@ -213,10 +214,11 @@ def _loops(mounts: Mapping[str, Sequence[Mount]]) -> dict[_Place, list[str]]:
     found: dict[_Place, list[str]] = {}
     for node in Path("/sys/block").glob("loop*"):
         try:
-            backing = _place((node / "loop/backing_file").read_text().removesuffix("\n"))
+            file = backing_file(node)
             idle = (node / "ro").read_text().strip() == "1" and not any((node / "holders").iterdir())
         except OSError:
             continue
+        backing = _place(str(file)) if file else None
         if backing and (not idle or node.name in mounts):
             found.setdefault(backing, []).append(node.name)
     return found

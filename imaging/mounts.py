@@ -21,9 +21,17 @@ def _unescape(field: str) -> str:
 
 def _lines() -> Iterator[tuple[list[str], list[str]]]:
     """The fields of each line of mountinfo: those before its optional ones end, and kind, source and options."""
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+    for line in _kernel_lines(Path("/proc/self/mountinfo")):
         before, _, after = line.partition(" - ")
-        yield before.split(), after.split()
+        yield before.split(" "), after.split(" ", 2)
+
+
+def _kernel_lines(path: Path) -> list[str]:
+    """The lines of a file in /proc: names in them are any bytes, of which the kernel escapes ASCII's blanks alone.
+
+    A folder that is called by a disk's label can have a no-break space, or what Unicode takes for the end of a line.
+    """
+    return [line for line in os.fsdecode(path.read_bytes()).split("\n") if line]
 
 
 def _stands_on(fields: list[str], source: str) -> str:
@@ -35,7 +43,7 @@ def read_mounts() -> list[tuple[str, Mount]]:
     """Every mount and swap area, each with the `major:minor` of the device it stands on (0:N where on none)."""
     found = []
     for fields, tail in _lines():
-        source = _unescape(tail[1]) if len(tail) > 1 else ""
+        source = _unescape(tail[1])
         # A read-only bind of what is writable elsewhere changes all the same.
         read_only = "ro" in fields[5].split(",") and "ro" in tail[-1].split(",")
         where = Mount(source=source, where=_unescape(fields[4]), read_only=read_only)
@@ -73,7 +81,7 @@ def beneath(path: Path) -> Beneath | None:
     found = None
     for fields, tail in _lines():
         if fields[0] == number or (found is None and fields[2] == f"{os.major(device)}:{os.minor(device)}"):
-            source = _unescape(tail[1]) if len(tail) > 1 else ""
+            source = _unescape(tail[1])
             root, where = _unescape(fields[3]), _unescape(fields[4])
             found = Beneath(device=_stands_on(fields, source), root=root, where=where, source=source, kind=tail[0])
         if fields[0] == number:
@@ -114,11 +122,11 @@ def parse_options(words: str) -> dict[str, str]:
 
 def _read_swaps() -> Iterator[tuple[str, Mount]]:
     try:
-        lines = Path("/proc/swaps").read_text(encoding="utf-8").splitlines()[1:]
+        lines = _kernel_lines(Path("/proc/swaps"))[1:]
     except OSError:
         return
     for line in lines:
-        source = _unescape(line.split()[0])
+        source = _unescape(line.partition(" ")[0].partition("\t")[0])
         device = device_number(source)
         if device:
             yield device, Mount(source=source, where="[swap]")
@@ -142,8 +150,16 @@ def disks_beneath(device: str) -> set[str]:
 
 def files_beneath(device: str) -> tuple[Path, ...]:
     """The files of the loop devices that the device at a path is or stands on."""
-    backing = [_SYS.parents[1] / "block" / name / "loop/backing_file" for name in disks_beneath(device_number(device))]
-    return tuple(Path(file.read_text().removesuffix("\n")) for file in sorted(backing) if file.exists())
+    nodes = [_SYS.parents[1] / "block" / name for name in sorted(disks_beneath(device_number(device)))]
+    return tuple(file for node in nodes if (file := backing_file(node)) is not None)
+
+
+def backing_file(node: Path) -> Path | None:
+    """The file of a loop device, by its folder in sysfs; None where it has none, or has just lost it."""
+    try:
+        return Path(os.fsdecode((node / "loop/backing_file").read_bytes().removesuffix(b"\n")))
+    except OSError:
+        return None
 
 
 def partitions_beneath(device: str) -> set[str]:
@@ -167,12 +183,12 @@ def disks_beneath_node(node: Path) -> set[str]:
 
 def _beneath_node(node: Path, *, whole: bool) -> set[str]:
     slaves = list((node / "slaves").glob("*")) if (node / "slaves").is_dir() else []
-    backing = node / "loop" / "backing_file"
-    found = {node.name} if whole or not (slaves or backing.exists()) else set()
+    backing = backing_file(node)
+    found = {node.name} if whole or not (slaves or backing) else set()
     for slave in slaves:
         found |= _beneath((slave / "dev").read_text().strip(), whole=whole)
-    if backing.exists():
-        found |= _beneath_path(Path(backing.read_text().strip()), whole=whole)
+    if backing:
+        found |= _beneath_path(backing, whole=whole)
     return found
 
 

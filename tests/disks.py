@@ -74,7 +74,7 @@ def detach(loop: str) -> None:
 
 def _text_of(path: Path) -> str:
     try:
-        return path.read_text()
+        return os.fsdecode(path.read_bytes())
     except OSError:  # it has gone
         return ""
 

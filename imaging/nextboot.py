@@ -29,6 +29,7 @@ _GRUB_WRITES = ("ext2", "ext3", "ext4", "vfat", "xfs")
 recovery system again and again."""
 _ENTRY = "rescue-recovery"
 _TIMEOUT = 60.0
+_NUMBERS = Path("/sys/dev/block")
 
 
 def render(schedule: Schedule) -> str:
@@ -209,8 +210,9 @@ def can_note(folder: Path) -> bool:
 
 
 def _is_partition(device: str) -> bool:
-    """Whether a device, by its numbers, is a partition, and neither LVM's, nor RAID, nor a LUKS volume that is open."""
-    return Path(f"/sys/dev/block/{device}/partition").exists()
+    """Whether a device, by its numbers, is a partition of a disk: not of a RAID, and neither LVM's nor an open LUKS."""
+    node = (_NUMBERS / device).resolve()
+    return (node / "partition").exists() and node.parent.parent.parts[-2:] != ("virtual", "block")
 
 
 def _direct(disk: Disk, by: str) -> None:

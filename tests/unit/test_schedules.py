@@ -320,3 +320,30 @@ def test_a_library_that_the_recovery_system_would_not_find_is_refused(
     monkeypatch.setattr(nextboot, "discover", lambda: (Path(library), Path("/mnt/other")))
     with pytest.raises(RefusedError, match="it would find others, too: /mnt/other"):
         nextboot.refuse_unless_found(Path(library))
+
+
+@pytest.mark.parametrize(
+    ("node", "opens"),
+    [
+        ("pci0000:00/ata1/host0/block/sda/sda2", True),
+        ("virtual/nvme-subsystem/nvme-subsys0/nvme0n1/nvme0n1p2", True),
+        ("pci0000:00/ata1/host0/block/sda", False),
+        ("virtual/block/md126/md126p2", False),
+        ("virtual/block/loop3/loop3p2", False),
+    ],
+)
+def test_a_partition_of_a_raid_is_none_of_a_disk(
+    node: str, opens: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GRUB cannot write to one, and would start the recovery system again and again; that one assembles none."""
+    there = tmp_path / "devices" / node
+    there.mkdir(parents=True)
+    if node[-2:] in ("a2", "p2"):
+        (there / "partition").write_text("2\n")
+    numbers = tmp_path / "dev/block"
+    numbers.mkdir(parents=True)
+    (numbers / "259:2").symlink_to(there)
+    monkeypatch.setattr(nextboot, "_NUMBERS", numbers)
+    boot = Beneath(device="259:2", root="/", where="/boot", source="/dev/boot", kind="ext4")
+    monkeypatch.setattr(nextboot, "beneath", lambda _: boot)
+    assert nextboot.can_note(tmp_path) is opens

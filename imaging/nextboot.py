@@ -15,6 +15,7 @@ from imaging import bootplaces, efientries, grubmenu, inventory, orders, orderso
 from imaging.disk import Disk, DiskId, Partition
 from imaging.durable import reading, write_file, written
 from imaging.errors import IoError, RefusedError
+from imaging.filesystems import probe
 from imaging.library import FOLDER, discover
 from imaging.media import can_be_read
 from imaging.mounts import beneath
@@ -75,24 +76,41 @@ def refuse_unless_found(library: Path) -> None:
 
     It mounts partitions, and opens, assembles and activates nothing.
     """
-    library = Path(os.path.realpath(library))
-    there = beneath(library)
-    others = [str(path) for path in discover() if Path(os.path.realpath(path)) != library]
-    if there is None or not _is_partition(there.device):
-        why = f"it opens no {there.source if there else library}, but partitions of disks alone"
-    elif not can_be_read(there.kind):
-        why = f"it mounts no {there.kind}"
-    elif there.root != "/" or library not in (Path(there.where), Path(there.where, FOLDER)):
-        why = f"it looks for libraries in a medium's first folder, and in {FOLDER} there"
-    elif others:
+    why = _why_unfound(library)
+    if not why:
+        others = [str(path) for path in discover() if not _is_same(path, library) and not _why_unfound(path)]
+        if not others:
+            return
         why = f"it would find others, too: {', '.join(others)}"
-    else:
-        return
     raise RefusedError(
         f"the recovery system would not find {library}: {why}",
         code="no-library",
         hint="use a library that it finds, or one at an address: --next-boot-library",
     )
+
+
+def _why_unfound(library: Path) -> str:
+    """Why the recovery system would not find a library; empty where it would."""
+    library = Path(os.path.realpath(library))
+    there = beneath(library)
+    if there is None or not _is_partition(there.device):
+        return f"it opens no {there.source if there else library}, but partitions of disks alone"
+    # Drivers have names of their own: fuseblk and ntfs3 are NTFS. The recovery system goes by what is on the disk.
+    kind = there.kind if can_be_read(there.kind) else probe(there.source).kind or there.kind
+    if not can_be_read(kind):
+        return f"it mounts no {kind}"
+    within = Path(there.root, os.path.relpath(library, there.where))
+    if within not in (Path("/"), Path("/", FOLDER)):
+        return f"it looks for libraries in a medium's first folder, and in {FOLDER} there"
+    return ""
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to the same library, which can be mounted in two places."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def ask(schedule: Schedule, known: Sequence[str]) -> Asked:

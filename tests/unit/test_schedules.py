@@ -300,7 +300,11 @@ USB = Beneath(device="8:17", root="/", where="/mnt/usb", source="/dev/sdb1", kin
         ("/mnt/usb/images", USB, "in a medium's first folder, and in rescue-library there"),
         ("/mnt/usb/rescue-library/old", USB, "in a medium's first folder"),
         ("/mnt/usb/rescue-library", replace(USB, root="/backups"), "in a medium's first folder"),
+        ("/mnt/here", replace(USB, where="/mnt/here", root="/rescue-library"), ""),
         ("/mnt/usb/rescue-library", replace(USB, kind="f2fs"), "it mounts no f2fs"),
+        ("/mnt/usb/rescue-library", replace(USB, source="/dev/ntfs", kind="fuseblk"), ""),
+        ("/mnt/usb/rescue-library", replace(USB, source="/dev/ntfs", kind="ntfs3"), ""),
+        ("/mnt/usb/rescue-library", replace(USB, kind="fuseblk"), "it mounts no fuseblk"),
         ("/mnt/usb/rescue-library", replace(USB, device="253:0"), "opens no /dev/sdb1, but partitions of disks alone"),
         ("/mnt/usb/rescue-library", None, "opens no /mnt/usb/rescue-library, but"),
         ("/mnt/usb/other", USB, "in a medium's first folder"),
@@ -309,8 +313,13 @@ USB = Beneath(device="8:17", root="/", where="/mnt/usb", source="/dev/sdb1", kin
 def test_a_library_that_the_recovery_system_would_not_find_is_refused(
     library: str, there: Beneath | None, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nextboot, "beneath", lambda _: there)
-    monkeypatch.setattr(nextboot, "discover", lambda: (Path(library),))
+    opened = Beneath(device="253:3", root="/", where="/mnt/luks", source="/dev/mapper/luks", kind="ext4")
+    other = Beneath(device="8:33", root="/", where="/mnt/other", source="/dev/sdc1", kind="ext4")
+    lies_on = {"/mnt/luks": opened, "/mnt/other": other}
+    monkeypatch.setattr(nextboot, "beneath", lambda path: lies_on.get(str(path), there))
+    monkeypatch.setattr(nextboot, "probe", lambda path: Content(kind=path.removeprefix("/dev/").partition("sdb")[0]))
+    monkeypatch.setattr(nextboot, "_is_same", lambda one, another: one in (another, Path("/mnt/bound")))
+    monkeypatch.setattr(nextboot, "discover", lambda: (Path(library), Path("/mnt/bound"), Path("/mnt/luks")))
     monkeypatch.setattr(nextboot, "_is_partition", lambda numbers: numbers.startswith("8:"))
     if words:
         with pytest.raises(RefusedError, match=re.escape(words)):
@@ -347,3 +356,4 @@ def test_a_partition_of_a_raid_is_none_of_a_disk(
     boot = Beneath(device="259:2", root="/", where="/boot", source="/dev/boot", kind="ext4")
     monkeypatch.setattr(nextboot, "beneath", lambda _: boot)
     assert nextboot.can_note(tmp_path) is opens
+    assert (nextboot._why_unfound(Path("/boot/rescue-library")) == "") is opens

@@ -264,9 +264,19 @@ def _make_writable(mount: Mount) -> None:
     except IoError:
         # A write-protected medium whose journal is not empty can be mounted in no other way than it was.
         known = {_DRIVERS.get(name, name): options for name, options in _OPTIONS.items()}
+        driver = kind if kind in known else "auto"
         with suppress(IoError):
-            run(["mount", "-t", kind or "auto", "-o", f"{known.get(kind, 'ro')},{_SAFE}", mount.source, mount.where])
+            run(["mount", "-t", driver, "-o", f"{known.get(kind, 'ro')},{_SAFE}", mount.source, mount.where])
         raise
+    if any(now.where == mount.where and now.read_only for _, now in read_mounts()):
+        # ntfs-3g does so by itself.
+        raise IoError(
+            f"{mount.source} can be mounted read-only alone: Windows was hibernated, shut down with fast start-up, or "
+            "crashed",
+            code="read-only",
+            hint="start Windows with it and shut it down with Shift held, or with `shutdown /s /t 0`; or use another "
+            "medium",
+        )
 
 
 def make_read_only(mount: Mount) -> None:

@@ -68,6 +68,25 @@ def test_a_medium_that_is_write_protected_is_told_as_that_and_stays_mounted(
         assert Sample(where / "library", captured.image_id, captured.disk).image.label == captured.image.label
 
 
+def test_a_medium_with_a_hibernated_windows_is_told_as_that_and_stays_mounted(
+    captured: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ntfs-3g mounts it read-only by itself, whatever it was told."""
+    monkeypatch.setattr(media, "ROOT", tmp_path / "media")
+    monkeypatch.setenv("RESCUE_LIVE", "1")
+    where = tmp_path / "media" / "x"
+    with looped(blank(tmp_path / "medium.img", 160 * MIB)) as loop:
+        run("mkntfs", "--quick", "--force", loop)
+        with mounted(loop, tmp_path / "made") as made:
+            captured.copy(made / "library")
+            (made / "hiberfil.sys").write_bytes(b"hibr".ljust(8192, b"\0"))
+        with mounted(loop, where, "-o", "ro"):
+            with pytest.raises(IoError, match="read-only alone: Windows was hibernated") as caught:
+                care.rename(where / "library", captured.image_id, "another")
+            assert caught.value.code == "read-only"
+            assert Sample(where / "library", captured.image_id, captured.disk).image.label == captured.image.label
+
+
 def test_a_look_for_media_is_waited_for_before_one_is_away_for_a_moment(medium: Sample) -> None:
     """The screen that looks would take it for one that has just been plugged in, and mount it read-only."""
     mount = media.read_only_mount(medium.library)

@@ -18,6 +18,11 @@ from imaging.verify import verify
 
 _PIECE = 4 << 20
 """Bytes that are read at a time."""
+_ANEW = "start it once more: what is bad was set aside, and is stored anew; check the disk of that library"
+_GONE = (
+    "nothing is left of it on the disk, which is empty: restore without a safety image; check the disk of that library"
+)
+"""What there was before the disk erased itself cannot be stored anew, however often it is started."""
 
 
 def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, tool: str) -> str:
@@ -32,7 +37,7 @@ def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, too
         if (earlier := _of_erased(wanted, library)) and all(_is_empty(disk, report, cancel) for disk in wanted.disks):
             make_writable(library)
             report.log(f"What was there before it was erased is image {earlier}: nothing is saved anew.")
-            _refuse_bad(library, earlier, report, cancel)
+            _refuse_bad(library, earlier, _GONE, report, cancel)
             return earlier
         captured = capture(wanted, report, cancel, tool)
         if captured.unreadable:
@@ -44,7 +49,7 @@ def save_first(plan: RestorePlan, report: Reporter, cancel: threading.Event, too
         # Noted before it is read back: cut off in that, it is no backup that somebody might take for the newest. That
         # it undoes something is noted as the first byte is about to be written: imaging.heldtarget.
         Library.open(library).annotate(captured.image, lambda noted: replace(noted, before=plan.image, void=True))
-        _refuse_bad(library, captured.image, report, cancel)
+        _refuse_bad(library, captured.image, _ANEW, report, cancel)
     except RescueError as error:
         error.state = "Nothing was erased: what is there could not be saved first."
         raise
@@ -101,14 +106,14 @@ def _is_empty(disk: Disk, report: Reporter, cancel: threading.Event) -> bool:
     return True
 
 
-def _refuse_bad(library: Path, image: str, report: Reporter, cancel: threading.Event) -> None:
+def _refuse_bad(library: Path, image: str, hint: str, report: Reporter, cancel: threading.Event) -> None:
     found = verify(VerifyPlan(library=str(library), image=image), report, cancel)
     count = max(found.bad_count, len(found.bad))
     if count:
         raise IoError(
             f"image {image} of what is there is damaged in its library: chunks that are not right: {count}",
             code="corrupt-chunk",
-            hint="start it once more: what is bad was set aside, and is stored anew; check the disk of that library",
+            hint=hint,
         )
 
 

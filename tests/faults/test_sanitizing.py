@@ -323,3 +323,30 @@ def test_what_bears_no_mark_is_saved_although_its_disk_was_once_cut_off_as_it_er
     (new,) = {image.id for image in Library.open(sample.library).images().images} - known
     run_rescue("restore", new, old, *words)
     assert old.read_bytes() == encrypted
+
+
+def test_what_was_saved_before_an_erasure_and_is_damaged_by_now_does_not_end_each_start(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be stored anew, however often: nothing of it is on the disk any more."""
+    pretend(tmp_path, old, ZEROS, monkeypatch)
+
+    def safely() -> RestorePlan:
+        plan = sanitized(sample, old, Method.NVME_BLOCK_ERASE, monkeypatch)
+        return structs.replace(plan, safety=str(sample.library))
+
+    known = {image.id for image in Library.open(sample.library).images().images}
+    with monkeypatch.context() as patch:
+        patch.setattr(wiping, "erase_itself", lambda *_words: pytest.fail("as if the power went"))
+        with pytest.raises(pytest.fail.Exception):
+            carry_out_here(safely(), tmp_path / "cut")
+    (saved,) = {image.id for image in Library.open(sample.library).images().images} - known
+    lost = Sample(sample.library, saved, old).chunk(0)
+    lost.write_bytes(lost.read_bytes()[:-1])
+    old.write_bytes(bytes(old.stat().st_size))
+    for start in ("first", "second"):
+        done = carry_out_here(safely(), tmp_path / start)
+        assert done.code == "corrupt-chunk"
+        assert "start it once more" not in done.hint
+        assert "without a safety image" in done.hint
+    assert carry_out_here(structs.replace(safely(), safety=""), tmp_path / "without").status == 0

@@ -26,6 +26,8 @@ _MOST_SAID = 32 << 10
 """Bytes that are kept of the beginning, and as many of the end, of what a tool says."""
 _MOST_TOLD = 4 << 10
 """Bytes of the end of what a filter says that its last line is looked for in."""
+_GRACE = 1.0
+"""Seconds in which a tool that was killed ends, unless the kernel holds it."""
 _LOOK_EVERY = 100
 """Milliseconds between two looks whether a tool is still wanted."""
 _INHERITED = ("RESCUE_STATE", "RESCUE_LIVE", "RESCUE_CONFIG")
@@ -87,25 +89,41 @@ def run(
     """
     name = str(argv[0])
     path = _tool(name)
+    tool = subprocess.Popen(
+        [*(_SCOPE if outlive and _under_systemd() else ()), path, *map(str, argv[1:])],
+        stdin=subprocess.DEVNULL if secret is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": "C", **environment},
+        pass_fds=keep,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     try:
-        done = subprocess.run(
-            [*(_SCOPE if outlive and _under_systemd() else ()), path, *map(str, argv[1:])],
-            stdin=None if secret is not None else subprocess.DEVNULL,
-            input=secret,
-            capture_output=True,
-            env={**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": "C", **environment},
-            pass_fds=keep,
-            timeout=timeout,
-            check=False,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
+        stdout, stderr = tool.communicate(secret, timeout=timeout)
     except subprocess.TimeoutExpired as error:
+        _give_up(tool)
         raise IoError(f"{name} did not end within {timeout:.0f} s", code="tool-hung") from error
-    if done.returncode not in accept:
-        raise _failed(name, done.returncode, done.stderr or done.stdout)
-    return Completed(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
+    except BaseException:
+        _give_up(tool)
+        raise
+    if tool.returncode not in accept:
+        raise _failed(name, tool.returncode, stderr or stdout)
+    return Completed(status=tool.returncode, stdout=stdout, stderr=stderr)
+
+
+def _give_up(tool: "subprocess.Popen[str]") -> None:
+    """Kill a tool, and wait a moment for its end: one that waits for a device ends only when that answers."""
+    tool.kill()
+    for end in (tool.stdin, tool.stdout, tool.stderr):
+        if end is not None:
+            with suppress(OSError):
+                end.close()
+    try:
+        tool.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        threading.Thread(target=tool.wait, daemon=True).start()
 
 
 def run_cancellable(argv: Sequence[str | Path], cancel: threading.Event, *, timeout: float = float("inf")) -> Completed:

@@ -14,7 +14,7 @@ from pathlib import Path
 from imaging import sharemounts
 from imaging.disk import Disk, Mount, Partition, Role
 from imaging.errors import IoError, RefusedError
-from imaging.mounts import kind_at, read_mounts
+from imaging.mounts import device_number, kind_at, read_mounts
 from imaging.pack import in_folder
 from imaging.run import run
 
@@ -157,7 +157,14 @@ def _attach(disks: Iterable[Disk]) -> None:
         for partition in disk.table.partitions:
             node = _node(disk, partition)
             if partition.content.kind in _OPTIONS and node not in taken and Path(node).exists():
+                if partition.content.kind == "btrfs" and _is_mounted(node):
+                    continue  # by another of its disks, just now; twice, it could not be made writable
                 _try(disk, partition, node)
+
+
+def _is_mounted(node: str) -> bool:
+    number = device_number(node)
+    return any(device == number for device, _ in read_mounts())
 
 
 def _node(disk: Disk, partition: Partition) -> str:
@@ -298,5 +305,6 @@ def mount_images() -> None:
 def detach(disk: Disk) -> None:
     """Let go of a disk that is about to be erased, where this live system mounted it; IoError where it is busy."""
     for mount in disk.mounts:
-        if ROOT in Path(mount.where).parents:
+        # What lies on several disks has gone with the first of them.
+        if ROOT in Path(mount.where).parents and kind_at(mount.where):
             _unmount(mount.where)

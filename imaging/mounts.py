@@ -6,12 +6,14 @@ Sources: proc(5) for mountinfo and swaps, Linux Documentation/ABI for /sys/dev/b
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.disk import Mount
 
 _SYS = Path("/sys/dev/block")
+_BTRFS = Path("/sys/fs/btrfs")
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -39,15 +41,31 @@ def _stands_on(fields: list[str], source: str) -> str:
     return (device_number(source) or fields[2]) if fields[2].startswith("0:") else fields[2]
 
 
+def _together(device: str, kind: str) -> list[str]:
+    """The `major:minor` of all devices of a file system that is mounted: of a btrfs, mountinfo shows one alone."""
+    found = [device]
+    if kind != "btrfs":
+        return found
+    for member in _BTRFS.glob(f"*/devices/{(_SYS / device).resolve().name}"):
+        with suppress(OSError):  # one that is missing has no number
+            found += [
+                (other / "dev").read_text().strip() for other in sorted(member.parent.iterdir()) if other.exists()
+            ]
+    return list(dict.fromkeys(found))
+
+
 def read_mounts() -> list[tuple[str, Mount]]:
-    """Every mount and swap area, each with the `major:minor` of the device it stands on (0:N where on none)."""
-    found = []
+    """Every mount and swap area, each with the `major:minor` of the device it stands on (0:N where on none).
+
+    A btrfs on several devices is there once for each of them.
+    """
+    found: list[tuple[str, Mount]] = []
     for fields, tail in _lines():
         source = _unescape(tail[1])
         # A read-only bind of what is writable elsewhere changes all the same.
         read_only = "ro" in fields[5].split(",") and "ro" in tail[-1].split(",")
         where = Mount(source=source, where=_unescape(fields[4]), read_only=read_only)
-        found.append((_stands_on(fields, source), where))
+        found.extend((device, where) for device in _together(_stands_on(fields, source), tail[0]))
     return [*found, *_read_swaps()]
 
 
@@ -212,4 +230,5 @@ def _beneath_path(path: Path, *, whole: bool) -> set[str]:
     device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
     # btrfs gives its files a number of their own, and not that which the mount shows.
     found = beneath(path) if device.startswith("0:") else None
-    return _beneath(found.device if found else device, whole=whole)
+    devices = _together(found.device, found.kind) if found else [device]
+    return set().union(*(_beneath(each, whole=whole) for each in devices))

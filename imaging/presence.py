@@ -157,6 +157,7 @@ def writers(library: Library, clock: SharedClock) -> Iterator[Mark]:
             began, boot, pid = float(mark["began"]) - _SLACK, str(mark["boot"]), int(mark["pid"])
             if not math.isfinite(began):
                 raise OverflowError(began)
+            owner = temporary.whose(boot, pid)
         except FileNotFoundError:
             continue  # that writer has just ended
         except OSError as error:
@@ -169,7 +170,6 @@ def writers(library: Library, clock: SharedClock) -> Iterator[Mark]:
         known = Life.ALIVE if lives(pid) else Life.DEAD
         life = known if not elsewhere else Life.DEAD if silent else Life.UNKNOWN
         lately = lately or boot.split()[:1] == temporary.boot_id().split()[:1]
-        owner = temporary.whose(boot, pid)
         yield Mark(path=path, began=began, life=life, elsewhere=elsewhere, lately=lately, owner=owner)
 
 

@@ -187,6 +187,7 @@ def test_a_writer_that_ended_and_was_not_waited_for_is_dead(sample: Sample, tmp_
         b'{"began": "x"}',
         b'{"began": 1e999, "boot": "x", "pid": 77}',
         b'{"began": 1.5, "boot": "x", "pid": 1e999}',
+        b'{"began": 1.5, "boot": "\\ud800", "pid": 77}',
         b"[" * 100_000,
     ],
 )

@@ -17,6 +17,7 @@ from imaging.errors import BadImageError, IoError, RefusedError, RescueError
 from imaging.library import Library
 from imaging.manifest import Image
 from imaging.restoreplans import RestorePlan
+from imaging.settling import settle
 from imaging.signatures import MOST_BYTES, NAME, UNSIGNED, Standing, State
 from imaging.signingkeys import PrivateKey, PublicKey
 
@@ -116,6 +117,8 @@ def write(library: Library, image_id: str, data: bytes) -> None:
     """Put a file with signatures beside a manifest, in place of an earlier one. Raises RefusedError, IoError."""
     remote.refuse_unless_writable(library.mirror)
     library.write(_path(library, image_id), data)
+    if library.mirror is None:
+        settle(library.root)
 
 
 def copy(source: Library, target: Library, image_id: str) -> None:

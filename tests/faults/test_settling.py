@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imaging import encryption
+from imaging import encryption, signatures, vouching
 from imaging.library import Library
 from imaging.withdrawn import withdraw
 from tests.command import run_rescue
@@ -47,7 +47,7 @@ def _seen(disk: Path, options: str) -> dict[str, str]:
 
 
 def test_what_else_is_said_to_be_done_is_there_without_the_journal(tmp_path: Path) -> None:
-    """A deletion that has begun, a passphrase that was changed, and a file of an image for other programs."""
+    """A deletion that has begun, a passphrase that was changed, a signature, and an image as a single file."""
     source = tmp_path / "source.img"
     source.write_bytes(b"source" * MIB)
     known, new = tmp_path / "known", tmp_path / "new"
@@ -66,6 +66,8 @@ def test_what_else_is_said_to_be_done_is_there_without_the_journal(tmp_path: Pat
             shutil.copyfile(tmp_path / "medium.img", tmp_path / "exported.img")
             encryption.change(library, "known words of it", "new words of it")
             shutil.copyfile(tmp_path / "medium.img", tmp_path / "changed.img")
+            vouching.write(Library.open(library), image, b"signatures")
+            shutil.copyfile(tmp_path / "medium.img", tmp_path / "signed.img")
             withdraw(Library.open(library), image)
             shutil.copyfile(tmp_path / "medium.img", tmp_path / "withdrawn.img")
     for disk, file, status in (("exported", known, 0), ("changed", known, 3), ("changed", new, 0)):
@@ -73,5 +75,7 @@ def test_what_else_is_said_to_be_done_is_there_without_the_journal(tmp_path: Pat
             words = ("verify", image, "--library", there / "library", "--passphrase-file", file)
             run_rescue(*words, status=status)
             assert (there / "one.rescue").exists()
+    with looped(tmp_path / "signed.img") as loop, mounted(("mount", "-o", "ro,noload"), loop) as there:
+        assert (there / "library/images" / image / signatures.NAME).exists()
     with looped(tmp_path / "withdrawn.img") as loop, mounted(("mount", "-o", "ro,noload"), loop) as there:
         assert not (there / "library/images" / image / "manifest.json").exists()

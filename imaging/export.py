@@ -30,6 +30,7 @@ from imaging.packing import pack_image
 from imaging.pipeline import Reporter, busy_chunks, run_all
 from imaging.reader import DiskReader
 from imaging.run import run_cancellable
+from imaging.settling import settle
 
 _SKIPPABLE, _SEEKABLE = 0x184D2A5E, 0x8F92EAB1
 _ENTRY, _HEAD, _FOOT = struct.Struct("<II"), struct.Struct("<II"), struct.Struct("<IBI")
@@ -68,6 +69,7 @@ def export(plan: ExportPlan, report: Reporter, cancel: threading.Event) -> Expor
                 _write_by_qemu(content, _QEMU[plan.format], temporary, report, cancel)
         report.step("Finishing the file")
         size = temporary.stat().st_blocks * 512
+    settle(target.parent)
     return ExportResult(
         image=image.id, file=str(target), disk_size=disk.size, size=size, seconds=time.monotonic() - began
     )

@@ -47,7 +47,7 @@ def _seen(disk: Path, options: str) -> dict[str, str]:
 
 
 def test_what_else_is_said_to_be_done_is_there_without_the_journal(tmp_path: Path) -> None:
-    """A deletion that has begun, a passphrase that was changed, a signature, and an image as a single file."""
+    """A deletion that has begun, a passphrase that was changed, a signature, an image and a disk as a file each."""
     source = tmp_path / "source.img"
     source.write_bytes(b"source" * MIB)
     known, new = tmp_path / "known", tmp_path / "new"
@@ -63,6 +63,8 @@ def test_what_else_is_said_to_be_done_is_there_without_the_journal(tmp_path: Pat
             image = captured.events[-1]["result"]["image"]
             run("sync")
             run_rescue("export", image, there / "one.rescue", "--library", library, *opens)
+            shutil.copyfile(tmp_path / "medium.img", tmp_path / "single.img")
+            run_rescue("export", image, there / "one.img", "--library", library, *opens)
             shutil.copyfile(tmp_path / "medium.img", tmp_path / "exported.img")
             encryption.change(library, "known words of it", "new words of it")
             shutil.copyfile(tmp_path / "medium.img", tmp_path / "changed.img")
@@ -74,7 +76,9 @@ def test_what_else_is_said_to_be_done_is_there_without_the_journal(tmp_path: Pat
         with looped(tmp_path / f"{disk}.img") as loop, mounted(("mount", "-o", "ro,noload"), loop) as there:
             words = ("verify", image, "--library", there / "library", "--passphrase-file", file)
             run_rescue(*words, status=status)
-            assert (there / "one.rescue").exists()
+            assert {path.name for path in there.glob("one.*")} == {"one.rescue", "one.img"}
+    with looped(tmp_path / "single.img") as loop, mounted(("mount", "-o", "ro,noload"), loop) as there:
+        assert (there / "one.rescue").exists()
     with looped(tmp_path / "signed.img") as loop, mounted(("mount", "-o", "ro,noload"), loop) as there:
         assert (there / "library/images" / image / signatures.NAME).exists()
     with looped(tmp_path / "withdrawn.img") as loop, mounted(("mount", "-o", "ro,noload"), loop) as there:

@@ -42,7 +42,7 @@ _DISKS, _LOOKS = ".lock", ".looks"
 _PATIENCE = 60.0
 """Seconds that a screen waits for what another one mounts; a disk that fails may take that long."""
 _TRIES, _BETWEEN = 40, 0.05
-"""How often it is tried to unmount what somebody may be reading just now, and the seconds between."""
+"""How often it is tried to mount or unmount what somebody may be looking at just now, and the seconds between."""
 _LIBRARY_MARKS = ("library.json", "rescue-library/library.json")
 
 
@@ -191,7 +191,7 @@ def _try(disk: Disk, partition: Partition, node: str) -> None:
 def _mount(node: str, kind: str) -> Path:
     where = ROOT / node.rsplit("/", 1)[-1]
     where.mkdir(parents=True, exist_ok=True)
-    run(["mount", "-t", _DRIVERS.get(kind, kind), "-o", f"{_OPTIONS[kind]},{_SAFE}", node, where])
+    _patiently("mount", "-t", _DRIVERS.get(kind, kind), "-o", f"{_OPTIONS[kind]},{_SAFE}", node, where)
     return where
 
 
@@ -227,16 +227,21 @@ def close_after_a_look(where: Path) -> None:
 
 def _unmount(where: str | Path) -> None:
     """Unmount; raises IoError. A screen that looks for images there holds it, but not for long."""
+    _patiently("umount", where)
+
+
+def _patiently(*argv: str | Path) -> None:
+    """Run mount or umount; raises IoError. Whoever looks whether a disk is in use has it for himself for a moment."""
     for _ in range(_TRIES):
         try:
-            run(["umount", where])
+            run(argv)
         except IoError as error:
             if "busy" not in error.message:
                 raise
             time.sleep(_BETWEEN)
         else:
             return
-    run(["umount", where])
+    run(argv)
 
 
 def read_only_mount(path: Path) -> Mount | None:
@@ -267,13 +272,13 @@ def _make_writable(mount: Mount) -> None:
     _unmount(mount.where)
     try:
         # --rw: what is write-protected, or mounted read-only elsewhere, would be mounted read-only, as if that were it.
-        run(["mount", "--rw", "-o", _SAFE, mount.source, mount.where])
+        _patiently("mount", "--rw", "-o", _SAFE, mount.source, mount.where)
     except IoError:
         # A write-protected medium whose journal is not empty can be mounted in no other way than it was.
         known = {_DRIVERS.get(name, name): options for name, options in _OPTIONS.items()}
         driver = kind if kind in known else "auto"
         with suppress(IoError):
-            run(["mount", "-t", driver, "-o", f"{known.get(kind, 'ro')},{_SAFE}", mount.source, mount.where])
+            _patiently("mount", "-t", driver, "-o", f"{known.get(kind, 'ro')},{_SAFE}", mount.source, mount.where)
         raise
     if any(now.where == mount.where and now.read_only for _, now in read_mounts()):
         # ntfs-3g does so by itself.

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 from threading import Event, Thread
@@ -106,6 +106,32 @@ def test_a_look_for_media_is_waited_for_before_one_is_away_for_a_moment(medium: 
         order.append("looked")
     changing.join()
     assert order == ["looked", "writable"]
+    assert _is_writable(medium)
+
+
+def test_a_look_that_has_a_disk_for_itself_for_a_moment_does_not_keep_a_medium_away(medium: Sample) -> None:
+    """A look at whether anybody uses it, just as it is unmounted: inventory._is_held, of another screen."""
+    mount = media.read_only_mount(medium.library)
+    assert mount is not None
+    source, looking, over = mount.source, Event(), Event()
+
+    def look() -> None:
+        looking.set()
+        while not over.is_set():
+            with suppress(OSError):
+                fd = os.open(source, os.O_RDONLY | os.O_EXCL)
+                over.wait(0.5)
+                os.close(fd)
+                return
+
+    other = Thread(target=look)
+    other.start()
+    looking.wait()
+    try:
+        media.make_writable(mount)
+    finally:
+        over.set()
+        other.join()
     assert _is_writable(medium)
 
 

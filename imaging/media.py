@@ -230,18 +230,18 @@ def _unmount(where: str | Path) -> None:
     _patiently("umount", where)
 
 
-def _patiently(*argv: str | Path) -> None:
+def _patiently(*argv: str | Path, outlive: bool = False) -> None:
     """Run mount or umount; raises IoError. Whoever looks whether a disk is in use has it for himself for a moment."""
     for _ in range(_TRIES):
         try:
-            run(argv)
+            run(argv, outlive=outlive)
         except IoError as error:
             if "busy" not in error.message:
                 raise
             time.sleep(_BETWEEN)
         else:
             return
-    run(argv)
+    run(argv, outlive=outlive)
 
 
 def read_only_mount(path: Path) -> Mount | None:
@@ -272,7 +272,8 @@ def _make_writable(mount: Mount) -> None:
     _unmount(mount.where)
     try:
         # --rw: what is write-protected, or mounted read-only elsewhere, would be mounted read-only, as if that were it.
-        _patiently("mount", "--rw", "-o", _SAFE, mount.source, mount.where)
+        # NTFS is served by a process, with whose end the medium would be gone: it is not the job's.
+        _patiently("mount", "--rw", "-o", _SAFE, mount.source, mount.where, outlive=True)
     except IoError:
         # A write-protected medium whose journal is not empty can be mounted in no other way than it was.
         known = {_DRIVERS.get(name, name): options for name, options in _OPTIONS.items()}

@@ -191,7 +191,8 @@ _NO_SERVER = frozenset({101, 103, 104, 107, 110, 111, 112, 113, 115})
 """Linux' numbers of errors as mount.cifs prints them."""
 _REFUSALS = (
     (re.compile(r"Host key verification failed|HOST IDENTIFICATION HAS CHANGED"), "host-key"),
-    (re.compile(r"subsystem request failed|exec request failed|Connection closed by"), "no-sftp"),
+    (re.compile(r"subsystem request failed|exec request failed"), "no-sftp"),
+    (re.compile(r"Connection closed by"), "closed"),
     (re.compile(r"resolve|Name or service|not known"), "no-name"),
     (re.compile(r"not supported by the system|No such device|unknown filesystem"), "no-module"),
     (re.compile(r"access denied|Permission denied"), "login"),
@@ -229,6 +230,15 @@ def _refusal(address: Address, said: str) -> RefusedError | IoError:
                 f"{address.server} lets nobody at its files by ssh",
                 code="no-sftp",
                 hint="switch sftp on there, and let this user use it",
+            )
+        case "closed":
+            # OpenSSH from 9.8 on does so for a while where logins from an address have failed; any, where it finds a
+            # fault with the user's folder (sshd_config(5): PerSourcePenalties, ChrootDirectory).
+            return RefusedError(
+                f"{address.server} closed the connection",
+                code="closed",
+                hint="after logins that failed it may let nobody in from here: wait some minutes; "
+                "or else switch sftp on there, and let this user use it",
             )
         case "login":
             return RefusedError(

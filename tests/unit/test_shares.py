@@ -351,6 +351,22 @@ def test_why_an_nfs_export_cannot_be_mounted_is_told_in_words(tools: Tools, said
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("said", "code", "hint"),
+    [
+        ("subsystem request failed on channel 0\nConnection closed by nas port 22\n", "no-sftp", "switch sftp on"),
+        # A server that lets nobody in for a while, since logins failed.
+        ("Connection closed by 192.0.2.1 port 22\nread: Connection reset by peer\n", "closed", "wait some minutes"),
+        ("anna@nas: Permission denied (publickey).\nread: Connection reset by peer\n", "login", "check the user"),
+        ("anna@nas:/nothing: No such file or directory\n", "no-share", "spelled"),
+    ],
+)
+def test_why_a_folder_over_ssh_cannot_be_mounted_is_told_in_words(said: str, code: str, hint: str) -> None:
+    error = sharemounts._refusal(parse("ssh://anna@nas/backup"), said)
+    assert error.code == code
+    assert error.hint is not None and hint in error.hint
+
+
 @pytest.mark.usefixtures("tools")
 def test_without_the_tool_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imaging.run.find_tool", lambda _: None)

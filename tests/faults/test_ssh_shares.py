@@ -131,7 +131,8 @@ def test_a_disk_is_captured_to_a_share_over_ssh_and_proved_there(server: Ssh, sa
 def cut_off(where: Path) -> bool:
     """Kill whatever of the server serves somebody; whether the folder that came from it fails by now."""
     for process, line in told_of_processes().items():
-        if f"sshd: {ssh.USER}".encode() in line:
+        # OpenSSH from 9.8 on has a program of its own for sessions.
+        if any(f"{program}: {ssh.USER}".encode() in line for program in ("sshd", "sshd-session")):
             with suppress(ProcessLookupError):
                 os.kill(int(process.parent.name), 9)
     try:

@@ -136,10 +136,12 @@ def why_not_target(disk: Disk, source: ImagedDisk, *, any_size: bool = False, an
         return in_use
     needed = needed_size(source)
     if _has_other_sectors(disk, source):
-        other = f"its sectors have {disk.logical_sector} bytes, those of the image {source.logical_sector}"
-        why = resectoring.why_not(source, disk.logical_sector) if any_sectors else ""
-        if why or not any_sectors:
-            return f"{other}, and {why}" if why else other
+        sector, own = disk.logical_sector, source.logical_sector
+        if not any_sectors:
+            return f"its sectors have {sector} bytes, those of the image {own}"
+        if why := resectoring.why_not(source, sector):
+            # In one piece: the shorter message, which this begins with, would be taken for it in other languages.
+            return f"its sectors have {sector} bytes, those of the image {own}; {why}"
         needed, any_size = resectoring.needed_size(source, disk.logical_sector, _entries(source)), False
     if disk.size < needed and not any_size:
         return f"it is too small: {exact(needed)} are needed, it has {exact(disk.size)}"

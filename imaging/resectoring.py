@@ -101,15 +101,22 @@ def _why_not_lvm(volume: Volume) -> str:
     """LVM itself takes disks of either kind; its logical volumes have to lie on whole sectors, and allow it as well."""
     if not volume.inner:
         return f"partition {volume.number}: it is not known what is in its LVM group"
+    number = volume.number
     for inner in volume.inner:
-        kind, where = inner.content.kind, f"partition {volume.number}, logical volume {inner.name}"
+        kind = inner.content.kind
         if kind not in _ABLE or kind == FAT:
             why = _why_kind(kind)
-            return f"{where}: {why}"
+            return f"partition {number}, logical volume {inner.name}: {why}"
         if not inner.pieces or sum(end - start for start, end in inner.pieces) != inner.size:
-            return f"{where}: not all of it lies on this partition, one piece behind the other"
+            return (
+                f"partition {number}, logical volume {inner.name}: not all of it lies on this partition, one piece "
+                "behind the other"
+            )
         if any((volume.start + at) % _LARGEST for piece in inner.pieces for at in piece):
-            return f"{where}: it does not begin and end at multiples of {_LARGEST} bytes"
+            return (
+                f"partition {number}, logical volume {inner.name}: it does not begin and end at multiples of "
+                f"{_LARGEST} bytes"
+            )
     return ""
 
 

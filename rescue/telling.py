@@ -16,6 +16,8 @@ CONTEXT = "engine"
 TEMPLATES = language.CATALOGUES / "templates.txt"
 
 _FIELD = re.compile(r"\{(\w+)\}")
+_OF_PARTITION, _WORD = re.compile(r"partition number\d*$", re.IGNORECASE), "[^ :]"
+"""A partition's number is a word: what follows it is not taken for part of it where another message begins there."""
 _BETWEEN = (re.compile(r"((?<=[.!?]) +(?=[A-Z0-9{]))"), re.compile("(; )"), re.compile("(, )"))
 """What stands between messages that are told together: sentences, notes, names."""
 _DEEPEST = 6
@@ -64,7 +66,9 @@ class Template:
         """Read a template."""
         parts = _FIELD.split(words)
         names = parts[1::2]
-        pattern = "".join(f"(?P<{part}>.+?)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
+        pattern = re.escape(parts[0])
+        for before, name, after in zip(parts[0::2], names, parts[2::2], strict=False):
+            pattern += f"(?P<{name}>{_WORD if _OF_PARTITION.search(before + name) else '.'}+?){re.escape(after)}"
         if len(set(names)) != len(names):
             raise ValueError(f"two places of {words!r} bear one name")
         return cls(words=words, pattern=re.compile(pattern, re.DOTALL), weight=sum(map(len, parts[0::2])))

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from imaging import planner
+from imaging.disk import Content
 from imaging.jobs import JobState
+from imaging.manifest import InnerVolume
 from rescue import language, telling
 from rescue.telling import CONTEXT, TEMPLATES, Template, told
 from tests.catalogue.__main__ import compiled, missing, read, sources
 from tests.catalogue.extract import CHECKOUT, catalogue, engine, templates
 from tests.catalogue.unmarked import unmarked
+from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, a_volume, an_imaged_disk
 
 UPDATE = "run python -m tests.catalogue"
 
@@ -101,8 +105,26 @@ class TestCatalogue:
         language.use(path.parent.parent.name)
         for words in (said.words for said in engine()):
             for value in ("sda", "/a b/c.img", "12"):
-                places = dict.fromkeys(re.findall(r"\{(\w+)\}", words), value)
+                names = re.findall(r"\{(\w+)\}", words)
+                places = {name: "3" if name.startswith("number") else value for name in names}
                 assert told(words.format_map(places)) == language.pgettext(CONTEXT, words).format_map(places)
+
+
+@pytest.mark.parametrize(
+    "kind", ["ntfs", "exfat", "BitLocker", "crypto_LUKS", "linux_raid_member", "f2fs", "zfs_member"]
+)
+@pytest.mark.parametrize("lvm", [False, True])
+def test_why_a_disk_of_other_sectors_is_refused_is_translated_to_its_end(kind: str, lvm: bool) -> None:
+    part = a_partition(2, MIB, GIB)
+    inner = (
+        (InnerVolume(name="g/root", size=MIB, used=0, map_origin="rescue", content=Content(kind=kind)),) if lvm else ()
+    )
+    volume = a_volume(part, "LVM2_member" if lvm else kind, inner=inner)
+    source = an_imaged_disk(table=a_table(part), volumes=(volume,))
+    why = planner.why_not_target(a_disk(logical_sector=4096), source, any_sectors=True)
+    language.use("de")
+    assert told(why).startswith("die Sektoren haben 4096 Bytes, die des Abbilds 512; Partition 2")
+    assert not re.search(r"\b(the|it|is|of|von the|whose|that)\b", told(why))
 
 
 @pytest.mark.parametrize(

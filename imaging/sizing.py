@@ -56,7 +56,7 @@ def _limits(plan: RestorePlan, pair: RestoreTarget, part: Partition) -> Limits:
         except (RefusedError, UsageError) as error:
             why_not.append(error.message)
     try:
-        _refuse_straight(plan)
+        _refuse_smaller(plan)
         least, shrunk = bounds(pair.source, size, needed, part.number)
         # What is full may need more than it has, by what is known: it keeps that then.
         least, most = min(least, part.size), most if size >= needed else shrunk
@@ -75,9 +75,16 @@ def _limits(plan: RestorePlan, pair: RestoreTarget, part: Partition) -> Limits:
     )
 
 
-def _refuse_straight(plan: RestorePlan) -> None:
+def _refuse_smaller(plan: RestorePlan) -> None:
     if plan.foreign is not None:
         raise RefusedError("what is restored straight keeps its sizes", code="cannot-shrink")
+    if plan.targets[0].resectoring is not None:
+        name = plan.targets[0].target.name
+        raise RefusedError(
+            f"{name} has sectors of another size than the image: there no partition becomes smaller",
+            code="other-sectors",
+            hint="choose the size that it has in the image, or a larger one",
+        )
 
 
 def with_size(plan: RestorePlan, number: int, size: int) -> RestorePlan:
@@ -105,7 +112,7 @@ def with_size(plan: RestorePlan, number: int, size: int) -> RestorePlan:
             )
         more = growth.plan_growth(pair.source, growth.usable(pair), number, size)
         return structs.replace(plan, targets=(structs.replace(plain, growth=more),))
-    _refuse_straight(plan)
+    _refuse_smaller(plan)
     shrinkage = plan_shrinkage(pair.source, pair.target.size, needed_size(pair.source), number, size)
     return structs.replace(plan, targets=(structs.replace(plain, shrinkage=shrinkage),))
 

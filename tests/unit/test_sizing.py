@@ -133,3 +133,14 @@ def test_a_partition_is_named_with_or_without_its_size() -> None:
     for words in ("", "0", "2:", ":2G", "2:0G", "x", "-1", "2:2X", "2:1.5G", "2000"):
         with pytest.raises(UsageError):
             parse(words)
+
+
+def test_on_sectors_of_another_size_nothing_becomes_smaller() -> None:
+    source = a_source(*_PARTS)
+    target = a_disk(id=DiskId(size=GIB), logical_sector=4096)
+    plan = planner.plan_restore(Path("/library"), an_image(disks=(source,)), {"sda": target})
+    _, second, _ = sizing.limits(plan)
+    assert second.least == second.size == 500 * MIB < second.most
+    with pytest.raises(RefusedError, match="there no partition becomes smaller"):
+        sizing.with_size(plan, 2, 400 * MIB)
+    assert sizing.moved_by(plan, 2, -10 * MIB).targets == plan.targets

@@ -1,5 +1,6 @@
 """Small values as a person reads and types them: sizes, times, names that came from a device, tables of plain text."""
 
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,8 @@ from imaging import address, remote, wanted
 from imaging.disk import format_size as format_size
 from imaging.errors import UsageError
 from rescue.language import _, pgettext
+
+_FURTHER_IN = "    "
 
 
 def parse_size(words: str | None, option: str) -> int | None:
@@ -140,3 +143,11 @@ def columns(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset(
         return "  ".join(padded_cells).rstrip()
 
     return [line(row) for row in rows]
+
+
+def folded(line: str, width: int) -> list[str]:
+    """A line of a plan in so many columns; what goes on below stands further in than where it began."""
+    inner = line[: len(line) - len(line.lstrip())] + _FURTHER_IN
+    if len(line) <= width or width <= 2 * len(inner):
+        return [line]
+    return textwrap.wrap(line, width, subsequent_indent=inner, break_on_hyphens=False)

@@ -13,6 +13,7 @@ from imaging.disk import Disk
 from imaging.health import Health
 from imaging.plan import Plan
 from rescue.chosen import Doomed
+from rescue.formats import folded
 from rescue.health import target_warnings
 from rescue.language import N_, _
 from rescue.screens.base import RescueScreen, text
@@ -30,6 +31,9 @@ LOUD = (
 """Lines of a plan that begin with a word that stands out, as rescue.report has them."""
 BESIDE_BAR = 8
 """Columns beside a bar and its caption: margins, indent, scroll bar."""
+
+BESIDE_LINE, BESIDE_WORD = 4, 2
+"""Columns beside a line: margins, scroll bar, and one between; and those around the word that is loud."""
 
 
 def is_loud(line: str) -> bool:
@@ -169,7 +173,9 @@ class ErasingScreen(RescueScreen):
         warnings = self.warnings()
         self.say("warnings", "\n".join(warnings))
         self.query_one("#warnings").display = bool(warnings)
-        self.query_one("#lines", Static).update(Content("\n").join(emphasised(line) for line in self.drawn()))
+        width = self.app.size.width - BESIDE_LINE
+        lines = [part for line in self.drawn() for part in folded(line, width - BESIDE_WORD * is_loud(line))]
+        self.query_one("#lines", Static).update(Content("\n").join(emphasised(line) for line in lines))
 
     @property
     def confirmed(self) -> bool:

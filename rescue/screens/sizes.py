@@ -13,12 +13,12 @@ from imaging.restoreplans import RestorePlan
 from imaging.sizing import Limits, moved_by, with_size
 from imaging.wanted import bytes_of
 from rescue.contents import partition_rows
-from rescue.formats import columns, format_size
+from rescue.formats import columns, folded, format_size
 from rescue.growing import growth_lines, resized_disk, shrinkage_lines
 from rescue.language import N_, _
 from rescue.report import disk_title
 from rescue.screens.base import AskText, Notice, RescueScreen, text
-from rescue.screens.erasing import captioned, room_for_bar
+from rescue.screens.erasing import BESIDE_LINE, captioned, room_for_bar
 from rescue.widgets.act import Act, Acts
 from rescue.widgets.choices import Choice, Choices
 from rescue.widgets.diskbar import bar
@@ -91,7 +91,8 @@ to the disk meanwhile. Esc changes nothing.""")
         after = bar(resized_disk(pair), room_for_bar(self.app.size.width), size=pair.target.size, names=names)
         self.say("drawn", "\n".join(captioned([], after)))
         changed = [*growth_lines(pair), *shrinkage_lines(pair)]
-        self.say("status", changed[0] if changed else _("All have the sizes that they have in the image."))
+        status = changed[0] if changed else _("All have the sizes that they have in the image.")
+        self.say("status", "\n".join(folded(status, self.app.size.width - BESIDE_LINE)))
 
     def change(self, plan: Callable[[], RestorePlan]) -> None:
         """Show another plan; what is impossible is told with the limits."""

@@ -598,3 +598,13 @@ async def test_new_ids_that_are_ticked_off_again_are_none(sit_down: Sit) -> None
 async def test_new_ids_are_not_offered_where_nothing_asks_for_them(sit_down: Sit) -> None:
     async with sit_down(FakeBackend()) as person:
         assert "An identity of its own" not in await person.press("1", "enter", "enter", "enter")
+
+
+async def test_a_long_line_of_a_plan_goes_on_below_further_in(sit_down: Sit) -> None:
+    """It would look like the next line of the plan."""
+    backend = FakeBackend(safety=(LIBRARY / "of/somebody/in/a/folder/below",))
+    async with sit_down(backend) as person:
+        shown = await person.press("1", "enter", "enter", "enter", "tab", "space")
+        lines = shown.splitlines()
+        first = next(at for at, line in enumerate(lines) if line.startswith(" SAVED FIRST:"))
+        assert lines[first + 1].startswith("     /")

@@ -187,7 +187,9 @@ Nothing is written until then. Esc goes back.""")
         self.places = places
         self.safety.display = bool(places)
         self.seeking = False
-        self.keep.display = self.may_keep and bool(places or self.waiting)
+        there = self.plan.targets[0].target
+        known = bool(there.table.partitions or there.content.kind)
+        self.keep.display = self.may_keep and (self.waiting or (bool(places) and known))
         if self.keep.display and self.waiting:
             # What a restore that was cut off was to keep is kept, unless a person does not want that.
             self.keep.ticked = True

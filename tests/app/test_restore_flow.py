@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from imaging.disk import Content, Disk
+from imaging.disk import Content, Disk, PartitionTable, TableKind
 from imaging.errors import RefusedError
 from imaging.health import Health
 from imaging.identities import NewIdentity, Renamed
@@ -608,3 +608,12 @@ async def test_a_long_line_of_a_plan_goes_on_below_further_in(sit_down: Sit) -> 
         lines = shown.splitlines()
         first = next(at for at, line in enumerate(lines) if line.startswith(" SAVED FIRST:"))
         assert lines[first + 1].startswith("     /")
+
+
+async def test_home_folders_are_not_offered_of_a_disk_without_anything_on_it(sit_down: Sit) -> None:
+    empty = make_disk("sde", size=500 * GB, table=PartitionTable(kind=TableKind.NONE))
+    backend = FakeBackend(found_disks=(empty,), safety=(LIBRARY,))
+    async with sit_down(backend) as person:
+        shown = await person.press("1", "enter", "enter", "enter")
+        assert "Save what is there first" in shown
+        assert "Keep the home folders" not in shown

@@ -30,6 +30,8 @@ def identity_lines(plan: RestorePlan) -> list[str]:
     lines.append(INDENT + _("what these name by a label, or as /dev/sda2, stays, and may mean the original"))
     if identity.host_name:
         lines.append(INDENT + _("the computer is called {name} from then on").format(name=clean(identity.host_name)))
+    else:
+        lines.append(INDENT + _("the computer is called as in the image, and so may the original be"))
     return [
         *lines,
         _("RUN: the restored system's own program makes its initramfs anew, as root,"),

@@ -202,8 +202,8 @@ class ErasingScreen(RescueScreen):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter: to the next field that is not right yet, or to the button."""
-        here = next(field for field in self.query(Typed) if field.query_one(Input) is event.input)
-        if not self.right(here):
+        here = next((field for field in self.query(Typed) if field.query_one(Input) is event.input), None)
+        if here is not None and not self.right(here):
             self.say("hint", wrong_words(here) if here.answer else "")
             return
         wrong = [field for field in self.query(Typed) if not self.right(field)]

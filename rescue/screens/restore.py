@@ -9,13 +9,16 @@ from typing import ClassVar
 from msgspec.structs import replace
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.widgets import Input, Static
 
 from imaging.bootcheck import State
 from imaging.changes import Growth, Shrinkage
 from imaging.disk import Disk
 from imaging.errors import RefusedError, RescueError, UsageError
 from imaging.forecast import Forecast
-from imaging.identities import NewIdentity
+from imaging.identities import HOST_NAME, NewIdentity
 from imaging.imageplans import CapturePlan
 from imaging.keptfiles import KeepRule
 from imaging.restoreplans import RestorePlan, RestoreTarget, Wipe
@@ -35,9 +38,12 @@ from rescue.screens.erasing import ErasingScreen, captioned, is_loud, room_for_b
 from rescue.screens.sizes import SizesScreen
 from rescue.widgets.act import Act
 from rescue.widgets.diskbar import bar
+from rescue.widgets.line import Line
 from rescue.widgets.toggle import Toggle
 
 KEEP = N_("Keep the home folders of the system that is there")
+LONGEST_NAME = 64
+"""Characters of a computer's name. Source: Linux's HOST_NAME_MAX."""
 WATCH = 1.0
 """Seconds between two looks at how far the check of the running medium is."""
 
@@ -109,7 +115,8 @@ mean. To go on, type the disk's name or its serial number and press Enter
 then the Restore button can be pressed with Enter once more.
 
 Where the original is attached, too, or was another computer's, this disk
-can get an identity of its own: new ids, machine id and ssh keys.
+can get an identity of its own: new ids, machine id and ssh keys; and a
+name, for two of the same name disturb each other in a network.
 
 On a larger disk the last partition can take the room that is left, with its
 file system: Tab to that line, and Space ticks it. F4 shows the sizes of all
@@ -162,12 +169,17 @@ Nothing is written until then. Esc goes back.""")
         yield Toggle(_("and accounts, networks, this computer's name and its ssh keys"), id="settings")
         yield Toggle("", id="growth")
         yield Toggle(_("An identity of its own, to stand beside the original: new ids, ssh keys"), id="identity")
+        with Horizontal(classes="confirm", id="called"):
+            yield Static(Content(_("The computer's name (empty: as in the image): [")), classes="ask", markup=False)
+            yield Line(compact=True, id="name", max_length=LONGEST_NAME)
+            yield Static(Content("]"), classes="end", markup=False)
         if not any(pair.partitions or pair.create or pair.may_stay for pair in self.plan.targets):
             yield Toggle(_("Wipe the disk first: nothing old can be found on it then"), id="wipe")
 
     def on_mount(self) -> None:
         """Watch how far the check of the running medium is; a safety image is offered where there can be one."""
         self.safety.display = self.keep.display = self.settings.display = self.clone.display = False
+        self.query_one("#called").display = False
         self.seeking = self.waiting and self.may_keep
         self.show_button()
         self.offer_growth()
@@ -292,8 +304,21 @@ Nothing is written until then. Esc goes back.""")
         self.identity = found.identity if found is not None else None
         self.clone.display = self.identity is not None
 
+    @property
+    def called(self) -> str:
+        """What the computer is to be called; empty where that is as in the image."""
+        return self.query_one("#name", Input).value.strip()
+
+    def on_input_changed(self) -> None:
+        """The plan follows the computer's name. Textual calls that of the class above as well: so does the button."""
+        if self.plan.identity is not None:
+            self.use_identity(self.identity)
+
     def use_identity(self, identity: NewIdentity | None) -> None:
         """With these new ids, or with those of the image; files of this computer are kept without."""
+        self.query_one("#called").display = identity is not None
+        if identity is not None and HOST_NAME.fullmatch(self.called):
+            identity = replace(identity, host_name=self.called)
         self.plan = replace(self.plan, identity=identity)
         if identity is not None and self.keep.ticked:
             self.keep.ticked = False
@@ -432,6 +457,8 @@ Nothing is written until then. Esc goes back.""")
         waits = _("The drive is being asked how it erases itself.") if self.asking else ""
         if self.seeking:
             waits = _("What is to be kept is being looked for.")
+        if self.plan.identity is not None and self.called and not HOST_NAME.fullmatch(self.called):
+            waits = _("{name} cannot be a computer's name: letters, digits and hyphens can.").format(name=self.called)
         if self.unfound:
             waits = _("What was to be kept cannot be. Tick that box and untick it, to restore without.")
         return waits or why_not_yet(self.backend.boot_state())

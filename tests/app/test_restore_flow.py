@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from imaging.disk import Content, Disk, PartitionTable, TableKind
 from imaging.errors import RefusedError
@@ -617,3 +618,34 @@ async def test_home_folders_are_not_offered_of_a_disk_without_anything_on_it(sit
         shown = await person.press("1", "enter", "enter", "enter")
         assert "Save what is there first" in shown
         assert "Keep the home folders" not in shown
+
+
+async def test_a_disk_with_an_identity_of_its_own_can_have_a_name_of_its_own(sit_down: Sit) -> None:
+    backend = FakeBackend(found_identity=_OWN)
+    async with sit_down(backend) as person:
+        assert "The computer's name" not in await person.press("1", "enter", "enter", "enter")
+        shown = await person.press(*"sda", "tab", "tab", "space", "tab")
+        assert "The computer's name (empty: as in the image): [" in shown
+        assert person.focus == "name"
+        assert all(len(line) > 76 and line[76] == " " for line in shown.splitlines()[2:5])
+        await person.type("pc 7")
+        assert "pc 7 cannot be a computer's name" in person.words
+        assert backend.submitted == []
+        await person.press("backspace", "backspace", *"-7")
+        assert "cannot be a computer's name" not in person.screen
+        await person.press("enter")
+        assert person.focus == "restore"
+        await person.press("enter")
+    assert submitted(backend).identity == structs.replace(_OWN, host_name="pc-7")
+
+
+async def test_a_plan_says_that_a_disk_beside_its_original_bears_its_computers_name(sit_down: Sit) -> None:
+    backend = FakeBackend(found_identity=_OWN)
+    async with sit_down(backend) as person:
+        await person.press("1", "enter", "enter", "enter", *"sda", "tab", "tab", "space", "pagedown")
+        assert "the computer is called as in the image, and so may the original be" in person.words
+        await person.press("tab", *"pc-7")
+        assert "the computer is called pc-7 from then on" in person.words
+        await person.press("shift+tab", "space", "pageup")
+        assert "NEW IDENTITY" not in person.words
+        assert "The computer's name" not in person.words

@@ -20,13 +20,14 @@ from imaging.schedulestate import State
 from rescue import schedule_run
 from rescue.commands import library_to_write, print_json, print_lines
 from rescue.disks import warn_of_sources
-from rescue.formats import clean, columns, format_when
+from rescue.formats import clean, columns, format_size, format_when, joined
 from rescue.language import N_, _, ngettext
 from rescue.prune_commands import add_rule, rule_of
 from rescue.targeting import device_of
 from rescue.telling import told
 
 _LABEL = N_("Scheduled")
+EVERY = (N_("daily"), N_("weekly"), N_("monthly"))
 _SHARES = ("cifs", "smb3", "nfs", "nfs4", "fuse.sshfs", "9p")
 
 
@@ -207,7 +208,7 @@ def _show_plan(schedule: Schedule, options: Namespace) -> int:
 def _set_lines(schedule: Schedule, why: RefusedError | None) -> list[str]:
     lines = [
         _("{disks} will be captured into {library}: {every}.").format(
-            disks=_names(schedule), library=clean(schedule.library), every=schedule.every
+            disks=_names(schedule), library=clean(schedule.library), every=_how_often(schedule)
         )
     ]
     if why is not None:
@@ -219,7 +220,14 @@ def _set_lines(schedule: Schedule, why: RefusedError | None) -> list[str]:
 
 
 def _names(schedule: Schedule) -> str:
-    return ", ".join(clean(one.serial or one.wwn or one.model or str(one.size)) for one in schedule.disk)
+    return ", ".join(
+        joined(clean(one.model), clean(one.serial or one.wwn), format_size(one.size), by=" ") for one in schedule.disk
+    )
+
+
+def _how_often(schedule: Schedule) -> str:
+    """The calendar event: one of systemd's own as it stands, those with a name of their own in words."""
+    return _(schedule.every) if schedule.every in EVERY else clean(schedule.every)
 
 
 def show_schedule(options: Namespace) -> int:
@@ -255,7 +263,7 @@ def lines_of(schedule: Schedule, state: State, now: datetime) -> list[str]:
     rows = [
         [_("Disks"), _names(schedule)],
         [_("Library"), clean(schedule.library)],
-        [_("When"), clean(schedule.every)],
+        [_("When"), _how_often(schedule)],
     ]
     following = scheduling.next_run()
     if following:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,7 +36,8 @@ from imaging.library import Library
 from imaging.manifest import Image, Machine
 from imaging.plan import Plan
 from imaging.retention import Verdict
-from rescue import follow, schedule_run
+from imaging.schedules import Schedule, ScheduledDisk
+from rescue import follow, language, schedule_commands, schedule_run
 from rescue.cli import main
 from tests.unit.builders import GIB, a_disk, a_partition, a_table, an_image, an_imaged_disk
 
@@ -426,3 +428,17 @@ def test_status_ends_with_10_where_the_schedule_is_overdue(
     assert "no success in the last 9 days" in capsys.readouterr().out
     assert main([*words, "--json"]) == ExitStatus.OUTDATED
     assert json.loads(capsys.readouterr().out)["schedule"]["overdue"] is True
+
+
+def test_a_schedule_is_shown_with_disks_that_a_person_knows_and_in_their_words() -> None:
+    disks = (
+        ScheduledDisk(size=500_107_862_016, model="Samsung SSD", serial="S5Y1"),
+        ScheduledDisk(size=32_000_000_000),
+    )
+    schedule = Schedule(library="/mnt/images", every="weekly", since="2026-01-01T00:00:00Z", disk=disks)
+    language.use("de")
+    rows = schedule_commands.lines_of(schedule, schedulestate.State(), datetime(2026, 1, 2, tzinfo=UTC))
+    assert rows[0].split(maxsplit=1)[1] == "Samsung SSD S5Y1 500.1 GB, 32.0 GB"
+    assert rows[2].split() == ["Wann", "wöchentlich"]
+    other = structs.replace(schedule, every="Mon..Fri 12:30")
+    assert "Mon..Fri 12:30" in schedule_commands.lines_of(other, schedulestate.State(), datetime.now(UTC))[2]

@@ -171,7 +171,9 @@ def restore_figures(result: RestoreResult) -> list[str]:
         words = _("Not wiped: what {disk} keeps aside by itself; it did not erase itself")
         lines.append(words.format(disk=clean(one.disk)))
     if result.safety:
-        lines.append(_("Saved first: image {image}; `rescue undo` restores it").format(image=clean(result.safety)))
+        lines.append(
+            _("Saved first: image {image}; to undo: `rescue undo`, or f in the menu").format(image=clean(result.safety))
+        )
     return [*lines, pace(0 if result.skipped else result.written_bytes, result.seconds)]
 
 

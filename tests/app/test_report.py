@@ -230,3 +230,9 @@ def test_an_image_says_which_system_is_in_it() -> None:
     assert "System      Debian? GNU/Linux 13" in lines
     assert any('Debian? GNU/Linux 13, ext4 "debian"' in line for line in lines)
     assert not any(line.startswith("System") for line in report.image_lines(make_image()))
+
+
+def test_what_was_saved_first_is_told_with_both_ways_back() -> None:
+    assert isinstance(RESTORED.result, RestoreResult)
+    result = structs.replace(RESTORED.result, safety="20260101-saved")
+    assert "Saved first: image 20260101-saved; to undo: `rescue undo`, or f in the menu" in outcome.figures(result)

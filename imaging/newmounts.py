@@ -20,6 +20,8 @@ _AT_FDCWD = -100
 _EMPTY_PATH = 4
 _DETACH = 2
 _MOST_WORDS = 4096
+_JUST_ENDING = (errno.EIO, errno.ECONNABORTED)
+"""What is answered while the process ends: by itself, and by the kernel to whoever was waiting for it."""
 _ENDING, _LOOK_EVERY = 3.0, 0.05
 """Seconds that a process takes to end once its other end is gone, and between two looks."""
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -79,7 +81,7 @@ def clear(where: Path) -> None:
         except OSError as error:
             if error.errno == errno.ENOTCONN:
                 release(where)
-            elif error.errno == errno.EIO and time.monotonic() < deadline:
+            elif error.errno in _JUST_ENDING and time.monotonic() < deadline:
                 time.sleep(_LOOK_EVERY)
                 continue
         return

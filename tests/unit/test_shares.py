@@ -507,6 +507,8 @@ def test_what_ip_netns_mounts_is_no_medium(monkeypatch: pytest.MonkeyPatch) -> N
     ("answers", "gone"),
     [
         ([errno.EIO, errno.EIO, errno.ENOTCONN], True),
+        # To whoever was waiting for the process as it ended.
+        ([errno.ECONNABORTED, errno.ENOTCONN], True),
         ([errno.ENOTCONN], True),
         ([errno.EIO, 0], False),
         ([errno.EACCES], False),

@@ -25,6 +25,11 @@ def run(*argv: object, text: str | None = None) -> str:
     return done.stdout
 
 
+def lines_of(path: Path) -> list[str]:
+    """The lines of a file in /proc with names in it, which are any bytes: another test's, too."""
+    return [line for line in os.fsdecode(path.read_bytes()).split("\n") if line]
+
+
 def blank(path: Path, size: int, fill: int = 0) -> Path:
     """A disk file of `size` bytes: sparse, or filled with one byte value."""
     with path.open("wb") as file:

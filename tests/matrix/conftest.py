@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.disks import blank, digest, run
+from tests.disks import blank, digest, lines_of, run
 from tests.matrix import bootable, images, layouts, sample
 from tests.matrix.images import Captured
 from tests.matrix.layouts import LAYOUTS, Layout, Source
@@ -49,7 +49,7 @@ def surroundings(shared_room: Path) -> Iterator[None]:
         patch.delenv("RESCUE_LIBRARY", raising=False)
         yield
     loops = run("losetup", "--list", "--noheadings", "--output=NAME,BACK-FILE").splitlines()
-    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    mounts = lines_of(Path("/proc/self/mounts"))
     assert [line for line in loops if str(shared_room) in line] == []
     assert [line for line in mounts if f"/{OURS}" in line] == []
 

@@ -20,7 +20,7 @@ from imaging.library import Library
 from imaging.plan import encode
 from imaging.planner import plan_capture
 from tests.command import run_rescue
-from tests.disks import MIB, blank, partition, run
+from tests.disks import MIB, blank, lines_of, partition, run
 from tests.faults.world import PATIENCE, carry_out_here, chunk_path, until
 from tests.matrix import volumes
 from tests.matrix.tools import Place, attached, said
@@ -205,7 +205,7 @@ def _tool_of(room: Path) -> Path:
 def _left() -> list[str]:
     """The loop devices of ours and the mounts that serve an image's disks."""
     loops = run("losetup", "--list", "--noheadings", "--output=NAME,BACK-FILE").splitlines()
-    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    mounts = lines_of(Path("/proc/self/mounts"))
     return [line for line in loops if line.split()[1:] == ["/disk"]] + [m for m in mounts if "fuse.rescue" in m]
 
 

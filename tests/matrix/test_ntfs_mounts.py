@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from imaging import blockdev, ntfsmount
-from tests.disks import MIB, blank
+from tests.disks import MIB, blank, lines_of
 from tests.faults.world import until
 from tests.matrix.tools import require, said
 
@@ -44,8 +44,7 @@ def server_of(loop: str) -> int:
 
 def kinds_of(server: int, loop: str) -> set[str]:
     """As what kinds of file system a device is mounted where a process is."""
-    lines = Path(f"/proc/{server}/mountinfo").read_text().splitlines()
-    ends = [line.split(" - ")[1].split() for line in lines]
+    ends = [line.split(" - ")[1].split(" ") for line in lines_of(Path(f"/proc/{server}/mountinfo"))]
     return {kind for kind, source, *_ in ends if source == loop}
 
 

@@ -11,7 +11,7 @@ from imaging.errors import ExitStatus
 from imaging.health import Condition, Health
 from imaging.startable import Answer, Firmware
 from tests import programs
-from tests.disks import MIB, digest, looped, run
+from tests.disks import MIB, digest, lines_of, looped, run
 from tests.faults.world import warnings_of
 from tests.matrix import bootable
 from tests.matrix.bootable import Made
@@ -106,7 +106,7 @@ def test_the_system_s_own_grub_install_puts_the_loader_back(room: Path) -> None:
     assert len(sees.split()) == 3
     kept = [path.name for path in Path(result(finished).saved).iterdir()]
     assert any(name.endswith("-at-0.bin") for name in kept)
-    assert [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(disk) in line] == []
+    assert [line for line in lines_of(Path("/proc/self/mounts")) if str(disk) in line] == []
 
 
 @pytest.mark.usefixtures("grub")

@@ -12,7 +12,7 @@ import pytest
 
 from imaging import blockdev, ntfsmount
 from tests.disks import MIB, blank, lines_of
-from tests.faults.world import until
+from tests.faults.world import told_of_processes, until
 from tests.matrix.tools import require, said
 
 pytestmark = pytest.mark.root
@@ -35,10 +35,10 @@ def use(disk: Path, told: Connection) -> None:
 
 def server_of(loop: str) -> int:
     """The ntfs-3g that has a device mounted."""
-    for process in Path("/proc").glob("[0-9]*"):
-        words = process.joinpath("cmdline").read_bytes().split(b"\0")
+    for file, line in told_of_processes().items():
+        words = line.split(b"\0")
         if words[0] == b"ntfs-3g" and loop.encode() in words:
-            return int(process.name)
+            return int(file.parent.name)
     raise AssertionError(f"nobody has {loop} mounted")
 
 

@@ -52,7 +52,7 @@ def show(options: argparse.Namespace) -> None:
     run_machine(options.firmware, options.accelerator, with_stick=not options.boot_restored, screen=options.screen)
     if not options.boot_restored:
         again = f"live-image/demo --boot-restored --firmware {options.firmware}"
-        print(f"\nThe machine is off. Boot the disk that was restored, without the stick: {again}")
+        print(f"\nThe machine is off. Once a restore has ended, its disk boots without the stick: {again}")
 
 
 if __name__ == "__main__":

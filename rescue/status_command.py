@@ -124,6 +124,8 @@ def _print(found: Sequence[Latest], copies: Mapping[str, _Copy], now: datetime, 
         commands.print_lines(columns([heads, *(_row(one, copies, now, late=one in late) for one in found)]))
     else:
         print(_("There is no backup of a disk of this computer."))
+        hint = _("rescue capture DISK --library DIR makes one, rescue schedule set DISK regular ones")
+        print(_("What to do: {hint}").format(hint=hint))
 
 
 def _has(image: Image, disk: Disk, here: Machine) -> bool:

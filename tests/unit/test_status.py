@@ -29,7 +29,9 @@ def test_a_computer_that_was_backed_up_is_told_when_and_is_overdue_later(tmp_pat
     library, disk = tmp_path / "library", blank(tmp_path / "disk.img", 2 * MIB)
     run_rescue("library", "init", library)
     words = ("status", "--library", library)
-    assert "There is no backup of a disk of this computer." in run_rescue(*words, status=ExitStatus.OUTDATED).out
+    said = run_rescue(*words, status=ExitStatus.OUTDATED).out
+    assert "There is no backup of a disk of this computer." in said
+    assert "rescue capture DISK" in said
     nothing = run_rescue(*words, "--json", status=ExitStatus.OUTDATED).json
     assert (nothing["overdue"], nothing["backups"]) == (True, [])
     image = run_rescue("capture", disk, "--library", library, "--json").events[-1]["result"]["image"]

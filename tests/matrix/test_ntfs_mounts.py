@@ -63,6 +63,7 @@ def test_a_kill_leaves_nothing_that_hangs(tmp_path: Path, victims: str) -> None:
         here, there = spawning.Pipe()
         user = spawning.Process(target=use, args=(disk, there))
         user.start()
+        there.close()  # it has its own: where it ends before it has said anything, nobody waits for that
         server, loop = here.recv()
         assert kinds_of(server, loop) == {"fuse"}, "one of the kind fuseblk may wait for itself, and sync(2) for it"
         for pid in {"user": [user.pid], "server": [server], "both": [server, user.pid]}[victims]:

@@ -1,5 +1,7 @@
 """A library's own disk is known, whatever the file system is that the library lies on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,25 +32,31 @@ def test_the_disk_beneath_a_folder_is_known(kind: str, tmp_path: Path) -> None:
                 assert loop.removeprefix("/dev/") in disks_beneath_path(folder)
 
 
-def test_each_disk_beneath_a_btrfs_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel tells of one of them as that which is mounted."""
+@contextmanager
+def btrfs_on_two(folder: Path) -> Iterator[tuple[str, str]]:
+    """Two disks that hold one file system, each of them all of it."""
     with (
-        looped(blank(tmp_path / "one.img", 160 * MIB)) as one,
-        looped(blank(tmp_path / "two.img", 160 * MIB)) as two,
+        looped(blank(folder / "one.img", 160 * MIB)) as one,
+        looped(blank(folder / "two.img", 160 * MIB)) as two,
     ):
         run("mkfs.btrfs", "-q", "-d", "raid1", "-m", "raid1", one, two)
-        with mounted(("mount",), one) as there:
-            (there / "images").mkdir()
-            assert {Path(one).name, Path(two).name} <= disks_beneath_path(there / "images")
-            disks = [inventory.look(loop, [there / "images"]) for loop in (one, two)]
-            for disk in disks:
-                assert Role.LIBRARY in disk.roles
-                assert str(there) in [mount.where for mount in disk.mounts]
-            monkeypatch.setattr(media, "ROOT", there.parent)
-            for disk in disks:
-                media.detach(disk)
-            assert not there.is_mount()
-            run("mount", one, there)
+        yield one, two
+
+
+def test_each_disk_beneath_a_btrfs_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells of one of them as that which is mounted."""
+    with btrfs_on_two(tmp_path) as (one, two), mounted(("mount",), one) as there:
+        (there / "images").mkdir()
+        assert {Path(one).name, Path(two).name} <= disks_beneath_path(there / "images")
+        disks = [inventory.look(loop, [there / "images"]) for loop in (one, two)]
+        for disk in disks:
+            assert Role.LIBRARY in disk.roles
+            assert str(there) in [mount.where for mount in disk.mounts]
+        monkeypatch.setattr(media, "ROOT", there.parent)
+        for disk in disks:
+            media.detach(disk)
+        assert not there.is_mount()
+        run("mount", one, there)
 
 
 def test_a_library_on_several_disks_is_mounted_once_and_can_be_written_to(
@@ -58,11 +66,7 @@ def test_a_library_on_several_disks_is_mounted_once_and_can_be_written_to(
     monkeypatch.setenv("RESCUE_LIVE", "1")
     partition = a_partition(content=Content(kind="btrfs"))
     disks = [a_disk(path=str(tmp_path / name), table=a_table(partition)) for name in ("one", "two")]
-    with (
-        looped(blank(tmp_path / "one.img", 160 * MIB)) as one,
-        looped(blank(tmp_path / "two.img", 160 * MIB)) as two,
-    ):
-        run("mkfs.btrfs", "-q", "-d", "raid1", "-m", "raid1", one, two)
+    with btrfs_on_two(tmp_path) as (one, two):
         with mounted(("mount",), one) as there:
             (there / "library.json").touch()
         for disk, loop in zip(disks, (one, two), strict=True):

@@ -44,12 +44,11 @@ def test_one_job_after_the_other_stores_on_it(stick: Path, tmp_path: Path) -> No
         terminal.wait_for("rescue-library", timeout=BOOT)
         terminal.press("s")
         terminal.wait_for("root@rescue", timeout=STEP)
-        done(terminal, f"mountpoint {MEDIUM}", 0)
+        done(terminal, f"until mountpoint {MEDIUM}; do sleep 1; done", 0)
         done(terminal, f"rescue capture /dev/vda --library {LIBRARY} --label First", 0, timeout=JOB)
         done(terminal, f"mountpoint {MEDIUM}", 0)
         done(terminal, f"rescue capture /dev/vda --library {LIBRARY} --label Second", 0, timeout=JOB)
         done(terminal, f"rescue verify --all --library {LIBRARY}", 0, timeout=JOB)
-
         terminal.press("exit", ENTER)
         terminal.wait_for("Restore an image", timeout=STEP)
         machine.power_off_from_the_menu()

@@ -6,8 +6,6 @@ the disk as it was each time, with what is unused zero.
 
 import base64
 import hashlib
-import io
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +14,7 @@ import zstandard
 
 from imaging.library import Library
 from tests.command import Outcome
-from tests.disks import MIB, blank
+from tests.disks import MIB, blank, unpack
 from tests.faults import proof
 from tests.faults.test_structure import checked
 from tests.faults.world import Sample, capture_here, restore_here, verify_here
@@ -30,8 +28,7 @@ SIZE = 20 * MIB
 def first(tmp_path: Path) -> Path:
     """The library, unpacked; `SHA256` lies beside it."""
     packed = zstandard.ZstdDecompressor().decompressobj().decompress(base64.b64decode(KEPT.read_bytes()))
-    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-        tar.extractall(tmp_path / "first", filter="data")
+    unpack(packed, tmp_path / "first")
     return tmp_path / "first" / "library"
 
 

@@ -1,6 +1,5 @@
 """Systems on Linux that were used, and an image that is restored over them: how they are made and what is in them."""
 
-import hashlib
 import os
 import stat
 import struct
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.command import run_rescue
-from tests.disks import MIB, blank, partition
+from tests.disks import MIB, blank, digest, partition
 from tests.matrix.lvm import EXTENT, lvm_on, pieces
 from tests.matrix.tools import Place, attached, mounted, said
 from tests.matrix.volumes import BTRFS, EXT4, XFS, FileSystem
@@ -175,13 +174,7 @@ def listed(top: Path) -> dict[str, tuple[Any, ...]]:
             if not n.startswith("trusted.SGI_ACL")  # XFS's own name for access lists
         )
         regular = stat.S_ISREG(status.st_mode)
-        content = (
-            hashlib.sha256(path.read_bytes()).hexdigest()
-            if regular
-            else str(path.readlink())
-            if path.is_symlink()
-            else ""
-        )
+        content = digest(path) if regular else str(path.readlink()) if path.is_symlink() else ""
         links = status.st_nlink if regular else 0
         size = status.st_size if regular else 0
         found[str(path.relative_to(top))] = (

@@ -1,6 +1,5 @@
 """Whether a disk can start a computer is told rightly: made with GRUB's own tools, then with one piece taken away."""
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from imaging.plan import encode
 from imaging.startable import Answer, Firmware, Starts, Way
 from imaging.worker import carry_out
 from tests.command import run_rescue
-from tests.disks import MIB, blank, looped, partition, run
+from tests.disks import MIB, blank, digest, looped, partition, run
 from tests.faults.world import Sample, capture_here, restore_here, warnings_of
 from tests.matrix import bootable
 from tests.matrix.bootable import EFI, INITRD, KERNEL, ROOT, Made
@@ -31,9 +30,9 @@ NO_SUCH = "99999999-9999-9999-9999-999999999999"
 
 def look(path: Path) -> Starts:
     """What is found, on a disk that is not changed by it."""
-    before = hashlib.sha256(path.read_bytes()).digest()
+    before = digest(path)
     (found,) = checkboot.check_paths([str(path)])
-    assert hashlib.sha256(path.read_bytes()).digest() == before
+    assert digest(path) == before
     return found
 
 
@@ -485,7 +484,7 @@ def test_the_result_of_a_restore_says_that_the_disk_starts(room: Path) -> None:
     assert ended["message"].endswith("was restored, read back and verified.")
     (starts,) = ended["result"]["starts"]
     assert [(one["firmware"], one["answer"]) for one in starts["ways"]] == [("bios", "starts"), ("uefi", "starts")]
-    assert hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(made.path.read_bytes()).digest()
+    assert digest(target) == digest(made.path)
     image, library = ended["result"]["image"], room / "library"
     done = run_rescue("restore", image, target, "--library", library, "--erase", "target.img")
     assert "Can start a computer: target.img on BIOS, UEFI\n" in done.out

@@ -5,9 +5,7 @@ the fixture anew is `tests/clonezilla`.
 """
 
 import base64
-import io
 import shutil
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from imaging import sfdisk
 from imaging.library import Library
 from tests.clonezilla.files import VOLUMES
 from tests.command import run_rescue
-from tests.disks import MIB, blank, file_hashes, run
+from tests.disks import MIB, blank, file_hashes, run, unpack
 from tests.matrix import images, volumes
 from tests.matrix.images import Captured
 from tests.matrix.lvm import gathered, lvm_on, pieces
@@ -65,8 +63,7 @@ class Restored:
 def saved(shared_room: Path) -> Iterator[Path]:
     """The three folders, with what they are to hold in `SHA256`."""
     folder = shared_room / "saved-by-clonezilla"
-    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(KEPT.read_bytes())), mode="r:xz") as tar:
-        tar.extractall(folder, filter="data")
+    unpack(base64.b64decode(KEPT.read_bytes()), folder)
     yield folder
     shutil.rmtree(folder)
 

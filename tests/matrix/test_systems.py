@@ -1,6 +1,5 @@
 """Operating systems are found on disks of every kind, and looking for them changes nothing."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from imaging import systems as looking
 from imaging.disk import Content, Mount
 from imaging.systems import systems
 from tests.command import run_rescue
-from tests.disks import MIB, blank, partition
+from tests.disks import MIB, blank, digest, partition
 from tests.matrix import images, volumes
 from tests.matrix.lvm import lvm_on, pieces
 from tests.matrix.tools import Place, attached, mounted, said
@@ -59,9 +58,9 @@ def a_disk(path: Path, kind: FileSystem, fill: Fill, *, sector: int = 512) -> Pa
 
 def look(path: Path) -> dict[int, str]:
     """What is found, on a disk that is not changed by it."""
-    before = hashlib.sha256(path.read_bytes()).digest()
+    before = digest(path)
     found = dict(systems(inventory.look(str(path))))
-    assert hashlib.sha256(path.read_bytes()).digest() == before
+    assert digest(path) == before
     return found
 
 

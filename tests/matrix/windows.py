@@ -146,15 +146,20 @@ def cloud(home: Path) -> None:
     put(written(home / "program.exe", b""), "reparse_data", tagged(PACKED, b"packed"))
 
 
+def below(top: Path) -> list[Path]:
+    """All that is below a folder, in order; pathlib of Python 3.11.2 ends at what the driver cannot look through."""
+    return sorted(Path(folder, name) for folder, *kinds in os.walk(top) for names in kinds for name in names)
+
+
 def date(top: Path) -> None:
     """Times that no program of today would set, on all that is in a folder, and on it."""
-    for at, path in enumerate([*sorted(top.rglob("*"), reverse=True), top]):
+    for at, path in enumerate([*reversed(below(top)), top]):
         put(path, "times", struct.pack("<4Q", *(time + at * 10_000_000 for time in TIMES)))
 
 
 def listed(top: Path) -> dict[str, tuple[Any, ...]]:
     """All that is below a folder, and itself: attributes, rights, times, tags, streams, links and content."""
-    return {str(path.relative_to(top)): _listed(path) for path in (top, *sorted(top.rglob("*")))}
+    return {str(path.relative_to(top)): _listed(path) for path in (top, *below(top))}
 
 
 def _listed(path: Path) -> tuple[Any, ...]:

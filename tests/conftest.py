@@ -4,7 +4,7 @@ import gc
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,9 @@ from hypothesis import settings
 
 from imaging import jobs
 from rescue import language
+from tests import limits
 from tests.command import Outcome, run_rescue
+from tests.progress import Progress
 from tests.starter import begin_worker
 
 # How long an example takes says nothing on a machine that is busy with other tests.
@@ -26,6 +28,37 @@ The first build of the live system holds a lock: beside it there is work that ne
 """
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """How far it is, instead of dots, in the process that the others report to; -v has pytest's own way."""
+    limits.begin()
+    config = session.config
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal and not hasattr(config, "workerinput") and config.get_verbosity() == 0:
+        config.pluginmanager.register(Progress(terminal))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    """What a test needs, the first build of the live system included, has its time."""
+    limits.refuse_to_begin_late()
+    with limits.limited(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that hangs fails with its name and what it waits for, and the rest goes on."""
+    with limits.limited(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """So does what clears up after it."""
+    with limits.limited(item):
+        return (yield)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The order; and skip, with the reason, what this machine cannot do; CI can do it all."""
     tests_of = Counter(item.path for item in items)
@@ -37,9 +70,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=turn)
     for item in items:
         if item.get_closest_marker("qemu"):
-            # An emulated machine on a busy host can stumble. One that fails three times has an error; what failed
-            # before is told in full at the end.
-            item.add_marker(pytest.mark.flaky(reruns=2))
+            # An emulated machine on a busy host can stumble. One that fails twice has an error; what failed before is
+            # told in full at the end. What used up its time once has no more.
+            item.add_marker(pytest.mark.flaky(reruns=1, rerun_except=["TooLongError", "RESCUE_TESTS_UNTIL"]))
     if os.geteuid() == 0 and Path("/dev/loop-control").exists():
         return
     reason = "needs root" if os.geteuid() != 0 else "needs loop devices: /dev/loop-control is missing"

@@ -239,6 +239,7 @@ def test_a_full_state_folder_harms_no_restore(
         return real(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(worker, "_do", fill_and_do)
+    monkeypatch.setattr(worker, "_set_at_signals", lambda _: None)  # a thread that would wait here for any signal
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     mask = os.umask(0o022)
     folder.mkdir()

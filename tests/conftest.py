@@ -69,6 +69,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     items.sort(key=turn)
     for item in items:
+        if item.get_closest_marker("thorough") and not limits.THOROUGH:
+            item.add_marker(pytest.mark.skip(reason="takes minutes more: RESCUE_ALL=1 runs it, too"))
         if item.get_closest_marker("qemu"):
             # An emulated machine on a busy host can stumble. One that fails twice has an error; what failed before is
             # told in full at the end. What used up its time once has no more.

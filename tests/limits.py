@@ -26,6 +26,10 @@ _UNTIL = float(os.environ.get("RESCUE_TESTS_UNTIL", "inf"))
 """Seconds of time.time() at which all tests are to be over."""
 
 
+THOROUGH = os.environ.get("RESCUE_ALL") == "1"
+"""Whether what takes long, and tries in a machine what others try without one, is tried as well."""
+
+
 class TooLongError(OutcomeException):
     """A step of a test took longer than it may; neither a test nor a fixture takes this for a failure to go on from."""
 

@@ -27,6 +27,7 @@ def without_a_known_path(disk: Path) -> None:
 
 
 @pytest.mark.qemu
+@pytest.mark.thorough
 def test_a_restored_system_gets_the_entry_that_its_firmware_needs(stick: Path, sample: Sample, tmp_path: Path) -> None:
     source, target, work = tmp_path / "source.img", tmp_path / "target.img", tmp_path / "work.img"
     shutil.copyfile(sample.disk, source)

@@ -42,6 +42,7 @@ def _used(sample: Sample, folder: Path) -> Path:
 
 
 @pytest.mark.qemu
+@pytest.mark.thorough
 @pytest.mark.root
 def test_a_clone_starts_beside_its_original(sample: Sample, tmp_path: Path) -> None:
     original, library = _used(sample, tmp_path), tmp_path / "library"

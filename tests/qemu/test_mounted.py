@@ -17,7 +17,7 @@ from .terminal import ENTER
 PROMPT = "root@rescue:~#"
 WORK = 512 * MIB
 
-pytestmark = pytest.mark.qemu
+pytestmark = [pytest.mark.qemu, pytest.mark.thorough]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

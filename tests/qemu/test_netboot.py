@@ -71,6 +71,7 @@ def test_a_bios_boots_over_the_network_although_its_server_fails_twice(served: P
             close_shell_and_power_off(machine)
 
 
+@pytest.mark.thorough
 def test_secure_boot_boots_by_http_and_fetches_a_damaged_layer_again(served: Path, tmp_path: Path) -> None:
     more = [f"--tap={netlab.TAP}"]
     with netlab.running(tmp_path / "network", served) as lab:

@@ -77,6 +77,7 @@ def _see_it_known(machine: Machine) -> None:
 
 
 @pytest.mark.qemu
+@pytest.mark.thorough
 @pytest.mark.root
 def test_the_next_start_captures_the_computer_once(stick: Path, sample: Sample, tmp_path: Path) -> None:
     disk, usb = prepared(sample, tmp_path), usb_disk(tmp_path / "backup.img")

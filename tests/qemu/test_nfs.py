@@ -103,6 +103,7 @@ def read_it_all(terminal: SerialTerminal) -> None:
 
 
 @pytest.mark.qemu
+@pytest.mark.thorough
 def test_a_computer_is_backed_up_to_an_nfs_server_that_starts_anew_meanwhile_and_restored_from_it(
     stick: Path, sample: Sample, tmp_path: Path
 ) -> None:

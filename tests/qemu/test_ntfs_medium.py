@@ -13,7 +13,7 @@ from .machine import BOOT, JOB, STEP, started
 from .terminal import ENTER
 from .test_own_disk import done
 
-pytestmark = [pytest.mark.qemu, pytest.mark.root]
+pytestmark = [pytest.mark.qemu, pytest.mark.root, pytest.mark.thorough]
 
 START, ROOM = 1 * MIB, 300 * MIB
 MEDIUM = "/run/rescue/media/sdb1"

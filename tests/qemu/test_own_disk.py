@@ -130,6 +130,7 @@ def choose_it_in_grub(machine: Machine) -> None:
 
 
 @pytest.mark.qemu
+@pytest.mark.thorough
 def test_a_computer_recovers_itself_from_its_own_disk(stick: Path, sample: Sample, tmp_path: Path) -> None:
     disk = prepared(sample, tmp_path)
     options = [f"--uefi-variables={tmp_path / 'variables'}"]

@@ -146,6 +146,7 @@ def restore(machine: Machine, label: str, disk: str, downs: int) -> None:
 
 
 @pytest.mark.qemu
+@pytest.mark.thorough
 @pytest.mark.root
 def test_a_computer_is_backed_up_to_a_share_and_disks_come_from_a_web_server_and_a_bucket(
     stick: Path, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

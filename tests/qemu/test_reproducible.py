@@ -13,7 +13,7 @@ import zstandard
 
 from .machine import CHECKOUT
 
-pytestmark = pytest.mark.qemu
+pytestmark = [pytest.mark.qemu, pytest.mark.thorough]
 
 BUILD = CHECKOUT / "live-image/build"
 

@@ -1,8 +1,8 @@
 """A used computer is put back, whatever its root is: with its files, and undone; or with nothing left that was there.
 
 All of a case happens in one start of the stick, for that takes longest; what is started then are copies of the disks as
-they were in between. A pair's second machine is only reset with its files kept, and started; RESCUE_ALL_FIRMWARE=1 does
-all with both, and tries each pair with each firmware.
+they were in between. A pair's second machine is only reset with its files kept, and started; RESCUE_ALL=1 does all with
+both, and tries each pair with each firmware.
 """
 
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from livebuild.sampleroots import Root
+from tests import limits
 from tests.command import run_rescue
 from tests.disks import MIB, blank, run
 from tests.matrix.keptsystems import listed
@@ -48,13 +49,13 @@ class Case:
 
 
 _PAIRS = (Root.EXT4, Root.XFS), (Root.BTRFS, Root.LVM)
-CASES = [
+_CASES = [
     Case(firmware="bios", bus="sata", roots=_PAIRS[0]),
     Case(firmware="uefi", bus="virtio", roots=_PAIRS[1], wipes=("discard", "overwrite")),
+    Case(firmware="uefi", bus="sata", roots=_PAIRS[0]),
+    Case(firmware="bios", bus="virtio", roots=_PAIRS[1]),
 ]
-ALL = os.environ.get("RESCUE_ALL_FIRMWARE") == "1"
-if ALL:
-    CASES += [Case(firmware="uefi", bus="sata", roots=_PAIRS[0]), Case(firmware="bios", bus="virtio", roots=_PAIRS[1])]
+_PARAMETERS = [_CASES[0], *(pytest.param(case, marks=pytest.mark.thorough) for case in _CASES[1:])]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +149,7 @@ def job(machine: Machine, command: str, *words: str) -> None:
     assert "will not start" not in terminal.flow, terminal.text
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", _PARAMETERS, ids=str)
 def test_a_used_computer_is_put_back_with_its_files_or_without_a_trace(
     case: Case, stick: Path, sample_with: Callable[[Root], Sample], tmp_path: Path
 ) -> None:
@@ -161,7 +162,7 @@ def test_a_used_computer_is_put_back_with_its_files_or_without_a_trace(
         with root_of(one.disk, one.root) as top:
             homes[one.root], everything[one.root] = listed(top / "home"), listed(top)
 
-    whole = machines if ALL else machines[:1]
+    whole = machines if limits.THOROUGH else machines[:1]
     disks = [one.disk for one in machines] + [one.marked for one in whole]
     with shell_with(stick, disks, work, tmp_path / "stick", case.firmware, bus=case.bus) as machine:
         for number, one in enumerate(machines, start=1):

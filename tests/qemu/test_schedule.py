@@ -39,6 +39,7 @@ _WRITER = (
 
 
 @pytest.mark.qemu
+@pytest.mark.thorough
 @pytest.mark.root
 def test_a_running_machine_is_captured_as_it_was_at_one_moment(stick: Path, tmp_path: Path) -> None:
     disk, backup = blank(tmp_path / "pc.img", _DISK), usb_disk(tmp_path / "backup.img")

@@ -100,6 +100,7 @@ def allow_a_password(machine: Machine) -> tuple[str, str]:
 
 
 @pytest.mark.qemu
+@pytest.mark.thorough
 def test_the_menu_is_there_from_afar_and_where_the_firmware_has_its_console(stick: Path, tmp_path: Path) -> None:
     client = Client(folder=tmp_path, port=free_ports(1)[0])
     key, other = make_key(tmp_path, "anna"), make_key(tmp_path, "mallory")

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,7 @@ def test_a_library_disk_that_turns_read_only_fails_the_capture_whole(tmp_path: P
             before = _sample(library, first, capture_here(first, library, tmp_path / "first"))
             job = start(planner.plan_capture([inventory.look(str(large))], library, level=19))
             wait_for_step(job, "Capturing")
-            _remount(medium, "ro")
+            _remount(medium, "ro", job)
             done = finish(job).finished
             assert done is not None
             assert (done.status, done.code) == (5, "read-only"), done.message
@@ -116,12 +117,13 @@ def test_a_library_disk_that_turns_read_only_fails_the_capture_whole(tmp_path: P
             assert all((folder / "manifest.json").exists() for folder in (library / "images").iterdir())
 
 
-def _remount(where: Path, how: str) -> None:
-    """Remount; a file that is open for writing just then makes the kernel say busy."""
+def _remount(where: Path, how: str, job: Job | None = None) -> None:
+    """Remount, while a job stands still, or it may end first; a file that is open for writing just then is busy."""
 
     def done() -> bool:
         try:
-            run("mount", "-o", f"remount,{how}", where)
+            with frozen(job) if job else nullcontext():
+                run("mount", "-o", f"remount,{how}", where)
         except AssertionError:
             return False
         return True

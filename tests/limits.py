@@ -24,10 +24,8 @@ _PATIENCE = float(os.environ.get("RESCUE_TESTS_PATIENCE", "1"))
 """How many times as long, on a slow machine or for a long sweep."""
 _UNTIL = float(os.environ.get("RESCUE_TESTS_UNTIL", "inf"))
 """Seconds of time.time() at which all tests are to be over."""
-
-
 THOROUGH = os.environ.get("RESCUE_ALL") == "1"
-"""Whether what takes long, and tries in a machine what others try without one, is tried as well."""
+"""Whether the longest tests with machines run as well, some of which try what no other does."""
 
 
 class TooLongError(OutcomeException):

@@ -148,6 +148,8 @@ class LocalStore:
         """
         self._whole = whole
         self._root = root
+        self._information = root.with_name("library.json")
+        self._in_library = not _is_absent(self._information)
         self._distrust_since = distrust_since
         self._not_counted: set[bytes] = set()
         self._from_medium = from_medium
@@ -192,11 +194,7 @@ class LocalStore:
             frame = _read(path, size + FRAME_SLACK, from_medium=self._from_medium and not self._is_fresh(chunk))
         except FileNotFoundError as error:
             if not self._root.is_dir():
-                raise IoError(
-                    f"{self._root} is gone: the library's disk is no longer there",
-                    code="library-gone",
-                    hint="attach the disk that holds the library again, and start anew",
-                ) from error
+                raise self._gone() from error
             raise BadImageError(f"chunk {chunk.hex()} is missing from the library", code="missing-chunk") from error
         except OSError as error:
             raise IoError(f"{path} cannot be read: {error.strerror}", code="read-failed") from error
@@ -393,17 +391,30 @@ class LocalStore:
         """Whether a file holds the chunk; raises OSError where it cannot be read."""
         return self._whole(_read(path, MAX_CHUNK_SIZE + FRAME_SLACK, from_medium=from_medium), chunk)
 
-    @staticmethod
-    def _create(path: Path) -> int:
+    def _create(self, path: Path) -> int:
         try:
             return create(path)
         except FileNotFoundError:
+            self._refuse_where_gone()
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             return create(path)
+
+    def _refuse_where_gone(self) -> None:
+        """Raise IoError where the library was unmounted: what its folder stands on then must not be filled."""
+        if self._in_library and _is_absent(self._information):
+            raise self._gone()
+
+    def _gone(self) -> IoError:
+        return IoError(
+            f"{self._root} is gone: the library's disk is no longer there",
+            code="library-gone",
+            hint="attach the disk that holds the library again, and start anew",
+        )
 
     def sync(self) -> None:
         """One syncfs(2) for all chunks; raises IoError where the medium reports that it lost any."""
         with written(self._root):
+            self._refuse_where_gone()
             self._root.mkdir(parents=True, exist_ok=True)
             with self._noted():
                 self._behind.drain()
@@ -421,6 +432,17 @@ class LocalStore:
         except OSError:
             self._lost = True
             raise
+
+
+def _is_absent(path: Path) -> bool:
+    """Whether there is no such file, for certain."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _sync_all(folder: Path) -> None:

@@ -168,6 +168,34 @@ def test_library_media_that_vanish_in_the_middle_of_a_restore(tmp_path: Path, ho
         assert verify_here(sample, tmp_path / "verify", against=target).status == 0
 
 
+@pytest.mark.parametrize("folder", ["", "library"])
+def test_a_library_that_is_unmounted_in_the_middle_of_a_capture_fails_it_and_its_bare_folder_is_not_filled(
+    tmp_path: Path, folder: str
+) -> None:
+    first = sample_disk(tmp_path / "first.img", seed=5, megabytes=2)
+    large = wide_disk(tmp_path / "large.img", 24)
+    with looped(blank(tmp_path / "medium.img", 80 * MIB)) as loop:
+        run("mkfs.ext4", "-q", loop)
+        with mounted(loop, tmp_path / "medium") as medium:
+            run("rmdir", medium / "lost+found")
+            library = medium / folder
+            before = _sample(library, first, capture_here(first, library, tmp_path / "first"))
+            job = start(planner.plan_capture([inventory.look(str(large))], library, level=19))
+            wait_for_step(job, "Capturing")
+            with frozen(job):
+                run("umount", "--lazy", medium)
+            done = finish(job).finished
+            assert done is not None
+            assert (done.status, done.code) == (5, "library-gone"), done.message
+            assert "attach the disk that holds the library again" in done.hint
+            assert list(medium.iterdir()) == []
+            run("mount", loop, medium)
+            assert images_of(library) == [before.image_id]
+            again = _sample(library, large, capture_here(large, library, tmp_path / "again"))
+            assert verify_here(again, tmp_path / "verify-again").status == 0
+            prove(library)
+
+
 def test_a_library_on_a_read_only_medium_can_be_restored_from(captured: Sample, tmp_path: Path) -> None:
     with tmpfs(tmp_path / "medium", "80M") as medium:
         sample = captured.copy(medium / "library")

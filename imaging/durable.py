@@ -44,6 +44,22 @@ def reading(what: Path | str) -> Iterator[None]:
         raise IoError(f"{name} cannot be read: {error.strerror or error}", code="read-failed") from error
 
 
+def beneath(folder: Path, *, all_of_it: bool = True) -> Iterator[Path]:
+    """What lies in a folder, at any depth; links are not followed.
+
+    Raises OSError where a folder that is there cannot be listed; without `all_of_it` that one is passed over.
+    Path.rglob does either, by the version of Python.
+    """
+
+    def failed(error: OSError) -> None:
+        if all_of_it and not isinstance(error, FileNotFoundError):
+            raise error
+
+    for where, folders, files in os.walk(folder, onerror=failed):
+        for name in (*folders, *files):
+            yield Path(where, name)
+
+
 def write_file(path: Path, data: bytes | bytearray) -> None:
     """Write a small file whole or not at all, and its folder's entry, down to the medium; raises IoError."""
     new = temporary(path)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from imaging import trust
 from imaging.disk import Disk, Role
+from imaging.durable import beneath
 from imaging.errors import RescueError, UsageError
 from imaging.foreignfiles import files_of
 from imaging.foreignlook import Seen
@@ -61,7 +62,7 @@ def plan_straight(
 
 def refuse_unless_target(path: Path, source: ImagedDisk, target: Disk) -> None:
     """Raise RefusedError where a disk of the image at `path` cannot be restored onto a disk, looked at as above."""
-    files = (*files_of(path), *(path.rglob("*") if path.is_dir() else ()))
+    files = (*files_of(path), *(beneath(path, all_of_it=False) if path.is_dir() else ()))
     why = ""
     if not target.regular_file and target.roles == (Role.LIBRARY,):
         why = "what is restored, or the image library, lies on it"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from imaging import factory, iso, librarycopy, mediakeys, mediasource, mediatable, mediavouching, medium
 from imaging.blockdev import opened, read
-from imaging.durable import give_name, sync_folder, written
+from imaging.durable import beneath, give_name, reading, sync_folder, written
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError
 from imaging.events import READING_BACK, MediaIsoResult
 from imaging.library import FOLDER, Library
@@ -145,7 +145,8 @@ def _compare(made: Path, library: Path, report: Reporter, cancel: threading.Even
     with medium.volume_of(str(made)) as volume:
         image = iso.open_iso(volume)
         files = iso.files(image, (FOLDER,), _MOST_FILES)
-        wanted = [path for path in library.rglob("*") if path.is_file()]
+        with reading(library):
+            wanted = [path for path in beneath(library) if path.is_file()]
         report.step(f"{READING_BACK} the images", sum(path.stat().st_size for path in wanted))
         for path in wanted:
             _stop_if_asked(cancel)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from imaging import grubmenu, iso, mediakeys, medium
 from imaging.bounded import Bounded
-from imaging.durable import create, reading, sync_folder, write_all, write_file, written
+from imaging.durable import beneath, create, reading, sync_folder, write_all, write_file, written
 from imaging.errors import BadImageError, CancelledError, IoError, RefusedError
 from imaging.medium import FOLDERS, SUMS
 from imaging.mediumcheck import parse_sums
@@ -111,7 +111,7 @@ def source_in(volume: Bounded, path: str) -> Source:
 def source_beneath(root: Path) -> Source:
     """The system whose files lie beneath a folder; raises BadImageError where it is damaged, IoError."""
     with reading(root):
-        found = [path for folder in FOLDERS for path in (root / folder).rglob("*") if path.is_file()]
+        found = [path for folder in FOLDERS for path in beneath(root / folder) if path.is_file()]
         files = {str(path.relative_to(root)): path.stat().st_size for path in found}
         if SUMS not in files:
             raise BadImageError(f"the recovery system of {root} is damaged: {SUMS} is missing", code="damaged-medium")
@@ -198,7 +198,7 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
 
 
 def _sync_tree(folder: Path) -> None:
-    for path in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+    for path in [folder, *(path for path in beneath(folder) if path.is_dir())]:
         path.chmod(0o755)
         sync_folder(path)
 

@@ -138,8 +138,8 @@ def plan_restore_but(
 ) -> RestorePlan:
     """Plan to restore all of the image's disk `name` but the partitions that are to stay as they are on `target`.
 
-    The disk has to be laid out as the image is, for its table stays, too. Raises RefusedError (code "other-layout"
-    where it is laid out otherwise), UsageError or BadImageError.
+    The disk has to be laid out as the image is, but for partitions to keep that the image does not know, for its table
+    stays, too. Raises RefusedError (code "other-layout" where it is laid out otherwise), UsageError or BadImageError.
     """
     source = _source(image, name)
     _refuse_other_layout(source, target, keep)
@@ -160,7 +160,9 @@ def _refuse_other_layout(source: ImagedDisk, target: Disk, keep: Collection[int]
     for number in keep:
         if number not in there or there[number].role is PartitionRole.EXTENDED:
             raise UsageError(f"{target.name} has no partition {number} to keep", code="no-such-partition")
-    now, then = _layout(target.table), _layout(source.table)
+    known = {part.number for part in source.table.partitions}
+    now = [one for one in _layout(target.table) if one[0] in known or one[0] not in keep]
+    then = _layout(source.table)
     if target.table.kind is not source.table.kind or now != then:
         odd = sorted({number for number, *_ in set(now) ^ set(then)})
         which = ", ".join(map(str, odd)) or "its kind of partition table"

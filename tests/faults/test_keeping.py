@@ -132,6 +132,19 @@ def test_a_disk_that_is_laid_out_otherwise_is_refused(kept: Kept, table: str, od
     assert kept.disk.read_bytes() == before
 
 
+def test_one_that_was_made_since_and_the_image_does_not_know_stays(kept: Kept) -> None:
+    run("sfdisk", "--append", kept.disk, text="start=37MiB, size=1MiB\n")
+    with kept.disk.open("r+b") as file:
+        file.seek(37 * MIB)
+        file.write(b"made since" * 100)
+    before = kept.disk.read_bytes()
+    assert "laid out as the image is: 4" in kept.reset("--keep", "3", *CONFIRMED, status=ExitStatus.REFUSED)
+    kept.reset("--keep", "3", "--keep", "4", *CONFIRMED)
+    now = kept.disk.read_bytes()
+    assert [kept.part(now, number) for number in (1, 2)] == [kept.part(kept.factory, number) for number in (1, 2)]
+    assert (now[:MIB], now[17 * MIB :]) == (before[:MIB], before[17 * MIB :])
+
+
 def test_a_table_of_the_same_places_and_other_names_is_another(kept: Kept) -> None:
     """Systems find their partitions by the GUIDs of these."""
     run("sfdisk", "--part-uuid", kept.disk, "2", "11111111-2222-3333-4444-555555555555")

@@ -371,6 +371,25 @@ def test_an_order_can_leave_partitions_as_they_are() -> None:
         assert error.value.code == code
 
 
+def test_an_order_can_leave_a_partition_that_the_image_does_not_know() -> None:
+    parts = (a_partition(1), a_partition(2, 200 * MIB, 100 * MIB))
+    source = an_imaged_disk(
+        table=a_table(parts[0]),
+        volumes=(Volume(number=1, start=parts[0].start, size=parts[0].size, used=MIB, map_origin="rescue"),),
+    )
+    target = disk("sda", "A", table=a_table(*parts))
+    here = found(target, images=(an_image(disks=(source,)),))
+    plan = plan_of('version = 1\n[restore]\nlabel = "PC"\nkeep = [2]\n' + ON_A, here)
+    assert isinstance(plan, RestorePlan)
+    assert [(p.volume, p.partition) for p in plan.targets[0].partitions] == [(1, 1)]
+    moved = replace(parts[0], size=parts[0].size + MIB)
+    with pytest.raises(RefusedError, match="not laid out as the image is: 1"):
+        plan_of(
+            'version = 1\n[restore]\nlabel = "PC"\nkeep = [2]\n' + ON_A,
+            replace(here, disks=(disk("sda", "A", table=a_table(moved, parts[1])),)),
+        )
+
+
 def cut_off(*, saved: str = "s", part: bool = False) -> tuple[Disk, Image]:
     """A disk onto which a restore of image `a` was begun, and what that has saved."""
     parts = (a_partition(1), a_partition(2, 200 * MIB, 100 * MIB))

@@ -20,12 +20,13 @@ from rescue.cutoff import COMPLETE, completing, undoing
 from rescue.cutoff import UNDO as UNDO_CUT
 from rescue.factories import Offer, newest_saved, offers, saved_disk, target_by_rule
 from rescue.factory_words import made_for
-from rescue.formats import clean, format_place, format_when, joined
+from rescue.formats import clean, format_place, format_when, joined, quoted
 from rescue.language import N_, _
 from rescue.report import machine_line
-from rescue.screens.base import Question, text
+from rescue.screens.base import Question, RescueScreen, text
 from rescue.screens.disklist import INDENT, NOTHING
 from rescue.screens.elsewhere import ElsewhereScreen
+from rescue.screens.reset import ResetTargetScreen, reset_screen
 from rescue.screens.restore import RestorePlanScreen
 from rescue.screens.shelf import Filter, ShelfScreen
 from rescue.screens.targets import Restore, TargetScreen
@@ -126,7 +127,11 @@ disk's name.
         saved = saved_of(shelf)
         # What brings back the disk as it was before the restore that was cut off stands above.
         told = saved is not None and any(cut.saved == saved[1].id for cut in self.cut)
-        undo = [] if saved is None or told or self.words else [Choice(key=UNDO, lines=undo_lines(saved))]
+        undo = (
+            []
+            if saved is None or told or self.words
+            else [Choice(key=UNDO, lines=undo_lines(saved, restored_before(saved, shelf)))]
+        )
         shown = self.offers(shelf, self.wanted(shelf.good, shelf.here))
         factory = [Choice(key=key_of(offer), lines=offer_lines(offer)) for offer in shown]
         self.query_one(Choices).show([*self.interrupted(), *factory, *undo])
@@ -211,7 +216,8 @@ disk's name.
             disk = self.ruled(offer, shelf)
             return {offer.image.disks[0].name: disk} if disk is not None else {}
 
-        self.restore(Restore(library=offer.library, image=offer.image, libraries=shelf.libraries), targets)
+        order = Restore(library=offer.library, image=offer.image, libraries=shelf.libraries)
+        self.restore(order, targets, ResetTargetScreen, reset_screen)
 
     def undo(self, shelf: Shelf) -> None:
         """The plan of restoring the safety image onto the very disks that were saved; else a person chooses."""
@@ -226,10 +232,17 @@ disk's name.
             known = {name: disk for name, disk in found.items() if disk is not None}
             return known if len(known) == len(found) else {}
 
-        self.restore(Restore(library=library, image=image, libraries=shelf.libraries), targets)
+        order = Restore(library=library, image=image, libraries=shelf.libraries)
+        self.restore(order, targets, TargetScreen, RestorePlanScreen)
 
-    def restore(self, order: Restore, targets: Callable[[], dict[str, Disk]]) -> None:
-        """The plan where the targets are known without a question; else a person chooses them."""
+    def restore(
+        self,
+        order: Restore,
+        targets: Callable[[], dict[str, Disk]],
+        choosing: Callable[[Restore], RescueScreen],
+        planned: Callable[[RestorePlan], RescueScreen],
+    ) -> None:
+        """The screen of the plan where the targets are known without a question; else a person chooses them."""
 
         def ask() -> RestorePlan | None:
             known = targets()
@@ -242,10 +255,7 @@ disk's name.
                 raise
 
         def then(plan: RestorePlan | None) -> None:
-            if plan is None:
-                self.open(TargetScreen(order))
-            else:
-                self.show_plan(plan)
+            self.open(choosing(order) if plan is None else planned(plan))
 
         self.look(ask, then, "plan")
 
@@ -271,12 +281,18 @@ def saved_of(shelf: Shelf) -> tuple[Path, Image, Notes] | None:
     return newest_saved([(item.library, item.image, item.notes) for item in shelf.good if item.image], shelf.here)
 
 
-def undo_lines(saved: tuple[Path, Image, Notes]) -> tuple[str, ...]:
-    """What undoing the last restore brings back."""
+def undo_lines(saved: tuple[Path, Image, Notes], restored: Image | None) -> tuple[str, ...]:
+    """What undoing the last restore brings back; `restored` is that restore's image, where it is known."""
     library, image, noted = saved
     when = _("the disks as they were at {when}").format(when=format_when(image.created))
-    why = _("before {image} was restored").format(image=clean(noted.before))
+    name = (quoted(restored.label) if restored is not None else "") or clean(noted.before)
+    why = _("before {image} was restored").format(image=name)
     return (_("Undo the last reset or restore"), *(INDENT + line for line in (when, why, format_place(library))))
+
+
+def restored_before(saved: tuple[Path, Image, Notes], shelf: Shelf) -> Image | None:
+    """The image that was restored after that was saved, where it is in a library here."""
+    return next((item.image for item in shelf.good if item.image is not None and item.id == saved[2].before), None)
 
 
 def key_of(offer: Offer) -> str:

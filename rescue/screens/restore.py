@@ -112,7 +112,7 @@ the disk as it is now and as it will be.
 Compare the model, the serial number and the size with the disk that you
 mean. To go on, type the disk's name or its serial number and press Enter
 (for one partition its own name, such as sda2, or the serial number and :2);
-then the Restore button can be pressed with Enter once more.
+then the button can be pressed with Enter once more.
 
 Where the original is attached, too, or was another computer's, this disk
 can get an identity of its own: new ids, machine id and ssh keys; and a
@@ -180,7 +180,7 @@ Nothing is written until then. Esc goes back.""")
         """Watch how far the check of the running medium is; a safety image is offered where there can be one."""
         self.safety.display = self.keep.display = self.settings.display = self.clone.display = False
         self.query_one("#called").display = False
-        self.seeking = self.waiting and self.may_keep
+        self.seeking = self.to_keep and self.may_keep
         self.show_button()
         self.offer_growth()
         for box in self.query("#wipe").results(Toggle):
@@ -189,6 +189,10 @@ Nothing is written until then. Esc goes back.""")
             self.set_interval(WATCH, self.show_medium)
         self.look(partial(self.backend.plan_safety, self.plan), self.offer, "safety")
         self.look(partial(self.backend.with_new_identity, self.plan), self.offer_identity, "identity")
+        self.begin()
+
+    def begin(self) -> None:
+        """What is done without a person's tick, once all stands there."""
 
     def on_unmount(self) -> None:
         """Nobody waits for the forecast any more."""
@@ -220,6 +224,11 @@ Nothing is written until then. Esc goes back.""")
     def waiting(self) -> bool:
         """Whether files wait that a restore which was cut off was to keep."""
         return any(pair.target.keeps for pair in self.plan.targets)
+
+    @property
+    def to_keep(self) -> bool:
+        """Whether files are to be kept though nobody has ticked that here."""
+        return self.waiting
 
     @property
     def keep(self) -> Toggle:
@@ -286,7 +295,7 @@ Nothing is written until then. Esc goes back.""")
         self.show_button()
         if self.seeking:
             self.seeking = self.keep.ticked = False
-            self.unfound = self.waiting
+            self.unfound = self.to_keep
             self.say_keep(_("Keep the home folders: that cannot be"))
 
     @property
@@ -460,8 +469,12 @@ Nothing is written until then. Esc goes back.""")
         if self.plan.identity is not None and self.called and not HOST_NAME.fullmatch(self.called):
             waits = _("{name} cannot be a computer's name: letters, digits and hyphens can.").format(name=self.called)
         if self.unfound:
-            waits = _("What was to be kept cannot be. Tick that box and untick it, to restore without.")
+            waits = self.hopeless()
         return waits or why_not_yet(self.backend.boot_state())
+
+    def hopeless(self) -> str:
+        """What is said where what was to be kept cannot be."""
+        return _("What was to be kept cannot be. Tick that box and untick it, to restore without.")
 
     def warnings(self) -> Sequence[str]:
         """What is damaged of the running medium, and which target is failing."""

@@ -10,10 +10,11 @@ from textual.widgets import OptionList
 
 from imaging.disk import Disk
 from imaging.manifest import Image, ImagedDisk
+from imaging.restoreplans import RestorePlan
 from rescue.formats import clean, format_size, joined
 from rescue.language import N_, _
 from rescue.report import image_title
-from rescue.screens.base import text
+from rescue.screens.base import RescueScreen, text
 from rescue.screens.disklist import BESIDE_BAR, DiskListScreen, disk_choice, usable_first
 from rescue.screens.restore import RestorePlanScreen
 from rescue.widgets.choices import Choices
@@ -126,7 +127,11 @@ Disks that cannot be chosen are shown with the reason.
         """On to the next disk of the image, or to the plan."""
         order = self.order.with_target(self.source, disk)
         if order.next_source is not None:
-            self.open(TargetScreen(order))
+            self.open(type(self)(order))
             return
         ask = partial(self.backend.plan_restore, order.library, order.image, order.targets)
-        self.look(ask, lambda plan: self.open(RestorePlanScreen(plan, self.known)), "plan")
+        self.look(ask, lambda plan: self.open(self.last(plan)), "plan")
+
+    def last(self, plan: RestorePlan) -> RescueScreen:
+        """What comes once all disks are chosen."""
+        return RestorePlanScreen(plan, self.known)

@@ -16,7 +16,7 @@ from imaging.events import Started
 from imaging.manifest import Image, Machine
 from imaging.notes import FactoryState, Notes, Verification
 from imaging.orderboard import Phase, State
-from imaging.orders import After, Match
+from imaging.orders import After, DiskMatch, Match
 from imaging.places import Remembered
 from imaging.recoveryplans import MediaGrowPlan
 from imaging.repairplans import RepairWishes
@@ -159,6 +159,13 @@ def factory_made() -> FakeBackend:
     images = (make_image(), make_image("ours", label="office"), make_image("others", label="notebooks"))
     noted = {"ours": Notes(factory=ours), "others": Notes(factory=others)}
     return FakeBackend(listing=FakeListing(images=images, notes=noted))
+
+
+def for_this_disk() -> FakeBackend:
+    """A factory image whose own rule means the first disk, and a library that can take what is there."""
+    state = FactoryState(name="Office workplace", disk=DiskMatch(serial=SDA.id.serial))
+    listing = FakeListing(images=(make_image("ours", label="office"),), notes={"ours": Notes(factory=state)})
+    return FakeBackend(listing=listing, safety=(LIBRARY,))
 
 
 def savable() -> FakeBackend:
@@ -374,6 +381,10 @@ SCENES = [
     Scene(name="menu-cut-off", screen="MenuScreen", backend=interrupted),
     Scene(name="factory-cut-off", screen="FactoryScreen", keys="f", backend=interrupted),
     Scene(name="plan-saving", screen="RestorePlanScreen", keys="1 enter enter enter tab space", backend=savable),
+    Scene(name="reset-targets", screen="ResetTargetScreen", keys="f enter", backend=factory_made),
+    Scene(name="reset", screen="ResetScreen", keys="f enter", backend=for_this_disk),
+    Scene(name="reset-keep", screen="ResetPlanScreen", keys="f enter 1", backend=for_this_disk),
+    Scene(name="reset-erase", screen="ResetPlanScreen", keys="f enter 3", backend=for_this_disk),
     Scene(name="factory-none", screen="FactoryScreen", keys="f"),
     Scene(name="images-none", screen="ImagesScreen", keys="1", backend=bare),
     Scene(name="images-encrypted", screen="AskLibraryPassphrase", keys="1", backend=encrypted),

@@ -1,18 +1,22 @@
 """Reset this computer: the factory images, a word where one was made for others, then a restore's own plan."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from imaging.errors import RefusedError
+from imaging.identities import NewIdentity
+from imaging.imageplans import CapturePlan
 from imaging.keptfiles import KeepRule, LeftPath
 from imaging.notes import FactoryState, Notes
 from imaging.orders import DiskMatch, Match
 from imaging.restoreplans import RestorePlan, Wipe
 from imaging.sanitize import Method, Sanitizer
 from tests.app.conftest import Person, Sit
-from tests.app.disks import BUSY, SDA, SDB, STICK
+from tests.app.disks import BUSY, EMPTY, SDA, SDB, STICK
 from tests.app.images import LIBRARY, FakeListing, make_image, make_imaged_disk
 from tests.app.machine import FakeBackend
 
@@ -51,8 +55,8 @@ async def test_the_rule_for_the_disk_leads_straight_to_the_plan(sit_down: Sit) -
     state = replace(OURS, disk=DiskMatch(serial=SDA.id.serial))
     there = backend(ours=state)
     async with sit_down(there) as person:
-        screen = await person.press("f", "enter")
-        assert "read this before you go on" in screen
+        assert "What shall become of the files on this disk?" in await person.press("f", "enter")
+        assert "Reset - read this before you go on" in await person.press("2")
         await person.type(SDA.id.serial)
         await person.press("enter", "enter")
         (plan,) = there.submitted
@@ -87,7 +91,7 @@ async def test_what_is_there_is_saved_first_where_that_is_ticked(sit_down: Sit) 
     there = backend(ours=replace(OURS, disk=DiskMatch(serial=SDA.id.serial)))
     there.safety = (LIBRARY,)
     async with sit_down(there) as person:
-        screen = await person.press("f", "enter")
+        screen = await person.press("f", "enter", "2")
         assert "[ ] Save what is there first" in screen
         assert "SAVED FIRST" not in screen
         screen = await person.press("tab", "space")
@@ -145,7 +149,7 @@ async def test_what_undoes_nothing_is_not_offered(sit_down: Sit, void: bool) -> 
 async def test_the_disk_is_wiped_first_where_that_is_ticked(sit_down: Sit) -> None:
     there = backend(ours=replace(OURS, disk=DiskMatch(serial=SDA.id.serial)))
     async with sit_down(there) as person:
-        assert "WIPED FIRST" not in await person.press("f", "enter")
+        assert "WIPED FIRST" not in await person.press("f", "enter", "2")
         screen = await person.press("tab", "tab", "space")
         assert "[x] Wipe the disk first" in screen
         assert "WIPED FIRST: the drive is told to forget all" in screen
@@ -162,7 +166,7 @@ async def test_a_drive_that_can_erases_itself_unless_that_takes_a_password(sit_d
     there = backend(ours=replace(OURS, disk=DiskMatch(serial=SDA.id.serial)))
     there.sanitizer = Sanitizer(method=method)
     async with sit_down(there) as person:
-        await person.press("f", "enter")
+        await person.press("f", "enter", "2")
         screen = await person.press("tab", "tab", "space")
         itself = "erases itself, with what it keeps aside" in " ".join(screen.split())
         assert itself is not method.sets_password
@@ -181,7 +185,7 @@ async def test_what_is_confirmed_does_not_change_once_the_drive_has_answered(
 
     monkeypatch.setattr(there, "with_sanitizers", slow)
     async with sit_down(there) as person:
-        await person.press("f", "enter")
+        await person.press("f", "enter", "2")
         await person.pilot.press("tab", "tab", "space")
         await person.until(lambda: "The drive is being asked how it erases itself." in person.words)
         await person.pilot.press("shift+tab", "shift+tab", *SDA.id.serial, "enter", "enter")
@@ -193,6 +197,112 @@ async def test_what_is_confirmed_does_not_change_once_the_drive_has_answered(
         (plan,) = there.submitted
         assert isinstance(plan, RestorePlan)
         assert plan.wipe is Wipe.SANITIZE
+
+
+def office(**how: Any) -> FakeBackend:
+    """One factory image, whose rule means the first disk."""
+    there = backend(ours=replace(OURS, disk=DiskMatch(serial=SDA.id.serial)))
+    for name, value in how.items():
+        setattr(there, name, value)
+    return there
+
+
+async def test_keep_my_files_has_them_kept_in_three_keys(sit_down: Sit) -> None:
+    there = office(safety=(LIBRARY,))
+    async with sit_down(there) as person:
+        screen = await person.press("f", "enter", "1")
+        assert "[x] Keep the home folders of the system that is there" in screen
+        assert "[ ] and accounts, networks" in screen
+        assert "KEPT: 1,200 files, 4.0 GB" in person.words
+        await person.type(SDA.id.serial)
+        await person.press("enter", "enter")
+        (plan,) = there.submitted
+        assert isinstance(plan, RestorePlan)
+        assert plan.keep is not None
+        assert plan.keep.rules == (KeepRule.HOMES,)
+        assert (plan.safety, plan.wipe) == (str(LIBRARY), Wipe.NONE)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"safety": (LIBRARY,), "room": 1},
+        {"safety": (LIBRARY,), "kept": RefusedError("no system is known on sda", code="cannot-keep")},
+    ],
+    ids=["no library", "no room", "no system"],
+)
+async def test_where_files_cannot_be_kept_nothing_begins_until_a_person_chooses_otherwise(
+    sit_down: Sit, how: dict[str, Any]
+) -> None:
+    there = office(**how)
+    async with sit_down(there) as person:
+        words = await person.press("f", "enter", "1")
+        assert "no library here" in " ".join(words.split()) or "no system is known" in words
+        assert "Your files cannot be kept. Esc goes back" in await person.press("enter")
+        await person.type(SDA.id.serial)
+        await person.press("enter", "enter")
+        assert there.submitted == []
+        assert "What shall become of the files" in await person.press("escape")
+        assert "cannot be kept" not in await person.press("2")
+        await person.type(SDA.id.serial)
+        await person.press("enter", "enter")
+        (plan,) = there.submitted
+        assert isinstance(plan, RestorePlan)
+        assert plan.keep is None
+
+
+async def test_nothing_can_be_confirmed_while_it_is_looked_where_files_can_be_kept(
+    sit_down: Sit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = office(safety=(LIBRARY,))
+    answer, asked = threading.Event(), there.plan_safety
+
+    def slow(plan: RestorePlan) -> Sequence[CapturePlan]:
+        answer.wait(60)
+        return asked(plan)
+
+    monkeypatch.setattr(there, "plan_safety", slow)
+    async with sit_down(there) as person:
+        await person.press("f", "enter")
+        await person.pilot.press("1")
+        await person.until(lambda: "What is to be kept is being looked for." in person.words)
+        await person.pilot.press(*SDA.id.serial, "enter", "enter")
+        assert there.submitted == []
+        answer.set()
+        await person.settle()
+        await person.press("enter", "enter")
+        (plan,) = there.submitted
+        assert isinstance(plan, RestorePlan)
+        assert plan.keep is not None
+
+
+async def test_remove_everything_and_erase_has_the_disk_wiped_by_the_best_that_it_can(sit_down: Sit) -> None:
+    there = office(sanitizer=Sanitizer(method=Method.NVME_BLOCK_ERASE))
+    async with sit_down(there) as person:
+        screen = await person.press("f", "enter", "3")
+        assert "[x] Wipe the disk first" in screen
+        assert "erases itself, with what it keeps aside" in " ".join(screen.split())
+        await person.type(SDA.id.serial)
+        await person.press("enter", "enter")
+        (plan,) = there.submitted
+        assert isinstance(plan, RestorePlan)
+        assert plan.wipe is Wipe.SANITIZE
+
+
+async def test_of_an_empty_disk_nothing_is_asked_and_what_waits_is_kept(sit_down: Sit) -> None:
+    empty = replace(SDA, table=EMPTY)
+    begun = replace(empty, unfinished="before", saved="saved", keeps=("homes",))
+    for disk, keys in ((empty, ()), (begun, ("down", "down"))):  # what was cut off stands first
+        async with sit_down(office(found_disks=(STICK, disk))) as person:
+            assert "Reset - read this before you go on" in await person.press("f", *keys, "enter")
+            assert ("[x] Keep the home folders" in person.screen) is bool(keys)
+
+
+async def test_the_disk_is_chosen_first_and_then_what_becomes_of_its_files(sit_down: Sit) -> None:
+    async with sit_down(backend(ours=OURS)) as person:
+        assert "Reset - choose the disk to write to" in await person.press("f", "enter")
+        assert "What shall become of the files" in await person.press("enter")
 
 
 async def to_the_plan(person: Person) -> str:
@@ -275,3 +385,10 @@ async def test_what_a_restore_that_was_cut_off_was_to_keep_is_ticked(sit_down: S
         assert "[x] Keep the home folders" in screen
         assert "[x] and accounts" in screen
         assert "they wait in image saved in" in person.words
+
+
+async def test_a_computer_that_is_put_back_is_offered_no_other_identity(sit_down: Sit) -> None:
+    """It would stay no more the one that it is, and its files would not be kept."""
+    for keys in (("f", "enter", "1"), ("1", "enter", "enter", "enter")):
+        async with sit_down(office(safety=(LIBRARY,), found_identity=NewIdentity())) as person:
+            assert ("An identity of its own" in await person.press(*keys)) is (keys[0] == "1")

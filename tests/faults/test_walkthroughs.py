@@ -22,7 +22,7 @@ from rescue.application import RescueApp
 from rescue.engine import Engine
 from tests import small_medium
 from tests.app.conftest import Person
-from tests.disks import blank
+from tests.disks import MIB, blank
 from tests.faults.media import library_on
 from tests.faults.world import DISK_SIZE, PATIENCE, Sample, carry_out_here, holds_used_bytes, images_of
 
@@ -92,7 +92,12 @@ async def test_an_image_is_restored(sample: Sample, tmp_path: Path) -> None:
 
 async def test_a_computer_is_reset_to_its_factory_state(sample: Sample, tmp_path: Path) -> None:
     care.mark_factory(sample.library, sample.image_id, FactoryState(name="as new"))
-    target = blank(tmp_path / "new.img", DISK_SIZE)
+    target = tmp_path / "new.img"
+    target.write_bytes(sample.disk.read_bytes())
+    with target.open("r+b") as file:
+        file.seek(MIB)
+        file.write(b"used" * MIB)
+    assert not holds_used_bytes(sample, target)
     said = await walk(Workshop(target), keys_for("Reset this computer", the_disks_name="new.img"), "A job has ended")
     assert "DONE" in said
     assert holds_used_bytes(sample, target)

@@ -112,13 +112,16 @@ def is_the_factory_s(top: Path) -> bool:
     return PACKAGE not in status and not any((top / name).exists() for name in gone) and (top / DELETED).exists()
 
 
-def library_disk(sample: Path, work: Path, folder: Path) -> str:
+def library_disk(sample: Path, work: Path, folder: Path, factory: str = "") -> str:
     """A disk, `work`, whose one partition holds a library with an image of the sample machine; the image's id.
 
-    The menu looks for libraries on partitions alone.
+    The menu looks for libraries on partitions alone. `factory`: what it is called as a factory image, if it is one.
     """
     library = folder / Path(LIBRARY).name
     captured = run_rescue("capture", sample, "--library", library, "--json")
+    if factory:
+        image = captured.events[-1]["result"]["image"]
+        run_rescue("factory", "set", image, "--library", library, "--name", factory)
     partition(blank(work, ROOM), f"label: gpt\nstart={START // 512}, size={SIZE // 512}\n")
     run("mkfs.ext4", "-q", "-d", folder, "-E", f"offset={START}", work, f"{SIZE // 1024}k")
     shutil.rmtree(folder)

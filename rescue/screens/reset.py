@@ -129,6 +129,11 @@ class ResetPlanScreen(RestorePlanScreen):
         """Also where a person has just said so."""
         return super().to_keep or self.wish is Wish.KEEP
 
+    @property
+    def may_do_without(self) -> bool:
+        """Another wish says so."""
+        return self.wish is not Wish.KEEP
+
     def begin(self) -> None:
         """Ask the drive how it erases itself, where it is to be erased."""
         if self.wish is Wish.ERASE:

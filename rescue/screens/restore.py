@@ -231,6 +231,11 @@ Nothing is written until then. Esc goes back.""")
         return self.waiting
 
     @property
+    def may_do_without(self) -> bool:
+        """Whether a tick where they cannot be kept says that they need not be; else it is tried once more."""
+        return True
+
+    @property
     def keep(self) -> Toggle:
         """The box for home folders."""
         return self.query_one("#keep", Toggle)
@@ -395,6 +400,9 @@ Nothing is written until then. Esc goes back.""")
         elif event.toggle.id == "identity":
             self.use_identity(self.identity if event.toggle.ticked else None)
         elif event.toggle.id in ("keep", "settings"):
+            if self.unfound and self.may_do_without:
+                # They are done without: to look once more would find the same.
+                self.keep.ticked = False
             if self.keep.ticked:
                 self.clone.ticked = False
                 self.use_identity(None)
@@ -474,7 +482,7 @@ Nothing is written until then. Esc goes back.""")
 
     def hopeless(self) -> str:
         """What is said where what was to be kept cannot be."""
-        return _("What was to be kept cannot be. Tick that box and untick it, to restore without.")
+        return _("What was to be kept cannot be. Space on that box: restore without it.")
 
     def warnings(self) -> Sequence[str]:
         """What is damaged of the running medium, and which target is failing."""

@@ -15,6 +15,7 @@ from imaging.notes import FactoryState, Notes
 from imaging.orders import DiskMatch, Match
 from imaging.restoreplans import RestorePlan, Wipe
 from imaging.sanitize import Method, Sanitizer
+from rescue.widgets.toggle import Toggle
 from tests.app.conftest import Person, Sit
 from tests.app.disks import BUSY, EMPTY, SDA, SDB, STICK
 from tests.app.images import LIBRARY, FakeListing, make_image, make_imaged_disk
@@ -243,6 +244,11 @@ async def test_where_files_cannot_be_kept_nothing_begins_until_a_person_chooses_
         await person.type(SDA.id.serial)
         await person.press("enter", "enter")
         assert there.submitted == []
+        box = person.app.screen.query_one("#keep", Toggle)
+        if box.display:  # once more is no other wish
+            box.focus()
+            await person.press("space")
+            assert "Your files cannot be kept. Esc goes back" in await person.press("enter")
         assert "What shall become of the files" in await person.press("escape")
         assert "cannot be kept" not in await person.press("2")
         await person.type(SDA.id.serial)

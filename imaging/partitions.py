@@ -147,6 +147,27 @@ def plan_restore_but(
     return plan_restore_partitions(library, image, name, target, wanted, read_back=read_back)
 
 
+def of_some(image: Image, target: Disk) -> bool:
+    """Whether an image brings back partitions alone: it has some of one disk, and the disk has its table."""
+    return len(image.disks) == 1 and bool(image.disks[0].left_out) and not target.unfinished
+
+
+def put_back(source: ImagedDisk, target: Disk) -> Mapping[int, int]:
+    """The partitions that are stored of a disk, each to go back to where it was; the table stays as it is.
+
+    Raises RefusedError (code "other-layout") where one of them does not begin there any more.
+    """
+    starts = {part.number: part.start for part in target.table.partitions}
+    for volume in source.volumes:
+        if starts.get(volume.number) != volume.start:
+            raise RefusedError(
+                f"{target.name} has no partition {volume.number} where the one that was saved began",
+                code="other-layout",
+                hint=f"`rescue restore` with --partition {volume.number}:M puts it into another one",
+            )
+    return {volume.number: volume.number for volume in source.volumes}
+
+
 def _source(image: Image, name: str) -> ImagedDisk:
     source = next((disk for disk in image.disks if disk.name == name), None)
     if source is None:

@@ -12,7 +12,7 @@ from imaging.keeping import with_kept_files
 from imaging.keptfiles import KeepRule
 from imaging.library import Library
 from imaging.manifest import Image
-from imaging.partitions import plan_restore_partitions
+from imaging.partitions import plan_restore_partitions, put_back
 from imaging.restoreplans import RestorePlan, Wipe
 from imaging.sanitizers import with_sanitizers
 from imaging.unfinished import MEDIUM, UNKNOWN, Manner
@@ -225,9 +225,8 @@ def plan_undoing(cut: CutOff, libraries: Sequence[Path], *, accept_unsigned: boo
         plan = planner.plan_restore(path, image, targets)
     else:
         # Of partitions that were restored those were saved, and the table is there: no other is touched.
-        volumes = next(source.volumes for source in image.disks if source.name == name)
-        numbers = {volume.number: volume.number for volume in volumes}
-        plan = plan_restore_partitions(path, image, name, disk, numbers)
+        source = next(source for source in image.disks if source.name == name)
+        plan = plan_restore_partitions(path, image, name, disk, put_back(source, disk))
     return vouching.of_restore(with_boot_entry(plan), accept_unsigned=accept_unsigned)
 
 

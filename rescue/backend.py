@@ -327,6 +327,9 @@ class Backend(Protocol):
     def plan_undoing(self, cut: CutOff) -> RestorePlan:
         """Bring back what was there before it; raises RefusedError, BadImageError."""
 
+    def plan_undo(self, library: Path, image: Image, targets: Mapping[str, Disk]) -> RestorePlan:
+        """Bring back a safety image, as `plan_restore` does a whole disk, or the partitions alone that it has."""
+
     def plan_safety(self, plan: RestorePlan) -> Sequence[CapturePlan]:
         """In which libraries what a restore's targets hold can be saved first, its own one before others."""
 

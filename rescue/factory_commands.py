@@ -2,7 +2,7 @@
 
 import argparse
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -207,14 +207,16 @@ def reset(options: Namespace) -> int:
     return restore(options, offer.library, offer.image, words)
 
 
-def restore(options: Namespace, library: Path, image: Image, words: Sequence[str]) -> int:
-    """`rescue restore` of an image onto targets, confirmed by `--erase`, by `--yes-on` or by typing."""
+def restore(
+    options: Namespace, library: Path, image: Image, words: Sequence[str], partitions: Collection[int] = ()
+) -> int:
+    """`rescue restore` of an image onto targets, or of these partitions alone, confirmed by `--erase` or `--yes-on`."""
     restored = Namespace(**vars(options))
     restored.library, restored.image, restored.targets = str(library), image.id, list(words)
     there = list(targets(words, image.disks, [library]).items()) if options.yes_on else []
     refuse_names(options.yes_on, [found for _, (found, _new) in there])
-    restored.partition, restored.erase = [], [*options.erase, *options.yes_on]
-    if options.keep and there:
+    restored.partition, restored.erase = [str(number) for number in partitions], [*options.erase, *options.yes_on]
+    if (options.keep or partitions) and there:
         # One by one, as what is erased alone is always confirmed.
         stored = {disk.name: disk.volumes for disk in image.disks}
         restored.erase = [
@@ -222,7 +224,9 @@ def restore(options: Namespace, library: Path, image: Image, words: Sequence[str
             for serial in options.yes_on
             for name, (target, _new) in there
             for volume in stored[name]
-            if target.id.serial == serial and volume.number not in chosen.kept(options.keep, target)
+            if target.id.serial == serial
+            and (volume.number in partitions or not partitions)
+            and volume.number not in chosen.kept(options.keep, target)
         ]
         restored.erase += options.erase
     return commands.restore(restored)

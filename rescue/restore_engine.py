@@ -144,6 +144,15 @@ class RestoreEngine(DisksEngine):
         """Bring back what was there before it; raises RefusedError, BadImageError."""
         return resuming.plan_undoing(cut, self.libraries())
 
+    def plan_undo(self, library: Path, image: Image, targets: Mapping[str, Disk]) -> RestorePlan:
+        """What was there before, on whole disks again or in the partitions that were saved; raises RefusedError."""
+        (name, disk), *_others = targets.items()
+        if not partitions.of_some(image, disk):
+            return self.plan_restore(library, image, targets)
+        numbers = partitions.put_back(image.disks[0], disk)
+        plan = partitions.plan_restore_partitions(library, image, name, disk, numbers)
+        return vouching.of_restore(with_boot_entry(plan))
+
     def confirms(self, answer: str, target: Disk, partition: int | None = None) -> bool:
         """Whether what was typed names the target."""
         return planner.confirms(answer, target, partition)

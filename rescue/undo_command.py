@@ -2,16 +2,19 @@
 
 import argparse
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from imaging import inventory
 from imaging.disk import Disk
 from imaging.errors import BadImageError, RefusedError
-from imaging.manifest import ImagedDisk
+from imaging.manifest import Image, ImagedDisk
+from imaging.partitions import of_some, put_back
 from rescue import factory_commands
 from rescue.factories import newest_saved, saved_disk
 from rescue.finding import libraries
 from rescue.language import _
+from rescue.targeting import targets
 
 
 def add_undo(
@@ -41,7 +44,13 @@ def undo(options: Namespace) -> int:
         )
     path, image, _noted = saved
     words = options.to or _named(image.disks, inventory.scan([path]))
-    return factory_commands.restore(options, path, image, words)
+    return factory_commands.restore(options, path, image, words, _partitions(image, words, path))
+
+
+def _partitions(image: Image, words: Sequence[str], library: Path) -> Collection[int]:
+    """The partitions that come back where no others were saved: what was kept stays as it is, and so does the table."""
+    (target, new), *_others = targets(words, image.disks, [library]).values()
+    return put_back(image.disks[0], target) if of_some(image, target) and not new else ()
 
 
 def _named(disks: Sequence[ImagedDisk], there: Sequence[Disk]) -> list[str]:

@@ -1,6 +1,6 @@
 """Reset this computer: the factory images, those made for this computer first, then the plan of restoring one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from rescue.screens.elsewhere import ElsewhereScreen
 from rescue.screens.reset import ResetTargetScreen, reset_screen
 from rescue.screens.restore import RestorePlanScreen
 from rescue.screens.shelf import Filter, ShelfScreen
-from rescue.screens.targets import Restore, TargetScreen
+from rescue.screens.targets import Restore, TargetScreen, UndoTargetScreen
 from rescue.shelf import Item, Shelf, gather, locked_lines
 from rescue.telling import told
 from rescue.widgets.choices import Choice, Choices
@@ -233,7 +233,7 @@ disk's name.
             return known if len(known) == len(found) else {}
 
         order = Restore(library=library, image=image, libraries=shelf.libraries)
-        self.restore(order, targets, TargetScreen, RestorePlanScreen)
+        self.restore(order, targets, UndoTargetScreen, RestorePlanScreen, self.backend.plan_undo)
 
     def restore(
         self,
@@ -241,21 +241,22 @@ disk's name.
         targets: Callable[[], dict[str, Disk]],
         choosing: Callable[[Restore], RescueScreen],
         planned: Callable[[RestorePlan], RescueScreen],
+        plan: Callable[[Path, Image, Mapping[str, Disk]], RestorePlan] | None = None,
     ) -> None:
         """The screen of the plan where the targets are known without a question; else a person chooses them."""
 
         def ask() -> RestorePlan | None:
             known = targets()
             try:
-                return self.backend.plan_restore(order.library, order.image, known) if known else None
+                return (plan or self.backend.plan_restore)(order.library, order.image, known) if known else None
             except RefusedError as error:
                 # Another disk can have the room.
                 if error.code in _NO_ROOM:
                     return None
                 raise
 
-        def then(plan: RestorePlan | None) -> None:
-            self.open(choosing(order) if plan is None else planned(plan))
+        def then(found: RestorePlan | None) -> None:
+            self.open(choosing(order) if found is None else planned(found))
 
         self.look(ask, then, "plan")
 

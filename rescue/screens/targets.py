@@ -10,6 +10,7 @@ from textual.widgets import OptionList
 
 from imaging.disk import Disk
 from imaging.manifest import Image, ImagedDisk
+from imaging.partitions import of_some
 from imaging.restoreplans import RestorePlan
 from rescue.formats import clean, format_size, joined
 from rescue.language import N_, _
@@ -129,9 +130,32 @@ Disks that cannot be chosen are shown with the reason.
         if order.next_source is not None:
             self.open(type(self)(order))
             return
-        ask = partial(self.backend.plan_restore, order.library, order.image, order.targets)
-        self.look(ask, lambda plan: self.open(self.last(plan)), "plan")
+        self.look(partial(self.plan, order), lambda plan: self.open(self.last(plan)), "plan")
+
+    def plan(self, order: Restore) -> RestorePlan:
+        """What is planned once all disks are chosen; raises RefusedError."""
+        return self.backend.plan_restore(order.library, order.image, order.targets)
 
     def last(self, plan: RestorePlan) -> RescueScreen:
         """What comes once all disks are chosen."""
         return RestorePlanScreen(plan, self.known)
+
+
+class UndoTargetScreen(TargetScreen):
+    """The disks of this computer, where the one that was saved is not known among them."""
+
+    HEADING = N_("Undo - choose the disk to write to")
+
+    def why_not(self, disk: Disk) -> str:
+        """Partitions that were saved alone go back into theirs."""
+        source = self.source
+        if not of_some(self.order.image, disk):
+            return super().why_not(disk)
+        there = {part.number: part for part in disk.table.partitions}
+        pairs = [(there[volume.number], volume) for volume in source.volumes if volume.number in there]
+        whys = [self.backend.why_not_partition(disk, part, source, volume) for part, volume in pairs]
+        return self.backend.why_not_disk(disk, source) or next(filter(None, whys), "")
+
+    def plan(self, order: Restore) -> RestorePlan:
+        """What was there before."""
+        return self.backend.plan_undo(order.library, order.image, order.targets)

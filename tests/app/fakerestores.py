@@ -165,6 +165,14 @@ class FakeRestores(FakeDisks, FakeImages):
         """Onto the one disk."""
         return self._again(cut, cut.saved, lambda cut, image: {image.disks[0].name: cut.disks[0]})
 
+    def plan_undo(self, library: Path, image: Image, targets: Mapping[str, Disk]) -> RestorePlan:
+        """The real planner."""
+        (name, disk), *_others = targets.items()
+        if not partitions.of_some(image, disk):
+            return self.plan_restore(library, image, targets)
+        numbers = partitions.put_back(image.disks[0], disk)
+        return partitions.plan_restore_partitions(library, image, name, disk, numbers)
+
     def _again(self, cut: CutOff, wanted: str, targets: Callable[[CutOff, Image], Mapping[str, Disk]]) -> RestorePlan:
         image = next((image for image in self.listing.images if image.id == wanted), None)
         if image is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from imaging.disk import DiskId
 from imaging.errors import RefusedError
 from imaging.identities import NewIdentity
 from imaging.imageplans import CapturePlan
@@ -137,6 +138,32 @@ async def test_the_last_restore_is_undone_onto_the_disk_that_was_saved(sit_down:
         (plan,) = there.submitted
         assert isinstance(plan, RestorePlan)
         assert (plan.image, [pair.target for pair in plan.targets]) == ("saved", [SDB])
+
+
+def saved_in_part(identity: DiskId) -> FakeBackend:
+    """A computer with a safety image of the second partition of a disk."""
+    whole = make_imaged_disk(size=SDA.size)
+    saved = make_image("saved", disks=(replace(whole, id=identity, volumes=whole.volumes[1:]),))
+    return FakeBackend(listing=FakeListing(images=(saved,), notes={"saved": Notes(before="office")}))
+
+
+async def test_partitions_that_were_saved_alone_come_back_alone(sit_down: Sit) -> None:
+    there = saved_in_part(SDA.id)
+    async with sit_down(there) as person:
+        screen = await person.press("f", "enter")
+        assert "KEPT: the partition table and 1 other partition" in screen
+        await person.type("sda2")
+        await person.press("enter", "enter")
+        (plan,) = there.submitted
+        assert isinstance(plan, RestorePlan)
+        assert [pair.names for pair in plan.targets] == [("sda2",)]
+
+
+async def test_they_go_into_partitions_also_where_a_person_says_which_disk_it_was(sit_down: Sit) -> None:
+    there = saved_in_part(DiskId(size=SDA.size))
+    async with sit_down(there) as person:
+        assert "Undo - choose the disk to write to" in await person.press("f", "enter")
+        assert "KEPT: the partition table and 1 other partition" in await person.press("enter")
 
 
 @pytest.mark.parametrize("void", [False, True])

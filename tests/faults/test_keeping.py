@@ -86,7 +86,7 @@ def test_what_was_there_comes_back_and_the_kept_one_stays_again(kept: Kept) -> N
         file.seek(PARTS[3][0] * MIB + later)
         file.write(b"written after the reset")
     home = kept.part(kept.disk.read_bytes(), 3)
-    run_rescue("undo", "--to", kept.disk, "--library", kept.library, "--erase", "disk.img")
+    run_rescue("undo", "--to", kept.disk, "--library", kept.library, *CONFIRMED)
     now = kept.disk.read_bytes()
     assert [kept.part(now, number) for number in (1, 2)] == [kept.part(kept.used, number) for number in (1, 2)]
     assert kept.part(now, 3) == home
@@ -196,7 +196,7 @@ def test_what_is_restored_straight_from_a_file_keeps_nothing(kept: Kept, tmp_pat
 def test_a_reset_that_was_repeated_is_undone_to_what_was_there_before_the_first(kept: Kept) -> None:
     for _ in range(2):
         kept.reset("--keep", "3", *CONFIRMED, "--save-first", kept.library)
-    run_rescue("undo", "--to", kept.disk, "--library", kept.library, "--erase", "disk.img")
+    run_rescue("undo", "--to", kept.disk, "--library", kept.library, *CONFIRMED)
     now = kept.disk.read_bytes()
     assert [kept.part(now, number) for number in PARTS] == [kept.part(kept.used, number) for number in PARTS]
 

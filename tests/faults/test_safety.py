@@ -1,7 +1,8 @@
 """What is there is saved before it is erased; where it cannot be, nothing is erased; `rescue undo` brings it back."""
 
+import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ from msgspec.structs import replace
 
 from imaging import inventory, planner, unfinished
 from imaging.capture import capture
+from imaging.disk import Disk
 from imaging.errors import IoError, RefusedError
 from imaging.library import Library
 from imaging.notes import Notes
 from imaging.restoreplans import RestorePlan
 from imaging.touched import libraries_used
-from tests.command import run_rescue
+from rescue import commands
+from tests.command import Outcome, run_rescue
 from tests.disks import MIB, partition
 from tests.faults.world import DISK_SIZE, Sample, carry_out_here, holds_used_bytes, images_of
 
@@ -135,6 +138,62 @@ def test_of_single_partitions_these_alone_are_saved(sample: Sample, lived_in: Pa
     (saved,) = images_of(kept)
     image = Library.open(kept).image(saved)
     assert [volume.number for volume in image.disks[0].volumes] == [1]
+
+
+@pytest.fixture
+def kept_beside(sample: Sample, lived_in: Path, tmp_path: Path) -> Path:
+    """The library that saved the first partition, as the second was kept; that is used further afterwards."""
+    with lived_in.open("r+b") as file:
+        file.seek(2 * MIB)
+        file.write(b"first" * 4096)
+    kept = tmp_path / "kept"
+    words = ("--library", sample.library, "--save-first", kept, "--keep", "2", "--erase", f"{lived_in.name}:1")
+    run_rescue("restore", sample.image_id, lived_in, *words)
+    assert b"first" * 4096 not in lived_in.read_bytes()
+    with lived_in.open("r+b") as file:
+        file.seek(20 * MIB)
+        file.write(b"later" * 4096)
+    return kept
+
+
+def test_undoing_brings_back_what_was_saved_and_leaves_what_was_kept(lived_in: Path, kept_beside: Path) -> None:
+    undo = ("undo", "--library", kept_beside, "--to", lived_in)
+    shown = run_rescue(*undo, "--plan").out
+    assert "KEPT: the partition table and 1 other partition" in shown
+    assert "names none of the targets" in run_rescue(*undo, "--erase", lived_in.name, status=3).err
+    with lived_in.open("r+b") as file:
+        table = file.read(MIB)
+    run_rescue(*undo, "--erase", f"{lived_in.name}:1")
+    after = lived_in.read_bytes()
+    assert after[:MIB] == table
+    assert after.count(b"first" * 4096) == after.count(b"later" * 4096) == after.count(b"mine" * 4096) == 1
+
+
+def test_partitions_that_lie_elsewhere_by_now_are_not_overwritten(lived_in: Path, kept_beside: Path) -> None:
+    partition(lived_in, "label: gpt\nstart=22MiB, size=20MiB\nstart=1MiB, size=20MiB\n")
+    before = lived_in.read_bytes()
+    said = run_rescue("undo", "--library", kept_beside, "--to", lived_in, "--erase", f"{lived_in.name}:1", status=3)
+    assert f"{lived_in.name} has no partition 1 where the one that was saved began" in said.err
+    assert lived_in.read_bytes() == before
+
+
+def test_a_serial_number_confirms_the_partitions_that_come_back(
+    lived_in: Path, kept_beside: Path, command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, asked = inventory.look, []
+
+    def look(path: str, libraries: Sequence[Path] = ()) -> Disk:
+        found = whole(path, libraries)
+        return dataclasses.replace(found, id=dataclasses.replace(found.id, serial="S-1"))
+
+    def carry_out(plan: RestorePlan, _options: object) -> int:
+        asked.append([pair.names for pair in plan.targets])
+        return 0
+
+    monkeypatch.setattr(inventory, "look", look)
+    monkeypatch.setattr(commands, "carry_out", carry_out)
+    command("undo", "--library", kept_beside, "--to", lived_in, "--yes-on", "S-1")
+    assert asked == [[(f"{lived_in.name}:1",)]]
 
 
 @pytest.mark.parametrize("part", [(), ("--partition", "2")])

@@ -54,6 +54,8 @@ def with_kept_files(
     chosen = tuple(dict.fromkeys([KeepRule.HOMES, *rules]))
     source = Library.open(Path(plan.library))
     image = source.image(plan.image)
+    if saved is None:
+        _refuse_home_partition(pair.target.table, pair.target.name, keep=True)
     _refuse_home_partition(pair.source.table, "the image")
     with (
         _old(pair, saved, windows=systemroot.may_be_windows(image, pair.source.name)) as there,
@@ -126,7 +128,6 @@ def _old(
     pair: RestoreTarget, saved: tuple[Path, str, str] | None, *, windows: bool | None
 ) -> AbstractContextManager[SystemRoot]:
     if saved is None:
-        _refuse_home_partition(pair.target.table, pair.target.name)
         return systemroot.on_disk(pair.target, windows=windows)
     library = Library.open(saved[0])
     image = library.image(saved[1])
@@ -135,13 +136,14 @@ def _old(
     return systemroot.in_image(library, image, disk, windows=windows)
 
 
-def _refuse_home_partition(table: PartitionTable, name: str) -> None:
+def _refuse_home_partition(table: PartitionTable, name: str, *, keep: bool = False) -> None:
+    """`keep`: of the disk itself, where it can stay as it is."""
     for part in table.partitions:
         if part.type.upper() == _HOME_TYPE:
             raise RefusedError(
                 f"partition {part.number} of {name} is mounted as /home by itself: it is not carried over",
                 code=CODE,
-                hint="restore with --keep and the number of its partition: then that stays as it is",
+                hint=systemroot.to_keep(part.number) if keep else _COPY_HINT,
             )
 
 

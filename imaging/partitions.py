@@ -199,7 +199,21 @@ def _refuse_other_layout(source: ImagedDisk, target: Disk, keep: Collection[int]
             code="no-such-partition",
             hint=f"--keep {stays[0]} as well, where that is meant",
         )
+    _refuse_no_system(source, target, keep)
     _refuse_torn(source, target, keep)
+
+
+def _refuse_no_system(source: ImagedDisk, target: Disk, keep: Collection[int]) -> None:
+    """Where every system of the image is on partitions that stay, the old one would start with parts of the new."""
+    there = [volume for volume in source.volumes if volume.system]
+    if there and all(volume.number in keep for volume in there):
+        first = there[0]
+        raise RefusedError(
+            f"{target.partition_name(first.number)} is to be kept, and is where the image has its system, "
+            f"{first.system}: it would not be restored",
+            code="keeps-system",
+            hint="keep other partitions alone; `rescue restore` with --partition restores single ones",
+        )
 
 
 def _refuse_torn(source: ImagedDisk, target: Disk, keep: Collection[int]) -> None:

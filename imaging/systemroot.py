@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from imaging import doubts, mounttabs, newmounts, ntfsmount, profiles, systems, tree, views, windowsstate
 from imaging.blockdev import loop_over, opened, read
 from imaging.disk import Content as FileSystem
-from imaging.disk import Disk
+from imaging.disk import Disk, PartitionTable, TableKind
 from imaging.errors import BadImageError, IoError, RefusedError, RescueError
 from imaging.imagevolumes import volumes
 from imaging.keptfiles import WINDOWS, RootPlace
@@ -38,6 +38,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CL
 MOST_READ = 4 << 20
 """Bytes of a configuration file that are read."""
 _BITLOCKER = "BitLocker"
+_NO_TABLE = PartitionTable(kind=TableKind.NONE)
 _HINT = "back it up first (--save-first), and copy the files out of that"
 _CODE = "cannot-keep"
 
@@ -100,7 +101,7 @@ def on_disk(disk: Disk, *, windows: bool | None = False) -> Iterator[SystemRoot]
             )
             for place in systems.places(disk, fd)
         ]
-    with _only_one(found, disk.name, disk.logical_sector, windows=windows) as root:
+    with _only_one(found, disk.name, disk.logical_sector, windows=windows, table=disk.table) as root:
         yield root
 
 
@@ -159,7 +160,13 @@ def looked_into(place: RootPlace, mount: int) -> SystemRoot:
 
 @contextmanager
 def _only_one(
-    found: Sequence[_Candidate], what: str, sector: int, *, windows: bool | None, writable: bool = False
+    found: Sequence[_Candidate],
+    what: str,
+    sector: int,
+    *,
+    windows: bool | None,
+    writable: bool = False,
+    table: PartitionTable = _NO_TABLE,
 ) -> Iterator[SystemRoot]:
     with ExitStack() as stack:
         roots: list[SystemRoot] = []
@@ -177,7 +184,7 @@ def _only_one(
                 if folder is None:
                     continue
                 stack.enter_context(trying.pop_all())
-                roots.append(looked_into(_place(one, mount, folder, what), mount))
+                roots.append(looked_into(_place(one, mount, folder, what, table), mount))
         if windows or (windows is None and not roots and not problems):
             roots += _windows_among(found, what, sector, stack)
         if len(roots) != 1 or problems:
@@ -317,30 +324,28 @@ def entry_at(mount: int, path: Sequence[bytes]) -> Entry | None:
         os.close(fd)
 
 
-def _place(one: _Candidate, mount: int, folder: tuple[bytes, ...], what: str) -> RootPlace:
+def _place(one: _Candidate, mount: int, folder: tuple[bytes, ...], what: str, table: PartitionTable) -> RootPlace:
     return RootPlace(
         number=one.number,
         start=one.start,
         size=one.size,
         kind=one.content.kind,
         folder="/".join(map(os.fsdecode, folder)),
-        homes=_homes(mount, folder, one.content, what),
+        homes=_homes(mount, folder, one, what, table),
     )
 
 
-def _homes(mount: int, folder: tuple[bytes, ...], content: FileSystem, what: str) -> str:
+def _homes(mount: int, folder: tuple[bytes, ...], root: _Candidate, what: str, table: PartitionTable) -> str:
     """Where /home is in the root's own file system; raises RefusedError where any of it lies elsewhere."""
-    default = "/".join(map(os.fsdecode, (*folder, b"home")))
-    for one in mounttabs.mounts(_fstab(mount, folder)):
-        if one.where != "/home" and not one.where.startswith("/home/"):
-            continue
-        if one.kind in _NOT_A_DISK:
-            continue
+    default, content = "/".join(map(os.fsdecode, (*folder, b"home"))), root.content
+    there = [one for one in mounttabs.mounts(_fstab(mount, folder)) if one.kind not in _NOT_A_DISK]
+    lines = [one for one in there if one.where == "/home" or one.where.startswith("/home/")]
+    for one in lines:
         named = mounttabs.device(one.device)
         subvolume = one.option("subvol").strip("/")
         same = named is not None and named.value in (content.uuid, content.label) and named.tag in ("UUID", "LABEL")
         if one.where != "/home" or not same or content.kind != "btrfs" or not subvolume:
-            raise _apart(one.where, what, one.device)
+            raise _apart(one.where, what, one.device, _hint_of(lines, table, root.number))
         if not is_there(mount, tree.parts(subvolume)):
             raise _apart(one.where, what, subvolume)
         default = subvolume
@@ -350,12 +355,47 @@ def _homes(mount: int, folder: tuple[bytes, ...], content: FileSystem, what: str
     return default
 
 
-def _apart(where: str, what: str, by: str) -> RefusedError:
+def _apart(where: str, what: str, by: str, hint: str = _HINT) -> RefusedError:
     return RefusedError(
-        f"{where} of {what} lies on a file system of its own ({by}), which is not carried over",
-        code=_CODE,
-        hint="restore with --keep and the number of its partition: then that stays as it is",
+        f"{where} of {what} lies on a file system of its own ({by}), which is not carried over", code=_CODE, hint=hint
     )
+
+
+def _hint_of(lines: Sequence[mounttabs.Mounted], table: PartitionTable, root: int) -> str:
+    """What there is to do where these lines of fstab mount /home.
+
+    Whole partitions alone can be kept: those of this disk, where all of /home and nothing of the root is on them.
+    """
+    numbers = {_partition_of(one.device, table) for one in lines}
+    known = [number for number in numbers if number is not None]
+    if len(known) != len(numbers) or root in known or all(one.where != "/home" for one in lines):
+        return _HINT
+    return to_keep(*sorted(known))
+
+
+def to_keep(*partitions: int) -> str:
+    """What there is to do where /home is on these partitions alone."""
+    numbers = " --keep ".join(map(str, partitions))
+    return f"restore with --keep {numbers}: then that stays as it is"
+
+
+def _partition_of(words: str, table: PartitionTable) -> int | None:
+    """The number of the one partition whose file system fstab names so; None where it is not known to be one."""
+    named = mounttabs.device(words)
+    if named is None or not named.value:
+        return None
+    found = []
+    for part in table.partitions:
+        names = {
+            "UUID": part.content.uuid,
+            "LABEL": part.content.label,
+            "PARTUUID": part.uuid.lower(),
+            "PARTLABEL": part.name,
+        }
+        value = named.value.lower() if named.tag == "PARTUUID" else named.value
+        if value == names.get(named.tag):
+            found.append(part)
+    return found[0].number if len(found) == 1 and found[0].content.kind in FLAGS else None
 
 
 def text_of(mount: int, path: Sequence[bytes]) -> bytes | None:

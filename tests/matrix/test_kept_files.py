@@ -28,6 +28,7 @@ from tests.matrix.keptsystems import (
     OLD,
     SIZE,
     START,
+    UUID,
     XFS_ROOT,
     Layout,
     Used,
@@ -151,6 +152,42 @@ def test_a_home_that_lies_elsewhere_is_refused(make_used: Callable[..., Used], f
     assert words in used.restore("--keep-files", status=ExitStatus.REFUSED)
     assert digest(used.disk) == before
     assert len(run_rescue("images", "--library", used.library, "--json").json["images"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "hint"),
+    [
+        ("LABEL=homes", "restore with --keep 1: then that stays as it is"),
+        ("/dev/sda1", "copy the files out of that"),
+        ("LABEL=elsewhere", "copy the files out of that"),
+        ("/dev/group/home", "copy the files out of that"),
+    ],
+)
+def test_a_partition_is_to_be_kept_where_home_is_known_to_be_on_it(
+    make_used: Callable[..., Used], device: str, hint: str
+) -> None:
+    used = make_used(LAYOUTS[0], fstab=f"{device} /home ext4 defaults 0 2\n")
+    run("mke2fs", "-q", "-t", "ext4", "-L", "homes", "-E", f"offset={MIB}", used.disk, "4m")
+    said = used.restore("--keep-files", status=ExitStatus.REFUSED)
+    assert hint in said
+    assert ("--keep " in said) is (device == "LABEL=homes")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        f"UUID={UUID} /home btrfs subvol=/@nowhere 0 0\n",
+        "LABEL=homes /home/anna ext4 defaults 0 2\n",
+        f"LABEL=homes /home ext4 defaults 0 2\nUUID={UUID} /home/anna btrfs subvol=/@home 0 0\n",
+    ],
+)
+def test_the_partition_of_the_root_is_never_the_one_to_be_kept(make_used: Callable[..., Used], lines: str) -> None:
+    """The old system would stay with it, and the reset report success."""
+    used = make_used(BTRFS_ROOT, fstab=lines)
+    run("mke2fs", "-q", "-t", "ext4", "-L", "homes", "-E", f"offset={MIB}", used.disk, "4m")
+    said = used.restore("--keep-files", status=ExitStatus.REFUSED)
+    assert "copy the files out of that" in said
+    assert "--keep " not in said
 
 
 def changed(used: Used, change: Callable[[Path], object]) -> str:

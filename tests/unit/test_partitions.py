@@ -1,5 +1,6 @@
 """Which partition can take a volume of an image, and with which words others are refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,14 @@ from imaging import plan, planner
 from imaging.disk import Content, Disk, DiskId, Mount, Partition, PartitionRole, Role, TableKind
 from imaging.errors import BadImageError, RefusedError, UsageError
 from imaging.manifest import ImagedDisk, Volume
-from imaging.partitions import plan_again, plan_restore_partitions, plan_verify, volume_of, why_not_partition
+from imaging.partitions import (
+    plan_again,
+    plan_restore_but,
+    plan_restore_partitions,
+    plan_verify,
+    volume_of,
+    why_not_partition,
+)
 from imaging.restoreplans import RestorePlan
 from rescue import chosen, report
 from tests.unit.builders import GIB, MIB, a_disk, a_partition, a_table, an_image, an_imaged_disk
@@ -235,3 +243,20 @@ def test_a_plan_tells_what_stays_and_what_will_be_of_no_use() -> None:
     other = "\n".join(report.plan_lines(planner.plan_restore(LIBRARY, image, {"sda": _target(table=moved)})))
     assert "KEPT: partition 1, not in the image" in other
     assert "WARNING: partition 3 will hold nothing that can be used" in other
+
+
+def test_the_only_system_of_an_image_is_not_kept_beside_parts_of_the_new_one() -> None:
+    """The old root would start with the new kernel, and the reset report success."""
+    sizes = {part.number: (part.start, part.size) for part in PARTS}
+    boot, linux, windows = (_volume(number, *sizes[number]) for number in (1, 2, 3))
+    linux, windows = replace(linux, system="Debian 13"), replace(windows, system="Windows")
+
+    def plan_but(keep: int, *volumes: Volume) -> RestorePlan:
+        image = an_image(disks=(_source(*volumes, table=a_table(*PARTS)),))
+        return plan_restore_but(LIBRARY, image, "sda", _target(), [keep])
+
+    with pytest.raises(RefusedError, match="sda2 is to be kept, and is where the image has its system") as error:
+        plan_but(2, boot, linux, _volume(3, *sizes[3]))
+    assert error.value.code == "keeps-system"
+    for keep, volumes in ((1, (boot, linux, windows)), (3, (boot, linux, windows)), (2, (boot, linux, windows))):
+        assert keep not in [spot.partition for spot in plan_but(keep, *volumes).targets[0].partitions]

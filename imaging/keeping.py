@@ -20,8 +20,9 @@ from imaging.keptfiles import PATHS, WINDOWS, KeepRule, KeptFiles, KeptPath, Lef
 from imaging.keptpaths import CODE, accounts_of, found, placed, shown, walk
 from imaging.library import Library
 from imaging.manifest import ImagedDisk
+from imaging.partitions import plan_restore_but
 from imaging.restoreplans import RestorePlan, RestoreTarget
-from imaging.systemroot import SystemRoot
+from imaging.systemroot import HomesApartError, SystemRoot
 from imaging.tree import EntryKind
 
 _BLOCK = 4096
@@ -91,6 +92,26 @@ def with_kept_files(
     return structs.replace(plan, keep=kept, safety="" if saved else str(library))
 
 
+def beside_homes(plan: RestorePlan) -> RestorePlan | None:
+    """The plan that leaves the partitions as they are on which /home of the system on the target is.
+
+    None where it is not on whole partitions of that one disk, or where nobody can tell. Needs root. Raises RefusedError
+    (code "other-layout" where the disk is not laid out as the image is), BadImageError, IoError.
+    """
+    (pair,) = plan.targets
+    try:
+        _refuse_home_partition(pair.target.table, pair.target.name, keep=True)
+        with systemroot.on_disk(pair.target, windows=None):
+            return None
+    except HomesApartError as error:
+        apart = error.partitions
+    except RescueError:
+        return None
+    library = Library.open(Path(plan.library))
+    image = library.image(plan.image)
+    return plan_restore_but(library.path, image, pair.source.name, pair.target, apart, read_back=plan.read_back)
+
+
 def refuse_forgotten(plan: RestorePlan, hint: str = _FORGOTTEN_HINT) -> None:
     """Raise RefusedError (code "files-wait") where a restore that was cut off was to keep files, and this one does not.
 
@@ -140,11 +161,10 @@ def _refuse_home_partition(table: PartitionTable, name: str, *, keep: bool = Fal
     """`keep`: of the disk itself, where it can stay as it is."""
     for part in table.partitions:
         if part.type.upper() == _HOME_TYPE:
-            raise RefusedError(
-                f"partition {part.number} of {name} is mounted as /home by itself: it is not carried over",
-                code=CODE,
-                hint=systemroot.to_keep(part.number) if keep else _COPY_HINT,
-            )
+            message = f"partition {part.number} of {name} is mounted as /home by itself: it is not carried over"
+            if keep:
+                raise HomesApartError(message, [part.number])
+            raise RefusedError(message, code=CODE, hint=_COPY_HINT)
 
 
 def _refuse_linux_rules(rules: Sequence[KeepRule]) -> None:

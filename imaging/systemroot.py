@@ -345,7 +345,7 @@ def _homes(mount: int, folder: tuple[bytes, ...], root: _Candidate, what: str, t
         subvolume = one.option("subvol").strip("/")
         same = named is not None and named.value in (content.uuid, content.label) and named.tag in ("UUID", "LABEL")
         if one.where != "/home" or not same or content.kind != "btrfs" or not subvolume:
-            raise _apart(one.where, what, one.device, _hint_of(lines, table, root.number))
+            raise _apart(one.where, what, one.device, _partitions_of(lines, table, root.number))
         if not is_there(mount, tree.parts(subvolume)):
             raise _apart(one.where, what, subvolume)
         default = subvolume
@@ -355,28 +355,31 @@ def _homes(mount: int, folder: tuple[bytes, ...], root: _Candidate, what: str, t
     return default
 
 
-def _apart(where: str, what: str, by: str, hint: str = _HINT) -> RefusedError:
-    return RefusedError(
-        f"{where} of {what} lies on a file system of its own ({by}), which is not carried over", code=_CODE, hint=hint
-    )
+class HomesApartError(RefusedError):
+    """All of /home lies on whole partitions of the disk, which can stay as they are."""
+
+    def __init__(self, message: str, partitions: Sequence[int]) -> None:
+        """`partitions` are their numbers."""
+        numbers = " --keep ".join(map(str, partitions))
+        super().__init__(message, code=_CODE, hint=f"restore with --keep {numbers}: then that stays as it is")
+        self.partitions = tuple(partitions)
 
 
-def _hint_of(lines: Sequence[mounttabs.Mounted], table: PartitionTable, root: int) -> str:
-    """What there is to do where these lines of fstab mount /home.
+def _apart(where: str, what: str, by: str, partitions: Sequence[int] = ()) -> RefusedError:
+    message = f"{where} of {what} lies on a file system of its own ({by}), which is not carried over"
+    return HomesApartError(message, partitions) if partitions else RefusedError(message, code=_CODE, hint=_HINT)
 
-    Whole partitions alone can be kept: those of this disk, where all of /home and nothing of the root is on them.
+
+def _partitions_of(lines: Sequence[mounttabs.Mounted], table: PartitionTable, root: int) -> Sequence[int]:
+    """The partitions of this disk on which all of /home is, by these lines of fstab, and nothing of the root; or none.
+
+    Whole partitions alone can stay as they are.
     """
     numbers = {_partition_of(one.device, table) for one in lines}
     known = [number for number in numbers if number is not None]
     if len(known) != len(numbers) or root in known or all(one.where != "/home" for one in lines):
-        return _HINT
-    return to_keep(*sorted(known))
-
-
-def to_keep(*partitions: int) -> str:
-    """What there is to do where /home is on these partitions alone."""
-    numbers = " --keep ".join(map(str, partitions))
-    return f"restore with --keep {numbers}: then that stays as it is"
+        return ()
+    return sorted(known)
 
 
 def _partition_of(words: str, table: PartitionTable) -> int | None:

@@ -336,6 +336,9 @@ class Backend(Protocol):
     def with_sanitizers(self, plan: RestorePlan) -> RestorePlan:
         """The plan, with how each of its drives erases itself, where it is to; takes up to half a minute."""
 
+    def plan_beside_homes(self, plan: RestorePlan) -> RestorePlan | None:
+        """The plan that leaves /home's own partitions as they are; None where it has none. Seconds; RefusedError."""
+
     def keep_files(self, plan: RestorePlan, rules: Sequence[KeepRule], library: Path) -> RestorePlan:
         """The plan, with files of the system that is there; takes up to minutes. Raises RefusedError, IoError."""
 

@@ -102,6 +102,11 @@ class RestoreEngine(DisksEngine):
         """The plan, with how each of its drives erases itself, where it is to; takes up to half a minute."""
         return sanitizers.with_sanitizers(plan)
 
+    def plan_beside_homes(self, plan: RestorePlan) -> RestorePlan | None:
+        """The plan that leaves /home's own partitions as they are; None where it has none. Seconds; RefusedError."""
+        found = keeping.beside_homes(plan)
+        return vouching.of_restore(with_boot_entry(found)) if found is not None else None
+
     def keep_files(self, plan: RestorePlan, rules: Sequence[KeepRule], library: Path) -> RestorePlan:
         """The plan, with files of the system that is there; takes up to minutes. Raises RefusedError, IoError."""
         return keeping.with_kept_files(plan, rules, library, self.libraries())

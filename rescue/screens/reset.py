@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from enum import Enum
+from functools import partial
 
 from msgspec.structs import replace
 from textual.app import ComposeResult
 from textual.widgets import OptionList
 
-from imaging.errors import RefusedError
+from imaging.errors import RefusedError, RescueError
 from imaging.imageplans import CapturePlan
 from imaging.restoreplans import RestorePlan, Wipe
 from rescue.formats import quoted
@@ -66,14 +67,17 @@ class ResetScreen(RescueScreen):
 The disk gets the system of the factory image. Here you say what becomes of
 the files that are on it now.
 
-1  Keep my files: an image of all that is on the disk is saved first, in
-   the library of images, which needs room for it. Out of that the home
-   folders come into the new system; the next screen lists them, with their
-   size, and what else can be kept: accounts, networks, ssh keys.
-2  Remove everything: only what the new system needs is written. Old files
-   are gone for you, and could be found by somebody who searches the disk.
-3  Remove everything, and erase the disk first: the next screen says how
-   this disk does that, and what it is worth on it.
+Keep my files: an image of all that is on the disk is saved first, in a
+library of images, which needs room for it. Out of that the home folders
+come into the new system; the next screen lists them, with their size, and
+what else can be kept: accounts, networks, ssh keys. Where they are on a
+partition of their own, that stays as it is.
+
+Remove everything: only what the new system needs is written. Old files are
+gone for you, and could be found by somebody who searches the disk.
+
+Remove everything, and erase the disk first: the next screen says how this
+disk does that, and what it is worth on it.
 
 Nothing is written yet.""")
 
@@ -91,10 +95,12 @@ Nothing is written yet.""")
             _(" What shall become of the files on this disk?"),
         )
         yield text("\n".join(lines), id="question")
+        yield text("", id="status")
         yield NumberedChoices(id="wishes")
 
     def on_mount(self) -> None:
         """Fill the list."""
+        self.query_one("#status").display = False
         (pair,) = self.plan.targets
         stays = _("the image leaves out partitions, which stay") if pair.may_stay else ""
         choices = [
@@ -111,8 +117,25 @@ Nothing is written yet.""")
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """On to the plan that does so."""
         wish = Wish(event.option_id)
+        if wish is Wish.KEEP:
+            self.say("status", _(" Looking where the home folders are .."))
+            self.query_one("#status").display = True
+            self.look(partial(self.backend.plan_beside_homes, self.plan), self.keep, "plan")
+            return
         plan = replace(self.plan, wipe=Wipe.DISCARD) if wish is Wish.ERASE else self.plan
         self.open(ResetPlanScreen(plan, self.known, wish))
+
+    def keep(self, beside: RestorePlan | None) -> None:
+        """Home folders on partitions of their own stay where they are; others are carried over."""
+        self.query_one("#status").display = False
+        if beside is None:
+            self.open(ResetPlanScreen(self.plan, self.known, Wish.KEEP))
+        else:
+            self.open(ResetPlanScreen(beside, self.known))
+
+    def unanswered(self, error: RescueError) -> None:  # noqa: ARG002
+        """The dialogue says why; another wish can be chosen."""
+        self.query_one("#status").display = False
 
 
 class ResetPlanScreen(RestorePlanScreen):

@@ -41,6 +41,8 @@ class FakeRestores(FakeDisks, FakeImages):
     left: tuple[LeftPath, ...] = ()
     """What of that cannot be kept, where the system is Windows."""
     found_identity: NewIdentity | None = None
+    homes_on: tuple[int, ...] = ()
+    """The partitions on which all of /home is."""
     """New ids that a restore is offered."""
     least_size: int = 0
     """What a file system needs, by its tool."""
@@ -109,6 +111,14 @@ class FakeRestores(FakeDisks, FakeImages):
         return structs.replace(
             plan, targets=tuple(structs.replace(pair, sanitizer=self.sanitizer) for pair in plan.targets)
         )
+
+    def plan_beside_homes(self, plan: RestorePlan) -> RestorePlan | None:
+        """The real planner, where the test has /home on partitions of its own."""
+        (pair,) = plan.targets
+        image = next(image for image in self.listing.images if image.id == plan.image)
+        if not self.homes_on:
+            return None
+        return partitions.plan_restore_but(Path(plan.library), image, pair.source.name, pair.target, self.homes_on)
 
     def keep_files(self, plan: RestorePlan, rules: Sequence[KeepRule], library: Path) -> RestorePlan:
         """The home folder of one person, or the reason that the test wants why it cannot be kept."""

@@ -379,6 +379,7 @@ SCENES = [
     Scene(name="factory-others", screen="Question", keys="f down enter", backend=factory_made),
     Scene(name="factory-undo", screen="FactoryScreen", keys="f", backend=undoable),
     Scene(name="menu-cut-off", screen="MenuScreen", backend=interrupted),
+    Scene(name="undo-targets", screen="UndoTargetScreen", keys="f end enter", backend=undoable),
     Scene(name="factory-cut-off", screen="FactoryScreen", keys="f", backend=interrupted),
     Scene(name="plan-saving", screen="RestorePlanScreen", keys="1 enter enter enter tab space", backend=savable),
     Scene(name="reset-targets", screen="ResetTargetScreen", keys="f enter", backend=factory_made),

@@ -425,3 +425,31 @@ async def test_a_computer_that_is_put_back_is_offered_no_other_identity(sit_down
     for keys in (("f", "enter", "1"), ("1", "enter", "enter", "enter")):
         async with sit_down(office(safety=(LIBRARY,), found_identity=NewIdentity())) as person:
             assert ("An identity of its own" in await person.press(*keys)) is (keys[0] == "1")
+
+
+async def test_home_folders_on_a_partition_of_their_own_stay_where_they_are(sit_down: Sit) -> None:
+    there = office(homes_on=(2,))
+    disk = make_imaged_disk()
+    pairs = zip(disk.volumes, SDA.table.partitions, strict=True)
+    volumes = tuple(replace(volume, start=part.start, size=part.size) for volume, part in pairs)
+    like_this_one = replace(disk, id=replace(disk.id, size=SDA.size), table=SDA.table, volumes=volumes)
+    there.listing = FakeListing(images=(make_image("ours", disks=(like_this_one,)),), notes=there.listing.notes)
+    async with sit_down(there) as person:
+        screen = await person.press("f", "enter", "1")
+        assert "Reset - read this before you go on" in screen
+        assert "KEPT: the partition table and 1 other partition" in person.words
+        assert "ERASED : sda1, this one partition of" in person.words
+        await person.type("sda1")
+        await person.press("enter", "enter")
+        (plan,) = there.submitted
+        assert isinstance(plan, RestorePlan)
+        assert [part.partition for part in plan.targets[0].partitions] == [1]
+        assert (plan.keep, plan.wipe) == (None, Wipe.NONE)
+
+
+async def test_where_they_cannot_stay_the_reason_is_told_and_another_way_can_be_chosen(sit_down: Sit) -> None:
+    there = office(homes_on=(7,))
+    async with sit_down(there) as person:
+        assert "sda has no partition 7 to keep" in await person.press("f", "enter", "1")
+        assert "Looking where" not in await person.press("enter")
+        assert "Reset - read this before you go on" in await person.press("2")

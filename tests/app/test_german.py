@@ -19,7 +19,7 @@ from tests.app.disks import FAILING_HEALTH, GB, GOOD_HEALTH, SDA, SDB
 from tests.app.images import LIBRARY, FakeDamaged, FakeListing, make_image, restore_plan
 from tests.app.jobs import CAPTURED, FakeJob
 from tests.app.machine import FakeBackend
-from tests.app.scenes import checking, damaged, made, with_sticks
+from tests.app.scenes import checking, damaged, for_this_disk, made, with_sticks
 from tests.catalogue.extract import CHECKOUT
 
 ENGLISH = frozenset((CHECKOUT / "tests/catalogue/english-words.txt").read_text().split())
@@ -112,6 +112,7 @@ WALKS: dict[str, tuple[Callable[[], FakeBackend], str]] = {
         lambda: computer(job("1", MADE, plan=CAPTURE, state="done"), job("2", BAD, state="failed"), job("3")),
         "r escape 5 enter escape 5 down enter escape 0 escape",
     ),
+    "reset": (for_this_disk, "f f1 escape enter f1 escape 1 f1 escape escape 3 tab"),
     "network": (computer, "6 f1 escape enter f1 escape 2 f1 escape x enter enter enter"),
     "ssh": (computer, "6 end enter f1 escape 2 3 2 1"),
     "drive": (

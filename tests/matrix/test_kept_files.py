@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from imaging import circumstances, inventory, orders
+from imaging import circumstances, inventory, keeping, orders, planner
 from imaging.errors import ExitStatus
 from imaging.jobs import JobState
+from imaging.library import Library
 from imaging.restoreplans import RestorePlan
 from tests.command import run_rescue
 from tests.disks import MIB, blank, digest, run
@@ -171,6 +172,14 @@ def test_a_partition_is_to_be_kept_where_home_is_known_to_be_on_it(
     said = used.restore("--keep-files", status=ExitStatus.REFUSED)
     assert hint in said
     assert ("--keep " in said) is (device == "LABEL=homes")
+
+    captured = run_rescue("capture", used.disk, "--library", used.library, "--json").events[-1]["result"]["image"]
+    image = Library.open(used.library).image(captured)
+    target = inventory.look(str(used.disk), [used.library])
+    plan = keeping.beside_homes(planner.plan_restore(used.library, image, {image.disks[0].name: target}))
+    written = [] if plan is None else [part.partition for part in plan.targets[0].partitions]
+    others = [part.number for part in target.table.partitions if part.number != 1]
+    assert written == (others if device == "LABEL=homes" else [])
 
 
 @pytest.mark.parametrize(

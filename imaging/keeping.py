@@ -26,6 +26,8 @@ from imaging.systemroot import HomesApartError, SystemRoot
 from imaging.tree import EntryKind
 
 _BLOCK = 4096
+_NAME = 512
+"""Bytes that a name of a file takes in a folder, with what is left free beside it: it has 255 at most."""
 _SPARE = 64 << 20
 """Bytes that stay free in the new file system, beside a hundredth of what is carried: folders, maps of blocks."""
 _HOME_TYPE = "933AC7E1-2EB4-4F13-B844-0E14E2AEF915"
@@ -88,7 +90,7 @@ def with_kept_files(
             settings=tuple(os.fsdecode(p[-1]) for p in paths if profiles.folded(p[-1]) in old.without_settings),
         )
         _refuse_nothing(kept, old, pair.target.name)
-        _refuse_no_room(kept, pair, new)
+        _refuse_no_room(kept, pair, new, measured.names)
     return structs.replace(plan, keep=kept, safety="" if saved else str(library))
 
 
@@ -271,6 +273,10 @@ class _Measuring:
         self._root = root
         self.left: list[LeftPath] = []
         self.left_out = self.encrypted = self.span = 0
+        self._known: set[tuple[int, int]] = set()
+        """The files with several names that are measured: they are one file again in the new system."""
+        self.names = 0
+        """How many names are no file of their own."""
 
     def path(self, path: tuple[bytes, ...]) -> KeptPath:
         """How much a path holds. Raises RefusedError where some of it could not be carried over."""
@@ -280,6 +286,11 @@ class _Measuring:
             folders += entry.kind is EntryKind.FOLDER
             files += entry.kind is not EntryKind.FOLDER
             self.encrypted += entry.encrypted and entry.kind is EntryKind.FILE
+            if entry.shared in self._known:
+                self.names += 1
+                continue
+            if entry.shared is not None:
+                self._known.add(entry.shared)
             size += entry.beside
             self.span += entry.size + entry.beside if self._root.windows else 0
             if entry.room < entry.size and self._root.place.kind == "btrfs":
@@ -312,7 +323,8 @@ def _refuse_nothing(kept: KeptFiles, old: SystemRoot, name: str) -> None:
         )
 
 
-def _refuse_no_room(kept: KeptFiles, pair: RestoreTarget, new: SystemRoot) -> None:
+def _refuse_no_room(kept: KeptFiles, pair: RestoreTarget, new: SystemRoot, names: int = 0) -> None:
+    """`names` are those of files that have another one: they take room in their folders alone."""
     state = os.fstatvfs(new.mount)
     free, inodes = state.f_bfree * state.f_frsize, state.f_ffree
     growth = pair.growth
@@ -322,8 +334,8 @@ def _refuse_no_room(kept: KeptFiles, pair: RestoreTarget, new: SystemRoot) -> No
         lost = pair.shrinkage.old_size - pair.shrinkage.size
         free -= lost
         inodes -= -(-state.f_files * lost // pair.shrinkage.old_size)
-    entries = kept.files + kept.folders
-    needed = kept.size + entries * max(_BLOCK, state.f_frsize) + kept.size // 100 + _SPARE
+    entries = kept.files + kept.folders - names
+    needed = kept.size + entries * max(_BLOCK, state.f_frsize) + names * _NAME + kept.size // 100 + _SPARE
     if needed > free:
         raise RefusedError(
             f"the files to be kept need {format_size(needed)}, and the restored system has {format_size(free)} free",

@@ -46,6 +46,8 @@ class Entry:
     """Bytes of its streams, of which NTFS has any number beside the data."""
     encrypted: bool = False
     """Whether Windows encrypts it."""
+    shared: tuple[int, int] | None = None
+    """The device and inode of a file that has several names."""
     problem: str = ""
     """Why no more is known of it, in words; empty where all is."""
 
@@ -139,6 +141,7 @@ def look(parent: int, name: bytes) -> Entry:
         group=status.st_gid,
         modified=status.st_mtime,
         target=target,
+        shared=(status.st_dev, status.st_ino) if kind is EntryKind.FILE and status.st_nlink > 1 else None,
     )
 
 

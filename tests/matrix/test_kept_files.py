@@ -240,6 +240,19 @@ def test_what_has_no_room_is_refused(used: Used) -> None:
     assert digest(used.disk) == before
 
 
+def test_a_file_of_many_names_takes_room_once(used: Used) -> None:
+    """As of backups that are made of links."""
+    with attached(used.place) as loop, mounted(("mount", "-t", "ext4"), loop) as top:
+        first = top / "home/bob/day-0"
+        first.write_bytes(os.urandom(40 * MIB))
+        for number in range(1, 20):
+            os.link(first, top / f"home/{'anna' if number > 10 else 'bob'}/day-{number}")
+    used.restore("--keep-files")
+    with used.root() as top:
+        assert (top / "home/bob/day-0").stat().st_nlink == 20
+        assert (top / "home/bob/day-0").samefile(top / "home/anna/day-19")
+
+
 def test_a_disk_without_a_system_is_refused(used: Used) -> None:
     with attached(used.place) as loop, mounted(("mount", "-t", "ext4"), loop) as top:
         (top / "etc/passwd").unlink()

@@ -5,9 +5,10 @@ import sys
 
 from imaging import growth, wanted
 from imaging.errors import UsageError
+from imaging.keptfiles import KeepRule
 from imaging.restoreplans import Wipe
 from imaging.wanted import Wanted
-from rescue.keeping_words import EXTRA
+from rescue.keeping_words import EXTRA, rules_of
 from rescue.language import _
 from rescue.signed import doubt_words
 
@@ -118,7 +119,7 @@ def add_keep_files(command: argparse.ArgumentParser) -> None:
         "C:\\Users of Windows; of Linux also {rules}, where named (--keep-files accounts,network). What is there is "
         "saved first: into the library of --save-first, or the image's own"
     ).format(rules=", ".join(EXTRA))
-    command.add_argument("--keep-files", nargs="?", const="", metavar="RULES", help=words)
+    command.add_argument("--keep-files", nargs="?", type=rules_of, const=(KeepRule.HOMES,), metavar="RULES", help=words)
     words = _("do not bring back files that a restore which was cut off was to keep: they stay in their image")
     command.add_argument("--no-keep-files", action="store_true", help=words)
 

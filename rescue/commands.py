@@ -24,7 +24,7 @@ from imaging.restoreplans import RestorePlan
 from imaging.safetyplan import plan_safety
 from imaging.sanitizers import with_sanitizers
 from imaging.signatures import UNSIGNED, Standing
-from rescue import chosen, follow, keeping_words, outcome, outlook, passphrases, report, straight
+from rescue import chosen, follow, outcome, outlook, passphrases, report, straight
 from rescue.accepting import warn_of_doubt
 from rescue.disks import warn_of_sources, warn_of_targets
 from rescue.finding import Found, each, find, known_libraries, libraries, library_at, warn_of, warn_unless_alone
@@ -274,10 +274,9 @@ def _keeping_files(plan: RestorePlan, options: Namespace) -> RestorePlan:
     """With the files of the old system that are kept; what is there is saved first, if need be beside the image."""
     if plan.identity is not None:
         raise UsageError("files of this computer are kept, or the disk gets a new identity: not both", code="usage")
-    rules = keeping_words.rules_of(options.keep_files)
     library = library_at(options.save_first or plan.library)
     passphrases.refuse_plain(library, options)
-    kept = keeping.with_kept_files(plan, rules, library)
+    kept = keeping.with_kept_files(plan, options.keep_files, library)
     if kept.safety:
         plan_safety(kept, library)
     return kept

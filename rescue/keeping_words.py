@@ -1,7 +1,8 @@
 """What is kept of a system when another is restored over it, in words."""
 
+from argparse import ArgumentTypeError
+
 from imaging.disk import format_size
-from imaging.errors import UsageError
 from imaging.events import Carried
 from imaging.keptfiles import KeepRule, KeptFiles
 from imaging.restoreplans import RestorePlan
@@ -15,11 +16,15 @@ EXTRA = tuple(rule for rule in KeepRule if rule is not KeepRule.HOMES)
 
 
 def rules_of(words: str) -> tuple[KeepRule, ...]:
-    """The rules that were given with `--keep-files`, home folders first; raises UsageError for what is none."""
+    """The rules that were given with `--keep-files`, home folders first; raises ArgumentTypeError for what is none."""
     found = [KeepRule.HOMES]
     for word in filter(None, words.split(",")):
         if word not in list(KeepRule):
-            raise UsageError(f"--keep-files {word}: there is no such rule; there are {', '.join(EXTRA)}", code="usage")
+            said = _(
+                "{word}: there is no such rule; there are {rules}. What follows --keep-files is taken for rules: give "
+                "the image and the disks before it"
+            )
+            raise ArgumentTypeError(said.format(word=clean(word), rules=", ".join(EXTRA)))
         found.append(KeepRule(word))
     return tuple(dict.fromkeys(found))
 

@@ -210,6 +210,14 @@ def test_no_other_factory_image_takes_the_place_of_one_whose_notes_are_damaged(k
     run_rescue("factory", "reset", kept.image, "--to", kept.disk, "--library", kept.library, "--erase", "disk.img")
 
 
+@pytest.mark.parametrize("command", [("factory", "reset"), ("restore",)])
+def test_an_image_that_is_taken_for_a_rule_belongs_before_the_option(kept: Kept, command: tuple[str, ...]) -> None:
+    words = (*command, "--library", kept.library, "--keep-files", kept.image, "--plan")
+    said = run_rescue(*words, status=ExitStatus.USAGE).err
+    assert f"{kept.image}: there is no such rule" in said
+    assert "give the image and the disks before it" in said
+
+
 def test_any_image_can_be_restored_so(kept: Kept) -> None:
     words = ("--library", kept.library, "--keep", "3", "--keep", "2")
     run_rescue("restore", kept.image, kept.disk, *words, "--erase", "disk.img:1")

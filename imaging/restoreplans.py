@@ -119,6 +119,8 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True, tag="restore", tag_
     """The library in which what the targets hold is saved before it is erased; empty where it is not."""
     saved: str = ""
     """The image in which what the targets hold was saved by now."""
+    saved_in: str = ""
+    """The library that has what a restore that was cut off has saved of the targets; empty where that is not known."""
     wipe: Wipe = Wipe.NONE
     """How whole disks are erased before."""
     boot_entry: bool = False

@@ -5,16 +5,18 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from imaging import renewing, sanitizers, sanitizing, wiping
+from imaging.access import writable
 from imaging.carrying import carry, compare
 from imaging.changes import Growth, Moved
 from imaging.chunk import digest
 from imaging.enlarging import enlarge
-from imaging.errors import IoError, RefusedError, RescueError
+from imaging.errors import BadImageError, IoError, RefusedError, RescueError
 from imaging.events import Carried, Renewed
 from imaging.extents import Extents
 from imaging.heldtarget import HeldTarget
@@ -102,17 +104,37 @@ class Restoring(HeldTarget, ABC):
         return erased
 
     def _note_erasing(self, *, begun: bool) -> None:
-        """Meanwhile the mark that names what was saved may be lost: the note of that says so. Raises IoError before."""
-        if not self.plan.saved:
+        """Meanwhile the mark that names what was saved may be lost: the note of that says so.
+
+        Raises IoError before, where this restore has saved it. What one that was cut off has saved can be where nothing
+        is to be written, or away, and the disk is completed all the same.
+        """
+        saved = self.plan.saved or self.pair.target.saved
+        if not saved:
             return
         try:
-            library = Library.open(Path(self.plan.safety))
-            library.annotate(self.plan.saved, lambda noted: dataclasses.replace(noted, erasing=begun))
+            library = self._library_of(saved)
+            with writable(library.path):
+                library.annotate(saved, lambda noted: dataclasses.replace(noted, erasing=begun))
         except (RescueError, OSError) as error:
-            if begun:
+            if begun and self.plan.saved:
                 raise
+            if begun:
+                self.report.log(f"that {self.name} erases itself could not be noted: {error}", "warning")
+                return
             # It is heeded for disks that hold nothing alone.
             self.report.log(f"that {self.name} has its mark again could not be noted: {error}", "warning")
+
+    def _library_of(self, saved: str) -> Library:
+        """The library that has what was saved; raises BadImageError, IoError."""
+        if self.plan.saved:
+            return Library.open(Path(self.plan.safety))
+        for place in filter(None, (self.plan.saved_in, self.plan.library)):
+            with suppress(RescueError):
+                library = Library.open(Path(place))
+                library.image(saved)
+                return library
+        raise BadImageError(f"image {saved} is in none of the libraries here", code="no-such-image")
 
     @abstractmethod
     def write_body(self) -> None:

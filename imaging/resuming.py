@@ -1,8 +1,11 @@
 """Restores that were cut off: which disks bear the mark of one, and the plans that complete it or undo it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import structs
 
 from imaging import cloning, growth, planner, smaller, vouching
 from imaging.bootentry import with_boot_entry
@@ -137,6 +140,8 @@ def plan_completion(
         plan = cloning.with_new_identity(plan, manner.host_name)
     if manner.wipe:
         plan = with_sanitizers(planner.with_wipe(plan, _way(manner.wipe, cut)))
+        # A drive that erases itself loses its mark: it is to be noted with what was saved, as that restore did.
+        plan = structs.replace(plan, saved_in=_place_of(cut.saved, libraries))
     if manner.boot_entry or not manner.noted:
         plan = with_boot_entry(plan)
     return vouching.of_restore(plan, accept_unsigned=accept_unsigned)
@@ -228,6 +233,15 @@ def plan_undoing(cut: CutOff, libraries: Sequence[Path], *, accept_unsigned: boo
         source = next(source for source in image.disks if source.name == name)
         plan = plan_restore_partitions(path, image, name, disk, put_back(source, disk))
     return vouching.of_restore(with_boot_entry(plan), accept_unsigned=accept_unsigned)
+
+
+def _place_of(image_id: str, libraries: Sequence[Path]) -> str:
+    """The library that has an image; empty where none does that can be read."""
+    for path in libraries if image_id else ():
+        with suppress(RescueError):
+            Library.open(path).image(image_id)
+            return str(path)
+    return ""
 
 
 def _found(image_id: str, libraries: Sequence[Path], noted: str, what: str) -> tuple[Path, Image]:

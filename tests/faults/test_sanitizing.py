@@ -13,12 +13,13 @@ from imaging.events import Unsanitized
 from imaging.library import Library
 from imaging.notes import Notes
 from imaging.pipeline import Reporter
+from imaging.restore import _FromLibrary
 from imaging.restoreplans import RestorePlan, Wipe
 from imaging.sanitize import Method, Obstacle, Sanitizer
 from tests.command import run_rescue
 from tests.disks import MIB
 from tests.faults.drives import OLD, ZEROS, pretend, sanitized
-from tests.faults.world import DISK_SIZE, Sample, carry_out_here
+from tests.faults.world import DISK_SIZE, Sample, carry_out_here, warnings_of
 
 
 @pytest.mark.parametrize("method", list(Method))
@@ -299,6 +300,55 @@ def test_what_was_saved_before_an_erasure_that_was_cut_off_is_what_undoing_bring
     assert not images()[saved].erasing
     later = carry_out_here(safely(), tmp_path / "later")
     assert getattr(later.result, "safety", "") not in ("", saved)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_what_was_saved_is_known_where_the_completion_is_cut_off_as_it_erases_again(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, beside: bool
+) -> None:
+    """By the note: else nothing would be saved, and be the newest that `rescue undo` finds."""
+    run_rescue("restore", sample.image_id, old, "--library", sample.library, "--erase", old.name)
+    pretend(tmp_path, old, ZEROS, monkeypatch)
+    kept = sample.library if beside else tmp_path / "kept"
+    plan = structs.replace(sanitized(sample, old, Method.NVME_BLOCK_ERASE, monkeypatch), safety=str(kept))
+
+    def notes() -> dict[str, Notes]:
+        return {one: noted for one, noted in Library.open(kept).images().notes.items() if noted.before}
+
+    def cut(what: object, name: str, plan: RestorePlan) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(what, name, lambda *_words, **_more: pytest.fail("as if the power went"))
+            with pytest.raises(pytest.fail.Exception):
+                carry_out_here(plan, tmp_path / f"cut-{name}")
+
+    cut(_FromLibrary, "write_body", plan)
+    (saved,) = notes()
+    assert not notes()[saved].erasing
+    (found,) = resuming.cut_off([inventory.look(str(old))])
+    completion = resuming.plan_completion(found, [sample.library, kept])
+    cut(wiping, "erase_itself", completion)
+    assert notes()[saved].erasing
+    old.write_bytes(bytes(old.stat().st_size))
+    again = structs.replace(sanitized(sample, old, Method.NVME_BLOCK_ERASE, monkeypatch), safety=str(kept))
+    assert getattr(carry_out_here(again, tmp_path / "again").result, "safety", "") == saved
+    assert list(notes()) == [saved]
+
+
+def test_what_was_saved_may_be_away_when_the_disk_is_completed(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_rescue("restore", sample.image_id, old, "--library", sample.library, "--erase", old.name)
+    pretend(tmp_path, old, ZEROS, monkeypatch)
+    plan = structs.replace(sanitized(sample, old, Method.NVME_BLOCK_ERASE, monkeypatch), safety=str(tmp_path / "kept"))
+    with monkeypatch.context() as patch:
+        patch.setattr(_FromLibrary, "write_body", lambda *_words: pytest.fail("as if the power went"))
+        with pytest.raises(pytest.fail.Exception):
+            carry_out_here(plan, tmp_path / "cut")
+    (tmp_path / "kept").rename(tmp_path / "away")
+    (found,) = resuming.cut_off([inventory.look(str(old))])
+    done = carry_out_here(resuming.plan_completion(found, [sample.library]), tmp_path / "complete")
+    assert done.status == 0, done.message
+    assert any("erases itself could not be noted" in warning for warning in warnings_of(tmp_path / "complete"))
 
 
 def test_what_bears_no_mark_is_saved_although_its_disk_was_once_cut_off_as_it_erased_itself(

@@ -32,6 +32,10 @@ def exact(size: int) -> str:
     return f"{format_size(size)} ({size:,} bytes)"
 
 
+DISK_FILE = "disk file"
+"""The model of a regular file that stands in a disk's place."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskId:
     """A disk's identity, whatever the kernel calls it today. A regular file's is its place in its file system."""

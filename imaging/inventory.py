@@ -27,7 +27,7 @@ from imaging.blockdev import (
     size_of,
 )
 from imaging.decodable import decodable
-from imaging.disk import Content, Disk, DiskId, Mount, Partition, PartitionTable, Role, TableKind
+from imaging.disk import DISK_FILE, Content, Disk, DiskId, Mount, Partition, PartitionTable, Role, TableKind
 from imaging.durable import reading
 from imaging.errors import IoError, RescueError, UsageError
 from imaging.manifest import Machine
@@ -299,7 +299,7 @@ def _look_at_file(path: str, surroundings: _Surroundings) -> Disk:
     status = Path(path).stat()
     bare = Disk(
         path=path,
-        id=DiskId(size=status.st_size, model="disk file", wwn=f"file-{status.st_dev:x}-{status.st_ino:x}"),
+        id=DiskId(size=status.st_size, model=DISK_FILE, wwn=f"file-{status.st_dev:x}-{status.st_ino:x}"),
         table=PartitionTable(kind=TableKind.NONE),
         transport="file",
         read_only=not os.access(path, os.W_OK),

@@ -88,12 +88,17 @@ def target_by_rule(offer: Offer, here: Machine, disks: Iterable[Disk]) -> Disk |
 
 def newest_saved(found: Iterable[tuple[Path, Image, Notes]], here: Machine) -> tuple[Path, Image, Notes] | None:
     """The newest safety image of this computer that undoes something; None where there is none."""
+    return next(iter(all_saved(found, here)), None)
+
+
+def all_saved(found: Iterable[tuple[Path, Image, Notes]], here: Machine) -> list[tuple[Path, Image, Notes]]:
+    """The safety images of this computer that undo something, the newest first."""
     mine = [
         (library, image, noted)
         for library, image, noted in found
         if noted.before and not noted.void and (is_of(here, image) or image.machine == here)
     ]
-    return max(mine, key=lambda one: (one[1].created, one[1].id), default=None)
+    return sorted(mine, key=lambda one: (one[1].created, one[1].id), reverse=True)
 
 
 def saved_disk(disk: ImagedDisk, there: Iterable[Disk]) -> Disk | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from imaging import inventory
 from imaging.blockdev import real_path
-from imaging.disk import Disk, DiskId, PartitionTable, TableKind
+from imaging.disk import DISK_FILE, Disk, DiskId, PartitionTable, TableKind
 from imaging.errors import UsageError
 from imaging.manifest import ImagedDisk
 
@@ -26,8 +26,13 @@ def targets(
     A disk that holds one of `libraries` is marked so. Raises UsageError.
     """
     sizes = {disk.name: disk.size for disk in disks}
-    names = list(sizes)
-    pairs: dict[str, tuple[Disk, bool]] = {}
+    return {name: _look_at_target(path, sizes[name], libraries) for name, path in named(words, disks).items()}
+
+
+def named(words: Sequence[str], disks: Sequence[ImagedDisk]) -> Mapping[str, str]:
+    """The path of the target for each disk of an image that is restored, by its name there; raises UsageError."""
+    names = [disk.name for disk in disks]
+    pairs: dict[str, str] = {}
     for word in words:
         name, equals, path = word.partition("=")
         if not (equals and name in names):
@@ -39,7 +44,7 @@ def targets(
             name, path = names[0], word
         if name in pairs:
             raise UsageError(f"disk {name} was given two targets", code="usage")
-        pairs[name] = _look_at_target(path, sizes[name], libraries)
+        pairs[name] = path
     return pairs
 
 
@@ -53,7 +58,7 @@ def _look_at_target(path: str, size: int, libraries: Sequence[Path]) -> tuple[Di
     if not real.exists() and real.parent.is_dir() and not _among_devices(real.parent):
         new = Disk(
             path=str(real),
-            id=DiskId(size=size, model="disk file"),
+            id=DiskId(size=size, model=DISK_FILE),
             table=PartitionTable(kind=TableKind.NONE),
             transport="file",
             regular_file=True,

@@ -14,7 +14,7 @@ from imaging.partitions import of_some
 from imaging.restoreplans import RestorePlan
 from rescue.formats import clean, format_size, joined
 from rescue.language import N_, _
-from rescue.report import image_title
+from rescue.report import identity, image_title
 from rescue.screens.base import RescueScreen, text
 from rescue.screens.disklist import BESIDE_BAR, DiskListScreen, disk_choice, usable_first
 from rescue.screens.restore import RestorePlanScreen
@@ -145,6 +145,16 @@ class UndoTargetScreen(TargetScreen):
     """The disks of this computer, where the one that was saved is not known among them."""
 
     HEADING = N_("Undo - choose the disk to write to")
+
+    def question(self) -> str:
+        """Which disk it was, for it is not known to be one of these."""
+        return "\n".join(
+            [
+                _(" Image: {image}").format(image=image_title(self.order.image)),
+                _(" Saved from: {disk}").format(disk=identity(self.source.id)),
+                _(" That disk is not known to be among these. Where shall it go instead?"),
+            ]
+        )
 
     def why_not(self, disk: Disk) -> str:
         """Partitions that were saved alone go back into theirs."""

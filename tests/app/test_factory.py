@@ -166,6 +166,15 @@ async def test_they_go_into_partitions_also_where_a_person_says_which_disk_it_wa
         assert "KEPT: the partition table and 1 other partition" in await person.press("enter")
 
 
+async def test_the_disk_that_was_saved_and_is_away_is_named(sit_down: Sit) -> None:
+    there = saved_in_part(DiskId(size=SDA.size, model="Other SSD", serial="AWAY-1"))
+    async with sit_down(there) as person:
+        await person.press("f", "enter")
+        assert "Saved from: Other SSD" in person.words
+        assert "AWAY-1" in person.words
+        assert "That disk is not known to be among these." in person.words
+
+
 @pytest.mark.parametrize("void", [False, True])
 async def test_what_undoes_nothing_is_not_offered(sit_down: Sit, void: bool) -> None:
     images = (make_image("saved"), make_image("office"))

@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,52 @@ def test_a_serial_number_confirms_the_partitions_that_come_back(
     monkeypatch.setattr(commands, "carry_out", carry_out)
     command("undo", "--library", kept_beside, "--to", lived_in, "--yes-on", "S-1")
     assert asked == [[(f"{lived_in.name}:1",)]]
+
+
+@pytest.fixture
+def two(sample: Sample, lived_in: Path, tmp_path: Path) -> dict[str, Sample]:
+    """What was saved of two disks that were restored to: `first`, and then `last`."""
+    kept, found = tmp_path / "kept", {}
+    for name in ("first", "last"):
+        disk = tmp_path / f"{name}.img"
+        shutil.copyfile(lived_in, disk)
+        words = ("--library", sample.library, "--save-first", kept, "--erase", disk.name)
+        run_rescue("restore", sample.image_id, disk, *words)
+        (image,) = {image.id for image in Library.open(kept).images().images if image.disks[0].name == disk.name}
+        found[name] = Sample(kept, image, disk)
+    found["first"].edit(lambda image: image.update(created="2026-01-01T00:00:00Z"))
+    return found
+
+
+def test_the_disk_that_is_named_gets_what_was_saved_of_it(two: dict[str, Sample]) -> None:
+    first, last = two["first"], two["last"]
+    undo = ("undo", "--library", last.library, "--plan", "--to")
+    for one in (first, last):
+        done = run_rescue(*undo, one.disk)
+        assert one.image_id in done.out
+        assert "another disk" not in done.err
+    third = last.disk.with_name("third.img")
+    shutil.copyfile(last.disk, third)
+    done = run_rescue(*undo, third)
+    assert last.image_id in done.out
+    assert "what comes back was saved from another disk" in done.err
+
+
+def test_the_disk_that_is_missed_is_named_and_no_other_is_to_take_its_place(
+    two: dict[str, Sample], command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last restore was to a disk that is away; another one, which holds something else, is here."""
+    for name, sample in two.items():
+        identity = {"size": DISK_SIZE, "model": "Some SSD", "serial": f"{name}-1"}
+        sample.edit(partial(lambda image, identity: image["disks"][0].update(id=identity), identity=identity))
+    found = inventory.look(str(two["first"].disk))
+    here = dataclasses.replace(found, path="/dev/sdq", id=two["first"].imaged.id)
+    monkeypatch.setattr(inventory, "scan", lambda _libraries: (here,))
+    said = command("undo", "--library", two["last"].library, status=3).err
+    assert "not here: model Some SSD, serial number last-1, 50.3 MB" in said
+    assert "plug it in; the last restore to /dev/sdq, which is another disk, is undone with --to /dev/sdq" in said
+    monkeypatch.setattr(inventory, "scan", lambda _libraries: ())
+    assert "--to" not in command("undo", "--library", two["last"].library, status=3).err
 
 
 @pytest.mark.parametrize("part", [(), ("--partition", "2")])

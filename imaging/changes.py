@@ -13,6 +13,14 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
     size: Size
     to: Size
 
+    def holds(self, start: int, size: int) -> bool:
+        """Whether a place in the image lies in the partition, as that of a logical volume does; or is all of it."""
+        return self.start <= start and start + size <= self.start + self.size
+
+    def placed(self, start: int) -> int:
+        """Where what begins there in the image begins on the target."""
+        return start - self.start + self.to
+
 
 class Growth(msgspec.Struct, frozen=True, kw_only=True):
     """A partition of the image that is larger on the target than it was: from `old_size` to `size` bytes at `start`.
@@ -55,10 +63,10 @@ class Shrinkage(msgspec.Struct, frozen=True, kw_only=True):
         return self.start + self.size
 
     def placed(self, start: int, size: int) -> tuple[int, int]:
-        """Where a partition that has this place in the image lies on the target."""
+        """Where a partition, or a logical volume in one, that has this place in the image lies on the target."""
         if (start, size) == (self.start, self.old_size):
             return start, self.size
-        return next((one.to for one in self.moved if (one.start, one.size) == (start, size)), start), size
+        return next((one.placed(start) for one in self.moved if one.holds(start, size)), start), size
 
 
 Change = Growth | Shrinkage

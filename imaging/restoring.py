@@ -235,12 +235,12 @@ class Restoring(HeldTarget, ABC):
             target.forget_cached()
 
     def _placed(self, start: int, size: int) -> tuple[int, int]:
-        """Where a partition that has this place in the image lies on the target."""
+        """Where a partition, or a logical volume in one, that has this place in the image lies on the target."""
         if self.growth is not None and (self.growth.start, self.growth.old_size) == (start, size):
             return start, self.growth.size
         moved = self.growth.moved if self.growth is not None else None
-        if moved is not None and (moved.start, moved.size) == (start, size):
-            return moved.to, size
+        if moved is not None and moved.holds(start, size):
+            return moved.placed(start), size
         return self.pair.shrinkage.placed(start, size) if self.pair.shrinkage is not None else (start, size)
 
     def renew(self, *, read_back: bool) -> None:

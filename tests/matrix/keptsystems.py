@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.command import run_rescue
-from tests.disks import MIB, blank, digest, partition
+from tests.disks import MIB, blank, digest, partition, run
 from tests.matrix.lvm import EXTENT, lvm_on, pieces
 from tests.matrix.tools import Place, attached, mounted, said
 from tests.matrix.volumes import BTRFS, EXT4, XFS, FileSystem
@@ -104,11 +104,14 @@ class Used:
             yield top
 
 
-def built(path: Path, layout: Layout, files: dict[str, str], fstab: str = "", less: int = 0) -> Place:
-    """A disk with a system on it, `less` bytes smaller than usual."""
-    place = Place(path=path, start=START, size=ROOT_SIZE - less)
-    table = f"label: gpt\nstart=1MiB, size=4MiB\nstart={START >> 20}MiB, size={place.size >> 20}MiB\n"
-    partition(blank(path, SIZE - less), table)
+def built(path: Path, layout: Layout, files: dict[str, str], fstab: str = "", less: int = 0, boot: int = 0) -> Place:
+    """A disk with a system on it, `less` bytes smaller than usual, with ext4 of `boot` bytes for /boot before it."""
+    place = Place(path=path, start=START + boot, size=ROOT_SIZE - less)
+    before = f"start={START >> 20}MiB, size={boot >> 20}MiB\n" if boot else ""
+    table = f"label: gpt\nstart=1MiB, size=4MiB\n{before}start={place.start >> 20}MiB, size={place.size >> 20}MiB\n"
+    partition(blank(path, SIZE - less + boot), table)
+    if boot:
+        run("mke2fs", "-q", "-F", "-t", "ext4", "-E", f"offset={START}", path, f"{boot >> 10}k")
     if layout.lvm:
         with lvm_on(place) as lvm:
             lvm.run("pvcreate", *lvm.devices)

@@ -74,9 +74,42 @@ class Bringing:
         where = keptpaths.placed(path, self._old, self._new)
         with telling(keptpaths.shown(self._old, path)):
             self._make(path[:-1], where[:-1])
-            with tree.folder(self._old.mount, path[:-1]) as source, tree.folder(self._new.mount, where[:-1]) as target:
+            with tree.folder(self._new.mount, where[:-1]) as target:
                 remove(target, where[-1])
-                self._one(source, target, path, where)
+            self._all(path, where)
+
+    def _all(self, path: Sequence[bytes], where: Sequence[bytes]) -> None:
+        """Bring a file, or a folder with all that is in it: however deep that is, few descriptors are open."""
+        name, path, where = path[-1], tuple(path[:-1]), tuple(where[:-1])
+        with tree.standing(self._old.mount, path) as source, tree.standing(self._new.mount, where) as target:
+            levels = [self._entries(source.fd, target.fd, path, where, [name])]
+            while levels:
+                if levels[-1]:
+                    name = levels[-1].pop()
+                    path, where = (*path, name), (*where, name)
+                    with telling(keptpaths.shown(self._old, path)):
+                        source.enter(name)
+                        target.enter(name)
+                        levels.append(self._entries(source.fd, target.fd, path, where, tree.names_in(source.fd, path)))
+                    continue
+                levels.pop()
+                if levels:
+                    with telling(keptpaths.shown(self._old, path)):
+                        source.leave()
+                        target.leave()
+                        self._leave(source.fd, target.fd, path, where)
+                    path, where = path[:-1], where[:-1]
+
+    def _entries(
+        self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes], names: Sequence[bytes]
+    ) -> list[bytes]:
+        """Bring these of an open folder to another; the folders among them, the last first, are made, and empty yet."""
+        inner = []
+        for name in names:
+            with telling(keptpaths.shown(self._old, (*path, name))):
+                if self._one(source, target, (*path, name), (*where, name)):
+                    inner.append(name)
+        return inner[::-1]
 
     def _make(self, path: Sequence[bytes], where: Sequence[bytes]) -> None:
         """Make the folder `where`, as `path` is in the old system, and those above it, as far as they are not there."""
@@ -90,43 +123,46 @@ class Bringing:
         with tree.folder(self._old.mount, path[:-1]) as source, tree.folder(self._new.mount, where[:-1]) as above:
             os.mkdir(where[-1], 0o755, dir_fd=above)
             with tree.inside(path[-1], source) as old, tree.inside(where[-1], above) as new:
-                self._keep(old, new, tree.look(source, path[-1]), path)
+                self._keep(old, new, path)
 
-    def _one(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> None:
+    def _one(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> bool:
+        """Bring an entry of an open folder to another; whether it is a folder, which is made, and empty yet."""
         stop_if_asked(self._cancel)
         entry = tree.look(source, path[-1])
         if entry.problem:
             raise IoError(f"{keptpaths.shown(self._old, path)} cannot be read: {entry.problem}", code=CODE)
         match entry.kind:
             case EntryKind.FOLDER:
-                self._enter(source, target, entry, path, where)
+                return self._enter(source, target, path, where)
             case EntryKind.FILE:
-                self._file(source, target, entry, path, where)
+                self._file(source, target, path, where)
             case EntryKind.LINK:
                 os.symlink(entry.target, where[-1], dir_fd=target)
                 self._own_unfollowed(source, target, path, where)
                 self.files += 1
             case EntryKind.OTHER:
                 self._special(source, target, path, where)
+        return False
 
-    def _enter(self, source: int, target: int, entry: Entry, path: Sequence[bytes], where: Sequence[bytes]) -> None:
-        if len(path) > tree.DEEPEST:
-            raise IoError(f"{keptpaths.shown(self._old, path)} lies in too many folders", code=CODE)
+    def _enter(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> bool:
         with tree.inside(path[-1], source) as old:
             if keptpaths.is_snapshot(old, source):
                 self._not_kept("snapshots that cannot be written to", path)
-                return
-            os.mkdir(where[-1], 0o700, dir_fd=target)
-            with tree.inside(where[-1], target) as new:
-                self._fill(old, new, entry, path, where)
+                return False
+        self._refuse_too_deep(path)
+        os.mkdir(where[-1], 0o700, dir_fd=target)
+        return True
 
-    def _fill(self, old: int, new: int, entry: Entry, path: Sequence[bytes], where: Sequence[bytes]) -> None:
-        for name in tree.names_in(old, path):
-            with telling(keptpaths.shown(self._old, (*path, name))):
-                self._one(old, new, (*path, name), (*where, name))
-        self._keep(old, new, entry, path)
+    def _refuse_too_deep(self, path: Sequence[bytes]) -> None:
+        if len(path) > tree.DEEPEST:
+            raise IoError(f"{keptpaths.shown(self._old, path)} lies in too many folders", code=CODE)
 
-    def _file(self, source: int, target: int, entry: Entry, path: Sequence[bytes], where: Sequence[bytes]) -> None:
+    def _leave(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> None:
+        """Keep of a folder what is beside that which is in it, now that all of this is there."""
+        with tree.inside(path[-1], source) as old, tree.inside(where[-1], target) as new:
+            self._keep(old, new, path)
+
+    def _file(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> None:
         fd = os.open(path[-1], READ, dir_fd=source)
         try:
             status = os.fstat(fd)
@@ -136,21 +172,19 @@ class Bringing:
                 with tree.folder(self._new.mount, first[:-1]) as folder:
                     os.link(first[-1], where[-1], src_dir_fd=folder, dst_dir_fd=target, follow_symlinks=False)
             else:
-                self._copy(fd, (source, target), entry, path, where)
+                self._copy(fd, (source, target), path, where)
                 if status.st_nlink > 1:
                     self._first[key] = tuple(where)
             self.files += 1
         finally:
             os.close(fd)
 
-    def _copy(
-        self, fd: int, folders: tuple[int, int], entry: Entry, path: Sequence[bytes], where: Sequence[bytes]
-    ) -> None:
+    def _copy(self, fd: int, folders: tuple[int, int], path: Sequence[bytes], where: Sequence[bytes]) -> None:
         """Make a new file of an open one; `folders` are those that the two are in."""
         out = os.open(where[-1], WRITE, 0o600, dir_fd=folders[1])
         try:
             self.bytes += filedata.copy(fd, out, self._passed)
-            self._keep(fd, out, entry, path)
+            self._keep(fd, out, path)
         finally:
             os.close(out)
 
@@ -176,7 +210,7 @@ class Bringing:
         os.chown(where[-1], user, group, dir_fd=target, follow_symlinks=False)
         os.utime(where[-1], ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=target, follow_symlinks=False)
 
-    def _keep(self, source: int, out: int, entry: Entry, path: Sequence[bytes]) -> None:
+    def _keep(self, source: int, out: int, path: Sequence[bytes]) -> None:
         """Owner, attributes, rights and times, in the order in which none undoes another."""
         status = os.fstat(source)
         os.fchown(out, self._owners.user(status.st_uid), self._owners.group(status.st_gid))
@@ -195,7 +229,7 @@ class Bringing:
                     raise
                 # Such as what only the other kind of file system knows, or holds in this size.
                 self._not_kept("extended attributes", path)
-        os.fchmod(out, entry.mode)
+        os.fchmod(out, stat.S_IMODE(status.st_mode))
         os.utime(out, ns=(status.st_atime_ns, status.st_mtime_ns))
 
     def _not_kept(self, what: str, path: Sequence[bytes]) -> None:
@@ -263,17 +297,29 @@ def _loosen(folder: int, name: bytes) -> None:
 
 
 def remove(folder: int, name: bytes, look: Look = tree.look) -> None:
-    """Take away a file, or a folder with all that is in it; nothing where there is none."""
+    """Take away a file, or a folder with all that is in it, however deep; nothing where there is none."""
+    with tree.standing(folder, ()) as at, suppress(FileNotFoundError):
+        levels = [[name]] if _unlink(at.fd, name, look) else []
+        entered: list[bytes] = []
+        while levels:
+            if levels[-1]:
+                entered.append(levels[-1].pop())
+                at.enter(entered[-1])
+                names = tree.names_in(at.fd, entered)
+                levels.append([one for one in names if _unlink(at.fd, one, look)])
+                continue
+            levels.pop()
+            if levels:
+                at.leave()
+                os.rmdir(entered.pop(), dir_fd=at.fd)
+
+
+def _unlink(folder: int, name: bytes, look: Look) -> bool:
+    """Take away an entry of an open folder, unless it is a folder itself: whether it is."""
     entry = look(folder, name)
-    try:
-        if entry.kind in (EntryKind.FOLDER, EntryKind.FILE) and not entry.problem:
-            _loosen(folder, name)
-        if entry.kind is EntryKind.FOLDER and not entry.problem:
-            with tree.inside(name, folder) as inner:
-                for one in tree.names_in(inner, (name,)):
-                    remove(inner, one, look)
-            os.rmdir(name, dir_fd=folder)
-        else:
-            os.unlink(name, dir_fd=folder)
-    except FileNotFoundError:
-        return
+    if entry.kind in (EntryKind.FOLDER, EntryKind.FILE) and not entry.problem:
+        _loosen(folder, name)
+    if entry.kind is EntryKind.FOLDER and not entry.problem:
+        return True
+    os.unlink(name, dir_fd=folder)
+    return False

@@ -49,11 +49,7 @@ class BringingProfiles(Bringing):
         """Bring a person's folder, in place of what is there; of that the part of the registry stays."""
         where = keptpaths.placed(path, self._old, self._new)
         stays = profiles.folded(path[-1]) in self._old.without_settings
-        with (
-            telling(keptpaths.shown(self._old, path)),
-            tree.folder(self._old.mount, path[:-1]) as source,
-            tree.folder(self._new.mount, where[:-1]) as target,
-        ):
+        with telling(keptpaths.shown(self._old, path)), tree.folder(self._new.mount, where[:-1]) as target:
             for name in _same_names(target, where[-1]):
                 if stays:
                     _move(target, name, where[-1])
@@ -62,37 +58,36 @@ class BringingProfiles(Bringing):
                 else:
                     remove(target, name, profiles.look)
             packed = _is_packed(target)
-            self._one(source, target, path, where)
+            self._all(path, where)
             _pack(target, packed=packed)
 
-    def _one(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> None:
+    def _one(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> bool:
         stop_if_asked(self._cancel)
         if keptpaths.passed_over(self._old, path):
-            return
+            return False
         entry = profiles.look(source, path[-1])
         if entry.problem:
             raise IoError(f"{keptpaths.shown(self._old, path)} cannot be read: {entry.problem}", code=CODE)
         if why := keptpaths.why_left(self._old, source, path, entry):
             self._not_kept(why, path)
         elif entry.kind is EntryKind.FOLDER:
-            self._folder(source, target, path, where)
+            self._make_folder(source, target, path, where)
+            return True
         elif entry.kind is EntryKind.FILE:
-            self._file(source, target, entry, path, where)
+            self._file(source, target, path, where)
         else:
             self._reparse(source, target, entry, path, where)
+        return False
 
-    def _folder(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> None:
-        if len(path) > tree.DEEPEST:
-            raise IoError(f"{keptpaths.shown(self._old, path)} lies in too many folders", code=CODE)
+    def _make_folder(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> None:
+        self._refuse_too_deep(path)
         for name in self._left_for_settings(target, where):
             if name not in tree.names_in(source, ()):
                 _move(target, name, where[-1])
         with suppress(FileExistsError):
             os.mkdir(where[-1], dir_fd=target)
-        with tree.inside(path[-1], source) as old, tree.inside(where[-1], target) as new:
-            for name in tree.names_in(old, path):
-                with telling(keptpaths.shown(self._old, (*path, name))):
-                    self._one(old, new, (*path, name), (*where, name))
+
+    def _leave(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> None:
         self._streams(source, target, path, where)
         self._keep_all(source, target, path, where)
 
@@ -103,15 +98,14 @@ class BringingProfiles(Bringing):
             return []
         return _same_names(target, where[-1])
 
-    def _copy(
-        self, fd: int, folders: tuple[int, int], entry: Entry, path: Sequence[bytes], where: Sequence[bytes]
-    ) -> None:
+    def _copy(self, fd: int, folders: tuple[int, int], path: Sequence[bytes], where: Sequence[bytes]) -> None:
         source, target = folders
+        status = os.fstat(fd)
         # A new file is compressed as its folder says; that is put right when the folder is done with.
         _pack(target, packed=bool(profiles.attributes(source, path[-1]) & Attribute.COMPRESSED))
         out = os.open(where[-1], WRITE, 0o600, dir_fd=target)
         try:
-            self.bytes += filedata.copy(fd, out, self._passed, zeros_are_holes=entry.room < entry.size)
+            self.bytes += filedata.copy(fd, out, self._passed, zeros_are_holes=status.st_blocks * 512 < status.st_size)
         finally:
             os.close(out)
         self._streams(source, target, path, where)

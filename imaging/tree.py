@@ -102,6 +102,38 @@ def inside(name: bytes, parent: int) -> Iterator[int]:
         os.close(fd)
 
 
+class Standing:
+    """In a folder: from there down into others, and up again, with one descriptor however deep. Raises OSError."""
+
+    def __init__(self, fd: int) -> None:
+        """Take the descriptor of a folder, which is closed with the first step."""
+        self.fd = fd
+
+    def enter(self, name: bytes) -> None:
+        """Go down; a link is no folder."""
+        self._go(name)
+
+    def leave(self) -> None:
+        """Go up to the folder that this one was entered from."""
+        self._go(b"..")
+
+    def _go(self, name: bytes) -> None:
+        fd = os.open(name, _FOLDER, dir_fd=self.fd)
+        os.close(self.fd)
+        self.fd = fd
+
+
+@contextmanager
+def standing(root: int, path: Sequence[bytes]) -> Iterator[Standing]:
+    """One that begins in a folder, which it is not to leave upwards. Raises as `folder`."""
+    with folder(root, path) as fd:
+        at = Standing(os.dup(fd))
+    try:
+        yield at
+    finally:
+        os.close(at.fd)
+
+
 def _no_folder(parent: int, path: Sequence[bytes]) -> BadImageError:
     entry = look(parent, path[-1])
     if entry.kind is EntryKind.LINK:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from imaging import circumstances, inventory, keeping, orders, planner
+from imaging import circumstances, inventory, keeping, orders, planner, tree
 from imaging.errors import ExitStatus
 from imaging.jobs import JobState
 from imaging.library import Library
@@ -377,6 +377,35 @@ def test_what_lies_on_another_file_system_is_told(make_used: Callable[..., Used]
     said_ = used.restore("--keep-files", "root-home,host-name", "--plan")
     assert "NOT KEPT, for it lies elsewhere: /root" in said_
     assert "/etc/hostname" in said_
+
+
+def folders(top: Path, count: int) -> Path:
+    """Folders in bob's home so that so many lie in each other, and a file in the last."""
+    last = top.joinpath("home", "bob", *["d"] * (count - 2))
+    said("mkdir", "-p", last)
+    (last / "file").write_text("deep")
+    return last
+
+
+def test_folders_are_kept_as_deep_as_the_plan_takes_them_and_those_of_the_image_give_way_however_deep(
+    make_used: Callable[..., Used],
+) -> None:
+    used = make_used(
+        EXT4_ROOT, use=lambda top: folders(top, tree.DEEPEST), prepare=lambda top: folders(top, 4 * tree.DEEPEST)
+    )
+    used.restore("--keep-files")
+    with used.root() as top:
+        last = top.joinpath("home", "bob", *["d"] * (tree.DEEPEST - 2))
+        assert [path.name for path in last.iterdir()] == ["file"]
+        assert (last / "file").read_text() == "deep"
+        assert (top / "home/bob/d").stat().st_mode == (top / "home/bob/d/d").stat().st_mode
+
+
+def test_folders_that_lie_deeper_are_refused(make_used: Callable[..., Used]) -> None:
+    used = make_used(EXT4_ROOT, use=lambda top: folders(top, tree.DEEPEST + 1))
+    before = digest(used.disk)
+    assert "lies in too many folders" in used.restore("--keep-files", status=ExitStatus.REFUSED)
+    assert digest(used.disk) == before
 
 
 def test_home_folders_are_kept_on_a_disk_that_the_image_has_to_become_smaller_for(used: Used, tmp_path: Path) -> None:

@@ -66,13 +66,15 @@ class Bringing:
         self._told = 0
         self.files = self.bytes = 0
         self.left = 0
-        """What is no file that could be kept: sockets and devices."""
+        """How many of those that are not kept the plan has told."""
         self.not_kept: dict[str, int] = {}
 
     def bring(self, path: Sequence[bytes]) -> None:
         """Bring one file or folder, in place of what is there."""
         where = keptpaths.placed(path, self._old, self._new)
         with telling(keptpaths.shown(self._old, path)):
+            if self._is_left_out(path):
+                return
             self._make(path[:-1], where[:-1])
             with tree.folder(self._new.mount, where[:-1]) as target:
                 remove(target, where[-1])
@@ -128,12 +130,14 @@ class Bringing:
     def _one(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> bool:
         """Bring an entry of an open folder to another; whether it is a folder, which is made, and empty yet."""
         stop_if_asked(self._cancel)
-        entry = tree.look(source, path[-1])
-        if entry.problem:
-            raise IoError(f"{keptpaths.shown(self._old, path)} cannot be read: {entry.problem}", code=CODE)
+        entry = self._look(source, path)
+        if self._leave_out(source, path, entry):
+            return False
         match entry.kind:
             case EntryKind.FOLDER:
-                return self._enter(source, target, path, where)
+                self._refuse_too_deep(path)
+                os.mkdir(where[-1], 0o700, dir_fd=target)
+                return True
             case EntryKind.FILE:
                 self._file(source, target, path, where)
             case EntryKind.LINK:
@@ -141,17 +145,27 @@ class Bringing:
                 self._own_unfollowed(source, target, path, where)
                 self.files += 1
             case EntryKind.OTHER:
-                self._special(source, target, path, where)
+                self._pipe(source, target, path, where)
         return False
 
-    def _enter(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> bool:
-        with tree.inside(path[-1], source) as old:
-            if keptpaths.is_snapshot(old, source):
-                self._not_kept("snapshots that cannot be written to", path)
-                return False
-        self._refuse_too_deep(path)
-        os.mkdir(where[-1], 0o700, dir_fd=target)
-        return True
+    def _look(self, source: int, path: Sequence[bytes]) -> Entry:
+        entry = keptpaths.look(self._old, source, path[-1])
+        if entry.problem:
+            raise IoError(f"{keptpaths.shown(self._old, path)} cannot be read: {entry.problem}", code=CODE)
+        return entry
+
+    def _leave_out(self, source: int, path: Sequence[bytes], entry: Entry) -> bool:
+        """Whether an entry of an open folder is one that is not kept, which is told."""
+        why = keptpaths.why_left(self._old, source, path, entry)
+        if why:
+            self.left += 1
+            self._not_kept(why, path)
+        return bool(why)
+
+    def _is_left_out(self, path: Sequence[bytes]) -> bool:
+        """The same by a path that the rules keep: what the restored system has there stays then."""
+        with tree.folder(self._old.mount, path[:-1]) as source:
+            return self._leave_out(source, path, self._look(source, path))
 
     def _refuse_too_deep(self, path: Sequence[bytes]) -> None:
         if len(path) > tree.DEEPEST:
@@ -192,13 +206,8 @@ class Bringing:
         stop_if_asked(self._cancel)
         self._report.advance(size, moved)
 
-    def _special(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> None:
-        """A pipe is made anew; a socket belongs to a program that runs no more, and a device to no home folder."""
+    def _pipe(self, source: int, target: int, path: Sequence[bytes], where: Sequence[bytes]) -> None:
         status = os.stat(path[-1], dir_fd=source, follow_symlinks=False)
-        if not stat.S_ISFIFO(status.st_mode):
-            self.left += 1
-            self._not_kept("devices and sockets", path)
-            return
         os.mkfifo(where[-1], 0o600, dir_fd=target)
         self.files += 1
         self._own_unfollowed(source, target, path, where)

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from imaging import filedata, keptpaths, profiles, sids, tree
-from imaging.bringing import CODE, READ, WRITE, Bringing, remove, stop_if_asked, telling
-from imaging.errors import BadImageError, IoError
+from imaging.bringing import READ, WRITE, Bringing, remove, stop_if_asked, telling
+from imaging.errors import BadImageError
 from imaging.pipeline import Reporter
 from imaging.profiles import Attribute
 from imaging.systemroot import SystemRoot
@@ -50,6 +50,8 @@ class BringingProfiles(Bringing):
         where = keptpaths.placed(path, self._old, self._new)
         stays = profiles.folded(path[-1]) in self._old.without_settings
         with telling(keptpaths.shown(self._old, path)), tree.folder(self._new.mount, where[:-1]) as target:
+            if self._is_left_out(path):
+                return
             for name in _same_names(target, where[-1]):
                 if stays:
                     _move(target, name, where[-1])
@@ -65,15 +67,13 @@ class BringingProfiles(Bringing):
         stop_if_asked(self._cancel)
         if keptpaths.passed_over(self._old, path):
             return False
-        entry = profiles.look(source, path[-1])
-        if entry.problem:
-            raise IoError(f"{keptpaths.shown(self._old, path)} cannot be read: {entry.problem}", code=CODE)
-        if why := keptpaths.why_left(self._old, source, path, entry):
-            self._not_kept(why, path)
-        elif entry.kind is EntryKind.FOLDER:
+        entry = self._look(source, path)
+        if self._leave_out(source, path, entry):
+            return False
+        if entry.kind is EntryKind.FOLDER:
             self._make_folder(source, target, path, where)
             return True
-        elif entry.kind is EntryKind.FILE:
+        if entry.kind is EntryKind.FILE:
             self._file(source, target, path, where)
         else:
             self._reparse(source, target, entry, path, where)

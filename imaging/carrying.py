@@ -47,11 +47,17 @@ def carry(
                 os.close(root)
         report.finish_step()
         work.tell_rest()
-        if work.files + work.left < kept.files:
+        if work.files < kept.files:
             raise IoError(
                 f"{work.files:,} of the {kept.files:,} files that were to be kept are there", code=CODE, hint=HINT
             )
-        return Carried(files=work.files, bytes=work.bytes, accounts=kept.accounts, not_kept=dict(work.not_kept))
+        return Carried(
+            files=work.files,
+            bytes=work.bytes,
+            accounts=kept.accounts,
+            not_kept=dict(work.not_kept),
+            announced=min(work.left, kept.left_out),
+        )
 
 
 def compare(

@@ -135,13 +135,14 @@ class Smaller(msgspec.Struct, frozen=True, kw_only=True):
 class Carried(msgspec.Struct, frozen=True, kw_only=True):
     """What of the system that was there before was carried over: files, and bytes of their data that were written.
 
-    `not_kept` counts, in words, what of them the new file system could not keep.
+    `not_kept` counts, in words, what of them could not be kept; so many of these the plan had told are `announced`.
     """
 
     files: int
     bytes: int
     accounts: tuple[str, ...] = ()
     not_kept: dict[str, int] = {}
+    announced: int = 0
 
 
 class Renewed(msgspec.Struct, frozen=True, kw_only=True):

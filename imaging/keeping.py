@@ -78,7 +78,7 @@ def with_kept_files(
             library=str(saved[0] if saved else library),
             old=old.place,
             new=new.place,
-            paths=tuple(measured.path(path) for path in paths),
+            paths=tuple(one for one in map(measured.path, paths) if one.files or one.folders),
             accounts=accounts_of(old).people if KeepRule.ACCOUNTS in chosen else (),
             elsewhere=elsewhere,
             disk=saved[2] if saved else pair.target.name,

@@ -1,6 +1,7 @@
 """Which files and folders of a system the rules keep, each with all that is in it, and where they go in another one."""
 
 import os
+import stat
 import struct
 from collections.abc import Callable, Collection, Iterator, Sequence
 from fcntl import ioctl
@@ -18,6 +19,8 @@ _GET_FLAGS, _ENCRYPTED = 0x80086601, 0x0800
 _SUBVOLUME_FLAGS, _READ_ONLY = 0x80089419, 2
 """BTRFS_IOC_SUBVOL_GETFLAGS and BTRFS_SUBVOL_RDONLY. Source: linux/btrfs.h."""
 _NOT_KEPT = (b"lost+found",)
+SNAPSHOT = "snapshots that cannot be written to"
+"""Why something is not kept, in words, beside those of imaging.profiles."""
 Left = Callable[[Sequence[bytes], str], None]
 """Is told of a path that is not kept, and why."""
 
@@ -95,10 +98,9 @@ def passed_over(root: SystemRoot, path: Sequence[bytes]) -> bool:
 
 
 def why_left(root: SystemRoot, parent: int, path: Sequence[bytes], entry: Entry) -> str:
-    """Why something in a person's folder of Windows, in an open folder, is not kept, in words; empty where it is.
-
-    Raises OSError.
-    """
+    """Why something in an open folder is not kept, in words; empty where it is. Raises OSError."""
+    if not root.windows:
+        return _why_left_of_linux(root, parent, entry)
     person = path[len(root.homes) :]
     in_the_way = (
         len(person) > 1
@@ -109,8 +111,19 @@ def why_left(root: SystemRoot, parent: int, path: Sequence[bytes], entry: Entry)
     return profiles.IN_THE_WAY if in_the_way else profiles.why_left(parent, entry)
 
 
-def is_snapshot(fd: int, parent: int) -> bool:
-    """Whether an open folder in another is a subvolume that cannot be written to, such as a snapshot: it stays away."""
+def _why_left_of_linux(root: SystemRoot, parent: int, entry: Entry) -> str:
+    """A pipe is kept; a socket belongs to a program that runs no more, and a device to no home folder."""
+    if entry.kind is EntryKind.OTHER:
+        status = os.stat(entry.name, dir_fd=parent, follow_symlinks=False)
+        return "" if stat.S_ISFIFO(status.st_mode) else profiles.NO_FILE
+    if entry.kind is EntryKind.FOLDER and root.place.kind == "btrfs":
+        with tree.inside(entry.name, parent) as fd:
+            return SNAPSHOT if _is_snapshot(fd, parent) else ""
+    return ""
+
+
+def _is_snapshot(fd: int, parent: int) -> bool:
+    """Whether an open folder in another is a subvolume that cannot be written to, such as a snapshot."""
     if os.fstat(fd).st_dev == os.fstat(parent).st_dev:
         return False
     flags = bytearray(8)
@@ -139,18 +152,20 @@ def _not_told(_: Sequence[bytes], __: str) -> None:
 def walk(root: SystemRoot, path: Sequence[bytes], left: Left = _not_told) -> Iterator[Found]:
     """A path that is kept, and all that is in it that is kept with it; a folder comes before what is in it.
 
-    `left` is told of what only Windows could keep. Raises RefusedError (code "cannot-keep") where some of it cannot be
+    `left` is told of what is not. Raises RefusedError (code "cannot-keep") where some of it cannot be
     read, or could not be carried over.
     """
     if systemroot.entry_at(root.mount, path) is None:
         return
     with tree.folder(root.mount, path[:-1]) as parent:
         entry = _good(root, path, look(root, parent, path[-1]))
+        if why := why_left(root, parent, path, entry):
+            left(path, why)
+            return
         yield Found(where=tuple(path[:-1]), entry=entry)
         if entry.kind is EntryKind.FOLDER:
             with tree.inside(path[-1], parent) as fd:
-                if not is_snapshot(fd, parent):
-                    yield from _inside(root, fd, tuple(path), left)
+                yield from _inside(root, fd, tuple(path), left)
 
 
 def _inside(root: SystemRoot, fd: int, path: tuple[bytes, ...], left: Left) -> Iterator[Found]:
@@ -162,15 +177,12 @@ def _inside(root: SystemRoot, fd: int, path: tuple[bytes, ...], left: Left) -> I
         if passed_over(root, where):
             continue
         entry = _good(root, where, look(root, fd, name))
-        if root.windows and (why := why_left(root, fd, where, entry)):
+        if why := why_left(root, fd, where, entry):
             left(where, why)
             continue
-        if entry.kind is not EntryKind.FOLDER:
-            yield Found(where=path, entry=entry)
-            continue
-        with tree.inside(name, fd) as inner:
-            if not is_snapshot(inner, fd):
-                yield Found(where=path, entry=entry)
+        yield Found(where=path, entry=entry)
+        if entry.kind is EntryKind.FOLDER:
+            with tree.inside(name, fd) as inner:
                 yield from _inside(root, inner, where, left)
 
 

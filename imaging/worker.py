@@ -62,11 +62,13 @@ from imaging.imageplans import (
     VerifySetPlan,
 )
 from imaging.importing import import_image
+from imaging.keptfiles import KeptFiles
 from imaging.mediagrow import grow
 from imaging.mediaiso import write_iso
 from imaging.mediawrite import make_medium
 from imaging.pipeline import Reporter
 from imaging.plan import Plan, kind
+from imaging.profiles import NO_FILE
 from imaging.prune import prune
 from imaging.recoveryplans import InstallPlan, MediaGrowPlan, MediaIsoPlan, MediaPlan, RemovePlan
 from imaging.repair import repair
@@ -245,13 +247,22 @@ def _restore(plan: RestorePlan, report: Reporter, cancel: threading.Event) -> Re
         foreign, known = plan.foreign, replace(plan, saved=saved)
         done = restore_straight(known, foreign, report, cancel) if foreign else restore(known, report, cancel)
         if plan.keep is not None:
-            let_go(Path(plan.keep.library), plan.keep.image or saved, report)
+            _end_waiting(plan.keep, done, plan.keep.image or saved, report)
         return replace(done, safety=saved)
     except RescueError as error:
         safe = saved or (plan.keep.image if plan.keep else "")
         if safe:
             error.state = f"{error.state} What was there before is image {safe}.".strip()
         raise
+
+
+def _end_waiting(kept: KeptFiles, done: RestoreResult, image: str, report: Reporter) -> None:
+    """Let the safety image go, unless more than sockets and devices, which hold nothing, is in it alone."""
+    lost = set(done.carried.not_kept if done.carried else ()) - {NO_FILE}
+    if lost or kept.elsewhere:
+        report.log(f"Image {image} stays pinned: it alone has what could not be kept. `rescue unpin` lets it go.")
+    else:
+        let_go(Path(kept.library), image, report)
 
 
 def _check_new(plan: CapturePlan, image: str, report: Reporter, cancel: threading.Event) -> tuple[CheckedVolume, ...]:

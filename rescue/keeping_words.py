@@ -5,6 +5,7 @@ from argparse import ArgumentTypeError
 from imaging.disk import format_size
 from imaging.events import Carried
 from imaging.keptfiles import KeepRule, KeptFiles
+from imaging.profiles import NO_FILE
 from imaging.restoreplans import RestorePlan
 from rescue.formats import clean, format_count, joined
 from rescue.language import N_, _, ngettext
@@ -61,11 +62,24 @@ def _kept_lines(kept: KeptFiles) -> list[str]:
         lines.append(_INDENT + _("accounts: {names}").format(names=clean(", ".join(kept.accounts))))
     if kept.elsewhere:
         lines.append(_("NOT KEPT, for it lies elsewhere: {paths}").format(paths=clean(", ".join(kept.elsewhere))))
+    lines += _left_lines(kept)
     where = _("image {image} in {library}") if kept.image else _("the image that is saved first in {library}")
     waits = where.format(image=clean(kept.image), library=clean(kept.library))
     lines.append(_INDENT + _("they wait in {place}, and stay there").format(place=waits))
     lines += _windows_lines(kept) if kept.windows else []
     lines.append(_INDENT + _("all else of the old system is lost: programs, settings, other files"))
+    return lines
+
+
+def _left_lines(kept: KeptFiles) -> list[str]:
+    """What is not kept though it lies in what is: first that which holds something."""
+    if not kept.left_out:
+        return []
+    lines = [_("NOT KEPT of them: {count}").format(count=format_count(kept.left_out))]
+    left = sorted(kept.left, key=lambda one: one.why == NO_FILE)
+    lines += [f"{_INDENT}{clean(one.path)}: {_(one.why)}" for one in left[:_MOST_SHOWN]]
+    if kept.left_out > _MOST_SHOWN:
+        lines.append(_INDENT + _("and {count} more").format(count=format_count(kept.left_out - _MOST_SHOWN)))
     return lines
 
 
@@ -79,12 +93,6 @@ def _windows_lines(kept: KeptFiles) -> list[str]:
             kept.encrypted,
         )
         lines.append(_INDENT + words.format(count=format_count(kept.encrypted)))
-    if kept.left_out:
-        words = ngettext("NOT KEPT of them: {count} file", "NOT KEPT of them: {count} files", kept.left_out)
-        lines.append(words.format(count=format_count(kept.left_out)))
-        lines += [f"{_INDENT}{clean(one.path)}: {_(one.why)}" for one in kept.left[:_MOST_SHOWN]]
-        if kept.left_out > _MOST_SHOWN:
-            lines.append(_INDENT + _("and {count} more").format(count=format_count(kept.left_out - _MOST_SHOWN)))
     if kept.settings:
         words = _("accounts there already: {names}; their settings are those of the image")
         lines.append(_INDENT + words.format(names=clean(", ".join(kept.settings))))
@@ -113,5 +121,6 @@ NOT_KEPT = (
     N_("files that are only in the cloud"),
     N_("files that Windows alone can read"),
     N_("links in place of the restored system's folders of settings"),
+    N_("snapshots that cannot be written to"),
 )
 """What a new file system may not keep."""

@@ -229,7 +229,8 @@ def test_homes_elsewhere_are_told(used: Used) -> None:
         passwd.write_text(passwd.read_text().replace("/home/bob", "/srv"))
 
     changed(used, move)
-    assert "NOT KEPT, for it lies elsewhere: /srv" in used.restore("--keep-files", "--plan")
+    assert "NOT KEPT, for it lies elsewhere: /srv" in used.restore("--keep-files")
+    assert is_pinned(used)
 
 
 def test_what_has_no_room_is_refused(used: Used) -> None:
@@ -259,6 +260,13 @@ def test_a_disk_without_a_system_is_refused(used: Used) -> None:
     before = digest(used.disk)
     assert "no system on Linux" in used.restore("--keep-files", status=ExitStatus.REFUSED)
     assert digest(used.disk) == before
+
+
+def is_pinned(used: Used) -> bool:
+    """Whether what was saved first is kept from being deleted."""
+    listing = Library.open(used.library).images()
+    (saved,) = (image.id for image in listing.images if image.id != used.image)
+    return listing.notes[saved].pinned
 
 
 def test_an_order_keeps_files_too(used: Used) -> None:
@@ -291,13 +299,22 @@ def test_files_of_one_number_in_two_subvolumes_stay_two_and_snapshots_stay_away(
             (home / name / "file").write_text(f"I am {name}")
             os.link(home / name / "file", home / name / "link")
         said("btrfs", "subvolume", "snapshot", "-r", home / "one", home / "snapshot")
+        said("btrfs", "subvolume", "snapshot", "-r", home / "two", top / "home/carla")
 
-    used = make_used(EXT4_ROOT, used_as=BTRFS_ROOT, use=use)
-    assert "snapshots that cannot be written to" in used.restore("--keep-files")
+    used = make_used(EXT4_ROOT, new=NEW | {"home/carla/file": "factory\n"}, used_as=BTRFS_ROOT, use=use)
+    said_ = used.restore("--keep-files")
+    plan, _, _ = said_.partition("ERASED")
+    assert "NOT KEPT of them: 2\n" in plan
+    for path in ("/home/anna/snapshot", "/home/carla"):
+        assert f"{path}: snapshots that cannot be written to" in plan
+    assert "Not kept of them: snapshots that cannot be written to (2)" in said_
+    assert "stays pinned" in said_
+    assert is_pinned(used), "the snapshots are in the safety image alone"
     with used.root() as top:
         home = top / "home/anna"
         assert [(home / name / "link").read_text() for name in ("one", "two")] == ["I am one", "I am two"]
         assert not (home / "snapshot").exists()
+        assert (top / "home/carla/file").read_text() == "factory\n"
 
 
 def test_a_file_system_on_several_devices_is_refused_and_none_of_them_is_written_to(
@@ -324,7 +341,9 @@ def test_sockets_are_told_and_stay_away(make_used: Callable[..., Used]) -> None:
             one.bind(str(top / "home/bob/agent"))
 
     used = make_used(EXT4_ROOT, use=use)
+    assert "/home/bob/agent: devices and sockets" in used.restore("--keep-files", "--plan")
     assert "Not kept of them: devices and sockets (1)" in used.restore("--keep-files")
+    assert not is_pinned(used)
     with used.root() as top:
         assert sorted(path.name for path in (top / "home/bob").iterdir()) == ["x"]
 

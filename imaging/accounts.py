@@ -95,6 +95,18 @@ class Owners:
         return found
 
 
+def without_account(ids: Iterable[int], old: Accounts, new: Accounts) -> tuple[str, ...]:
+    """The names of those who have one of these ids in the old system, and no account in the new one."""
+    names: dict[int, str] = {}
+    for name, id in old.ids("passwd").items():
+        names.setdefault(id, name)
+    there = new.ids("passwd")
+    found = ((id, names[id]) for id in ids if id and id in names)
+    return tuple(
+        dict.fromkeys(name for id, name in found if name not in there or _is_person(there[name]) != _is_person(id))
+    )
+
+
 def _theirs(old: Accounts, new: Accounts, file: str) -> list[tuple[int, int]]:
     """The new system's ranges of ids for containers that are not the same person's in the old one."""
     mine = set(old.ranges(file))

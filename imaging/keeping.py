@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from imaging import filedata, profiles, systemroot, tree
+from imaging import accounts, filedata, profiles, systemroot, tree
 from imaging.disk import Disk, PartitionTable, format_size
 from imaging.errors import RefusedError, RescueError, UsageError
 from imaging.imagevolumes import LUKS, LVM
@@ -80,6 +80,7 @@ def with_kept_files(
             new=new.place,
             paths=tuple(one for one in map(measured.path, paths) if one.files or one.folders),
             accounts=accounts_of(old).people if KeepRule.ACCOUNTS in chosen else (),
+            strangers=() if KeepRule.ACCOUNTS in chosen or old.windows else _strangers(paths, old, new),
             elsewhere=elsewhere,
             disk=saved[2] if saved else pair.target.name,
             image=saved[1] if saved else "",
@@ -238,6 +239,13 @@ def _other_systems(pair: RestoreTarget, old: SystemRoot) -> Iterator[str]:
     for part in pair.target.table.partitions:
         if part.content.kind in kinds and part.number != old.place.number:
             yield pair.target.partition_name(part.number)
+
+
+def _strangers(paths: Iterable[tuple[bytes, ...]], old: SystemRoot, new: SystemRoot) -> tuple[str, ...]:
+    """Whose home folders are kept and will belong to nobody."""
+    homes = (path for path in paths if path[:-1] == old.homes)
+    owners = [entry.user for path in homes if (entry := systemroot.entry_at(old.mount, path)) is not None]
+    return accounts.without_account(owners, accounts_of(old), accounts_of(new))
 
 
 def _refuse_twins(paths: Sequence[Sequence[bytes]], old: SystemRoot) -> None:

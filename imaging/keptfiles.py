@@ -107,6 +107,8 @@ class KeptFiles(msgspec.Struct, frozen=True, kw_only=True):
     """How many of the files are encrypted by Windows, for a key that an account has."""
     span: Size = 0
     """Bytes that are gone through to copy all, where that is more than `size`: ntfs-3g does not tell what is a hole."""
+    strangers: tuple[str, ...] = ()
+    """People whose home folders are kept, and who have no account in the restored system: theirs are not kept."""
     settings: tuple[str, ...] = ()
     """People whose part of the registry is that of the restored Windows, where they have an account."""
 

@@ -60,6 +60,12 @@ def _kept_lines(kept: KeptFiles) -> list[str]:
         lines.append(_INDENT + _("and {count} more").format(count=format_count(len(kept.paths) - _MOST_SHOWN)))
     if kept.accounts:
         lines.append(_INDENT + _("accounts: {names}").format(names=clean(", ".join(kept.accounts))))
+    if kept.strangers:
+        words = _("no account in the image: {names}; without one, what is kept of them belongs to nobody there")
+        lines.append(_INDENT + words.format(names=clean(", ".join(kept.strangers))))
+        words = _("to keep their accounts, too: {option}, or the box for accounts on the screen")
+        extra = ",".join((*(rule for rule in EXTRA if rule in kept.rules), KeepRule.ACCOUNTS))
+        lines.append(_INDENT + words.format(option=joined("--keep-files", extra, by=" ")))
     if kept.elsewhere:
         lines.append(_("NOT KEPT, for it lies elsewhere: {paths}").format(paths=clean(", ".join(kept.elsewhere))))
     lines += _left_lines(kept)

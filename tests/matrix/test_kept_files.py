@@ -95,7 +95,10 @@ def test_homes_are_as_they_were_and_the_rest_is_the_factory_s(make_used: Callabl
 
 
 def test_only_homes_are_kept_where_nothing_else_is_named(used: Used) -> None:
-    used.restore("--keep-files")
+    assert "no account in the image" not in used.restore("--keep-files", "accounts", "--plan")
+    said_ = used.restore("--keep-files")
+    assert "no account in the image: anna, bob; without one" in said_
+    assert "to keep their accounts, too: --keep-files accounts, or the box" in said_
     with used.root() as top:
         assert (top / "etc/passwd").read_text() == NEW["etc/passwd"]
         assert (top / "etc/hostname").read_text() == NEW["etc/hostname"]

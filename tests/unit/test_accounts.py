@@ -5,7 +5,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaging.accounts import FILES, Owners, parse, taken_over
+from imaging.accounts import FILES, Owners, parse, taken_over, without_account
 
 OLD = {
     "passwd": (
@@ -50,6 +50,13 @@ def test_people_are_taken_over_with_their_passwords_and_groups() -> None:
     assert files["gshadow"] == "root:*::\naudio:*::anna,bob\nbob:!::\nanna:!::\nclub:!::bob\n"
     assert files["subuid"] == "bob:100000:65536\n", "anna's are bob's there"
     assert "subgid" not in files
+
+
+def test_those_without_an_account_are_named_once() -> None:
+    old, new = parse(OLD), parse(NEW)
+    assert without_account([1000, 1001, 1000, 33, 0, 4711], old, new) == ("anna", "www")
+    service = parse({"passwd": "anna:x:110:110::/srv:/bin/false\n"})
+    assert without_account([1000], old, service) == ("anna",)
 
 
 def test_no_service_becomes_a_person() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fcntl import ioctl
 
-from imaging import accounts, filedata, keptpaths, tree
+from imaging import accounts, filedata, identities, keptpaths, systemroot, tree
 from imaging.accounts import Owners
 from imaging.durable import write_all
 from imaging.errors import BadImageError, CancelledError, IoError
@@ -61,6 +61,7 @@ class Bringing:
         self._old, self._new, self._report, self._cancel = old, new, report, cancel
         self._accounts = keptpaths.accounts_of(old), keptpaths.accounts_of(new)
         self._owners = Owners(*self._accounts)
+        self._host_name = _host_name(new)
         self._first: dict[tuple[int, int], tuple[bytes, ...]] = {}
         """Where a file with several names was brought to, by its device (a subvolume has its own) and inode."""
         self._told = 0
@@ -258,6 +259,24 @@ class Bringing:
             where = (*self._new.path, b"etc", name.encode())
             with telling(f"/etc/{name}"), tree.folder(self._new.mount, where[:-1]) as folder:
                 _replace(folder, where[-1], text.encode(errors="surrogateescape"))
+
+    def take_over_host_name(self) -> None:
+        """Call this computer in /etc/hosts what it is called now that /etc/hostname is the old system's."""
+        where, name = (*self._new.path, b"etc", b"hosts"), _host_name(self._new)
+        hosts = systemroot.text_of(self._new.mount, where)
+        if hosts is None or not name:
+            return
+        text = hosts.decode(errors="surrogateescape")
+        renamed = identities.hosts_with(text, self._host_name, name)
+        if renamed != text:
+            with telling("/etc/hosts"), tree.folder(self._new.mount, where[:-1]) as folder:
+                _replace(folder, where[-1], renamed.encode(errors="surrogateescape"))
+
+
+def _host_name(root: SystemRoot) -> str:
+    """What a system calls its computer; empty where it has no file that says so."""
+    name = systemroot.text_of(root.mount, (*root.path, b"etc", b"hostname")) or b""
+    return name.decode(errors="replace").strip()
 
 
 def _replace(folder: int, name: bytes, data: bytes) -> None:

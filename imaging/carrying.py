@@ -39,6 +39,8 @@ def carry(
             work.bring(path)
         if KeepRule.ACCOUNTS in kept.rules:
             work.take_over_accounts()
+        if KeepRule.HOST_NAME in kept.rules:
+            work.take_over_host_name()
         with telling("the restored file system"):
             root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
             try:

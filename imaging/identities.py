@@ -128,8 +128,8 @@ def _word(name: str) -> bytes:
 
 
 def hosts_with(text: str, old: str, new: str) -> str:
-    """/etc/hosts with another name for this computer, alone and with a domain behind it."""
-    if not old:
+    """/etc/hosts with another name for this computer, alone and with a domain behind it; localhost stays."""
+    if old in ("", "localhost"):
         return text
     word = r"(?m)(?<=[ \t])" + re.escape(old) + r"(?=[ \t\r.]|$)"
     return re.sub(word, lambda _: new, text)

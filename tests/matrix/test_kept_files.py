@@ -84,6 +84,8 @@ def test_homes_are_as_they_were_and_the_rest_is_the_factory_s(make_used: Callabl
         assert text["etc/group"] == "root:x:0:\nsudo:x:27:anna\nuser:x:1000:\nanna:x:1002:\nbob:x:1001:anna\n"
         assert stat.S_IMODE(there(top, layout, "etc/shadow").stat().st_mode) == 0o600
         assert there(top, layout, "etc/hostname").read_text() == OLD["etc/hostname"]
+        hosts = NEW["etc/hosts"].replace("factory", "annas-computer")
+        assert there(top, layout, "etc/hosts").read_text() == hosts
         assert there(top, layout, "etc/ssh/ssh_host_ed25519_key").read_text() == "old key\n"
         wifi = "etc/NetworkManager/system-connections/wlan.nmconnection"
         assert there(top, layout, wifi).read_text() == OLD[wifi]
@@ -102,6 +104,7 @@ def test_only_homes_are_kept_where_nothing_else_is_named(used: Used) -> None:
     with used.root() as top:
         assert (top / "etc/passwd").read_text() == NEW["etc/passwd"]
         assert (top / "etc/hostname").read_text() == NEW["etc/hostname"]
+        assert (top / "etc/hosts").read_text() == NEW["etc/hosts"]
         assert (top / "home/bob/x").read_text() == "bob\n"
         assert (top / "home/bob/x").stat().st_uid == 1001
 

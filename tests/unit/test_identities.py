@@ -94,6 +94,7 @@ def test_hosts_name_the_computer_alone_and_in_its_domain() -> None:
     text = "127.0.0.1\tlocalhost\n127.0.1.1\told.lan old\n10.0.0.1 older bold old-one\n"
     assert hosts_with(text, "old", "new") == text.replace("old.lan old", "new.lan new")
     assert hosts_with(text, "", "new") == text
+    assert hosts_with("127.0.0.1 localhost\n", "localhost", "new") == "127.0.0.1 localhost\n"
 
 
 @pytest.mark.parametrize(

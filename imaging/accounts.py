@@ -13,6 +13,8 @@ _LEAST, _MOST = 1000, 59999
 """The ids that people's accounts have. Source: login.defs(5), Debian Policy 9.2.2."""
 _OTHERS, _OTHERS_END = range(60578, 61184), range(0x70000000, 0xFFFF0000)
 """Ids that nothing else gives out, for those that are not people's. Source: systemd's UIDS-GIDS.md."""
+_SHELL = 6
+"""Which field of a line in passwd is the login shell."""
 _ACL_VERSION, _ACL_ENTRY = 2, struct.Struct("<HHI")
 _ACL_USER, _ACL_GROUP = 0x02, 0x08
 
@@ -47,6 +49,11 @@ class Accounts:
         """The home folders of people's accounts, each once."""
         known = self.entries("passwd")
         return tuple(dict.fromkeys(known[name][5] for name in self.people if len(known[name]) > 5))
+
+    def shells_of(self, names: Collection[str]) -> tuple[str, ...]:
+        """The login shells of these, each once, where they have one of their own."""
+        found = (fields[_SHELL] for name, fields in self.entries("passwd").items() if name in names and fields[_SHELL:])
+        return tuple(dict.fromkeys(filter(None, found)))
 
     def ranges(self, file: str) -> list[tuple[str, int, int]]:
         """Of "subuid" or "subgid" whose ids for containers are which: the name, the first one, one past the last."""
@@ -147,17 +154,18 @@ class _Mapped:
         raise ValueError("there is no id left")
 
 
-def taken_over(old: Accounts, new: Accounts, owners: Owners) -> dict[str, str]:
+def taken_over(old: Accounts, new: Accounts, owners: Owners, shells: Mapping[str, str] | None = None) -> dict[str, str]:
     """The new system's account files with the old one's people in them, by name; only those that it has already.
 
-    `owners` are those of the same two systems. Nobody who is there is taken away, and no service is given anything.
+    `owners` are those of the same two systems, and `shells` what people get in place of a login shell that the new one
+    does not have. Nobody who is there is taken away, and no service is given anything.
     """
     ids = new.ids("passwd")
     people = [name for name in old.people if name not in ids or _is_person(ids[name])]
     files = {name: _Lines(new.lines[name]) for name in FILES if name in new.lines}
     for name in people:
         if name not in ids:
-            _add_person(name, old, files, owners)
+            _add_person(name, old, files, owners, shells or {})
         _set_password(name, old, files)
     _add_groups(people, old, files, owners)
     for file in ("subuid", "subgid"):
@@ -200,11 +208,15 @@ class _Lines:
         )
 
 
-def _add_person(name: str, old: Accounts, files: Mapping[str, _Lines], owners: Owners) -> None:
+def _add_person(
+    name: str, old: Accounts, files: Mapping[str, _Lines], owners: Owners, shells: Mapping[str, str]
+) -> None:
     line = list(old.entries("passwd")[name])
     line[2] = str(owners.user(int(line[2])))
     if len(line) > 3 and _is_id(line[3]):
         line[3] = str(owners.group(int(line[3])))
+    if len(line) > _SHELL:
+        line[_SHELL] = shells.get(line[_SHELL], line[_SHELL])
     files["passwd"].put(line)
 
 

@@ -26,6 +26,8 @@ _ROOM = 1 << 20
 """Bytes with which a file system is not full: an attribute that it takes no more is too large for it."""
 CODE = "not-carried"
 HINT = "restore without keeping files, and copy them out of the safety image; or restore that, which undoes all"
+_SHELLS = ("/bin/bash", "/bin/sh")
+"""What people log in with where there is not what they had: the first that is there."""
 _SET_FLAGS, _FIXED = 0x40086602, 0x10 | 0x20
 """FS_IOC_SETFLAGS, FS_IMMUTABLE_FL and FS_APPEND_FL. Source: linux/fs.h."""
 _SAVED_TWICE = ("trusted.SGI_ACL_FILE", "trusted.SGI_ACL_DEFAULT")
@@ -255,10 +257,34 @@ class Bringing:
 
     def take_over_accounts(self) -> None:
         """Put people's accounts into the new system's files, each of which is replaced whole."""
-        for name, text in accounts.taken_over(*self._accounts, self._owners).items():
+        for name, text in accounts.taken_over(*self._accounts, self._owners, self._shells()).items():
             where = (*self._new.path, b"etc", name.encode())
             with telling(f"/etc/{name}"), tree.folder(self._new.mount, where[:-1]) as folder:
                 _replace(folder, where[-1], text.encode(errors="surrogateescape"))
+
+    def _shells(self) -> dict[str, str]:
+        """What people get in place of login shells that the new system does not have, which is told."""
+        old, new = self._accounts
+        come = set(old.people) - new.ids("passwd").keys()
+        instead = next(filter(self._has_program, _SHELLS), "")
+        lacking = [shell for shell in old.shells_of(come) if not self._has_program(shell)] if instead else []
+        for shell in lacking:
+            words = f"The restored system has no {shell}: whoever logged in with that does so with {instead}"
+            self._report.log(words, "warning")
+        return dict.fromkeys(lacking, instead)
+
+    def _has_program(self, path: str) -> bool:
+        """Whether the new system may have it: /bin can be a link to usr/bin, and a folder on another file system."""
+        if self._new.is_apart(path):
+            return True
+        try:
+            first, *rest = tree.parts(path)
+            entry = systemroot.entry_at(self._new.mount, (*self._new.path, first))
+            if entry is not None and entry.kind is EntryKind.LINK:
+                first, *rest = [*tree.parts(os.fsdecode(entry.target)), *rest]
+            return systemroot.is_there(self._new.mount, (*self._new.path, first, *rest))
+        except (BadImageError, ValueError):
+            return False
 
     def take_over_host_name(self) -> None:
         """Call this computer in /etc/hosts what it is called now that /etc/hostname is the old system's."""

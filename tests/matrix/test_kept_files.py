@@ -109,6 +109,22 @@ def test_only_homes_are_kept_where_nothing_else_is_named(used: Used) -> None:
         assert (top / "home/bob/x").stat().st_uid == 1001
 
 
+def test_nobody_logs_in_with_a_shell_that_the_restored_system_lacks(make_used: Callable[..., Used]) -> None:
+    def prepare(top: Path) -> None:
+        (top / "bin").symlink_to("usr/bin")
+        for name in ("bash", "dash"):
+            (top / "usr/bin" / name).write_text("shell")
+        (top / "usr/bin/sh").symlink_to("dash")
+
+    used = make_used(EXT4_ROOT, prepare=prepare)
+    said_ = used.restore("--keep-files", "accounts")
+    assert "no /bin/zsh: whoever logged in with that does so with /bin/bash" in said_
+    assert "no /bin/sh" not in said_
+    with used.root() as top:
+        lines = (top / "etc/passwd").read_text().splitlines()
+    assert [line.rpartition(":")[2] for line in lines[-2:]] == ["/bin/bash", "/bin/sh"]
+
+
 def test_undo_brings_everything_back(used: Used) -> None:
     with used.root() as top:
         before = listed(top)

@@ -52,6 +52,14 @@ def test_people_are_taken_over_with_their_passwords_and_groups() -> None:
     assert "subgid" not in files
 
 
+def test_whoever_is_new_gets_a_shell_that_is_there() -> None:
+    old, new = parse(OLD), parse(NEW)
+    assert old.shells_of(["anna", "bob", "www"]) == ("/bin/false", "/bin/sh")
+    files = taken_over(old, new, Owners(old, new), {"/bin/sh": "/bin/bash"})
+    assert "anna:x:1002:1001:A:/home/anna:/bin/bash\n" in files["passwd"]
+    assert "bob:x:1000:1000::/home/bob:/bin/zsh\n" in files["passwd"], "he was there"
+
+
 def test_those_without_an_account_are_named_once() -> None:
     old, new = parse(OLD), parse(NEW)
     assert without_account([1000, 1001, 1000, 33, 0, 4711], old, new) == ("anna", "www")

@@ -10,10 +10,10 @@
 
 `DIFFERS` (7) is no error: `verify --against`, or `diff`, ended and found differences. Nor is `DAMAGED` (8): a capture
 ended, and parts of the source could not be read, or a restore ended, and a partition that was to grow did not, or a
-drive that was to erase itself. Nor is `FILE_SYSTEM_ERRORS` (9): `--check` ended, the image is whole, and a file system
-in it has errors that it had on its disk. Nor is `OUTDATED` (10): a recovery medium is whole, but old, or a backup is.
-Nor are `CANNOT_START` (11) and `START_UNKNOWN` (12): a look at a disk ended, and no computer starts from it, or nobody
-can tell.
+drive that was to erase itself, or files that were to be kept are there, but not with all that belonged to them. Nor is
+`FILE_SYSTEM_ERRORS` (9): `--check` ended, the image is whole, and a file system in it has errors that it had on its
+disk. Nor is `OUTDATED` (10): a recovery medium is whole, but old, or a backup is. Nor are `CANNOT_START` (11) and
+`START_UNKNOWN` (12): a look at a disk ended, and no computer starts from it, or nobody can tell.
 """
 
 from enum import IntEnum

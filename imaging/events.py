@@ -144,6 +144,11 @@ class Carried(msgspec.Struct, frozen=True, kw_only=True):
     not_kept: dict[str, int] = {}
     announced: int = 0
 
+    @property
+    def unannounced(self) -> int:
+        """How many losses the plan had not told."""
+        return sum(self.not_kept.values()) - self.announced
+
 
 class Renewed(msgspec.Struct, frozen=True, kw_only=True):
     """A disk that got an identity of its own: so many ids, and the files, by their paths, that were changed for that.

@@ -28,6 +28,7 @@ from imaging.disk import format_size
 from imaging.errors import ExitStatus, RescueError, of_system
 from imaging.events import (
     CaptureResult,
+    Carried,
     CheckedVolume,
     CopyImagesResult,
     DeleteResult,
@@ -318,6 +319,10 @@ def _finished(result: Result) -> Finished:
             status, code = ExitStatus.DAMAGED, "not-sanitized"
             message = f"Image {result.image} was restored, but {missed[0]} did not erase itself as it was to."
             hint = "the disk can be used; what it keeps aside may still hold what was on it, and the log says why"
+        case RestoreResult(carried=Carried() as carried) if carried.unannounced:
+            status, code = ExitStatus.DAMAGED, "not-all-kept"
+            message = f"Image {result.image} was restored, and files are kept, but not with all that belonged to them."
+            hint = "the log says of which and what; the safety image, which stays pinned, has all of it"
         case RestoreResult(renewed=Renewed()):
             message = f"Image {result.image} was restored, and the disk has an identity of its own."
         case RestoreResult(grown=grown) if grown:

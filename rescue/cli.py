@@ -64,6 +64,7 @@ exit statuses:
   8  capture: the image is there, but parts of the disk could not be read: it is damaged;
      restore --grow: all is restored, but a partition has not grown;
      restore --new-identity: all is restored, but an initramfs or a loader may still name the original;
+     restore --keep-files: all is restored, but files that are kept have lost something that the plan did not tell;
      restore --wipe sanitize: all is restored, but a drive has not erased itself, though the plan said so;
      repair: not all could be repaired
   9  --check: the image is whole, but a file system in it has errors

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 
 from imaging.errors import ExitStatus
-from imaging.events import CaptureResult, Finished, RepairResult
+from imaging.events import CaptureResult, Finished, RepairResult, RestoreResult
 from imaging.imageplans import CapturePlan
 from imaging.plan import Plan
 from imaging.recoveryplans import InstallPlan, MediaPlan
@@ -40,6 +40,8 @@ def verdict(finished: Finished) -> str:
     """The result in a word or two."""
     if isinstance(finished.result, RepairResult) and finished.status == ExitStatus.DAMAGED:
         return _("ONLY PARTLY REPAIRED")
+    if isinstance(finished.result, RestoreResult) and finished.status == ExitStatus.DAMAGED:
+        return _("RESTORED, BUT NOT ALL OF IT IS AS IT WAS TO BE")
     return _(VERDICTS.get(finished.status, N_("FAILED")))
 
 

@@ -11,6 +11,7 @@ from imaging.imageplans import CapturePlan, VerifyPlan
 from imaging.notes import NOTHING
 from imaging.signatures import UNSIGNED
 from rescue import formats, outcome, report
+from rescue.screens.result import verdict
 from tests.app.disks import BUSY, FAILING_HEALTH, NO_HEALTH, SDA, SDB, STICK, make_disk
 from tests.app.images import FakeDamaged, make_image, make_imaged_disk, restore_plan
 from tests.app.jobs import CAPTURED, FAILED, RESTORED, VERIFIED_BAD
@@ -209,6 +210,11 @@ def test_a_restore_that_had_nothing_to_write_does_not_say_that_it_was_checked() 
     result = RestoreResult(image="i", compared=6, skipped=6, written=0, written_bytes=0, read_back=True, seconds=3.0)
     assert "Checked" in " ".join(outcome.result_lines(RESTORED))
     assert "hecked" not in " ".join(outcome.result_lines(structs.replace(RESTORED, result=result)))
+
+
+def test_a_restore_that_lacks_something_is_no_disk_that_could_not_be_read() -> None:
+    assert verdict(structs.replace(RESTORED, status=8)).startswith("RESTORED, BUT NOT ALL")
+    assert "could not be read" in verdict(structs.replace(CAPTURED, status=8))
 
 
 def test_a_table_of_disks_shows_health_and_systems_where_they_were_asked_for() -> None:

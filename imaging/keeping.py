@@ -13,13 +13,14 @@ from pathlib import Path
 from msgspec import structs
 
 from imaging import accounts, filedata, profiles, systemroot, tree
-from imaging.disk import Disk, PartitionTable, format_size
+from imaging.disk import Disk, Partition, PartitionRole, PartitionTable, format_size
 from imaging.errors import RefusedError, RescueError, UsageError
 from imaging.imagevolumes import LUKS, LVM
 from imaging.keptfiles import PATHS, WINDOWS, KeepRule, KeptFiles, KeptPath, LeftPath
 from imaging.keptpaths import CODE, accounts_of, found, placed, shown, walk
 from imaging.library import Library
-from imaging.manifest import ImagedDisk
+from imaging.manifest import Image, ImagedDisk
+from imaging.ownplan import EFI_SYSTEM
 from imaging.partitions import plan_restore_but
 from imaging.restoreplans import RestorePlan, RestoreTarget
 from imaging.systemroot import HomesApartError, SystemRoot
@@ -30,11 +31,13 @@ _NAME = 512
 """Bytes that a name of a file takes in a folder, with what is left free beside it: it has 255 at most."""
 _SPARE = 64 << 20
 """Bytes that stay free in the new file system, beside a hundredth of what is carried: folders, maps of blocks."""
-_HOME_TYPE = "933AC7E1-2EB4-4F13-B844-0E14E2AEF915"
-"""The type of a GPT partition that systemd mounts as /home by itself. Source: systemd-gpt-auto-generator(8)."""
 _FORGOTTEN_HINT = "`rescue complete`, or --keep-files, brings them back; --no-keep-files restores without them"
 _MOST_LEFT = 100
 """How many paths that are not kept a plan names."""
+_SYSTEM = frozenset({"", "boot", "efi", "etc", "gnu", "nix", "opt", "root", "tmp", "usr", "var"})
+"""Folders of a system's own, by the first part of their path."""
+_MOST_BOOT_CODE = 128 << 20
+"""Bytes that a partition with nothing known on it has at most where it is one for boot code, or Windows' reserve."""
 _COPY_HINT = "back it up first (--save-first), and copy the files out of that"
 
 
@@ -57,12 +60,9 @@ def with_kept_files(
     chosen = tuple(dict.fromkeys([KeepRule.HOMES, *rules]))
     source = Library.open(Path(plan.library))
     image = source.image(plan.image)
-    if saved is None:
-        _refuse_home_partition(pair.target.table, pair.target.name, keep=True)
-    _refuse_home_partition(pair.source.table, "the image")
     with (
         _old(pair, saved, windows=systemroot.may_be_windows(image, pair.source.name)) as there,
-        systemroot.in_image(source, image, pair.source, writable=True, windows=there.windows) as new,
+        _new(source, image, pair.source, windows=there.windows) as new,
     ):
         if new.windows:
             _refuse_linux_rules(chosen)
@@ -96,23 +96,49 @@ def with_kept_files(
 
 
 def beside_homes(plan: RestorePlan) -> RestorePlan | None:
-    """The plan that leaves the partitions as they are on which /home of the system on the target is.
+    """The plan that leaves the partitions as they are on which /home of the one system on the target is.
 
-    None where it is not on whole partitions of that one disk, or where nobody can tell. Needs root. Raises RefusedError
-    (code "other-layout" where the disk is not laid out as the image is), BadImageError, IoError.
+    So do those that fstab mounts where data are, that the image does not know, and that it leaves out. None where /home
+    is not on whole partitions of that one disk, or where nobody can tell. Needs root. Raises RefusedError (code
+    "cannot-keep" where files may be in what would be written to as well, "other-layout" where the disk is not laid out
+    as the image is), BadImageError, IoError.
     """
     (pair,) = plan.targets
     try:
-        _refuse_home_partition(pair.target.table, pair.target.name, keep=True)
         with systemroot.on_disk(pair.target, windows=None):
             return None
     except HomesApartError as error:
-        apart = error.partitions
+        apart = error
     except RescueError:
         return None
+    stay = {number for number, where in apart.mounts.items() if _is_data(where)} | apart.partitions
+    known = {part.number for part in pair.source.table.partitions} - {part.number for part in pair.source.left_out}
+    stay |= {part.number for part in pair.target.table.partitions if part.number not in known}
+    for part in pair.target.table.partitions:
+        own = part.number == apart.root or part.number in apart.mounts or _has_no_files(part)
+        if part.number not in stay and not own:
+            name, kind = pair.target.partition_name(part.number), part.content.kind or "nothing known"
+            raise RefusedError(
+                f"{name} ({kind}) would be erased, and nobody can tell whether files of people are on it",
+                code=CODE,
+                hint="save what is there first, or name what is to stay: `rescue factory reset --keep`",
+            )
     library = Library.open(Path(plan.library))
     image = library.image(plan.image)
-    return plan_restore_but(library.path, image, pair.source.name, pair.target, apart, read_back=plan.read_back)
+    return plan_restore_but(library.path, image, pair.source.name, pair.target, stay, read_back=plan.read_back)
+
+
+def _has_no_files(part: Partition) -> bool:
+    """Whether no files of people can be in a partition: swap, the EFI system partition, boot code, an extended one."""
+    kind = part.content.kind
+    efi = kind == "vfat" and part.type.lower() in EFI_SYSTEM
+    small = not kind and part.size <= _MOST_BOOT_CODE
+    return kind == "swap" or efi or small or part.role is PartitionRole.EXTENDED
+
+
+def _is_data(where: str) -> bool:
+    """Whether what is mounted there is people's, and not a part of the system."""
+    return where.startswith("/") and where.strip("/").split("/")[0] not in _SYSTEM
 
 
 def refuse_forgotten(plan: RestorePlan, hint: str = _FORGOTTEN_HINT) -> None:
@@ -160,14 +186,19 @@ def _old(
     return systemroot.in_image(library, image, disk, windows=windows)
 
 
-def _refuse_home_partition(table: PartitionTable, name: str, *, keep: bool = False) -> None:
-    """`keep`: of the disk itself, where it can stay as it is."""
+def _new(library: Library, image: Image, disk: ImagedDisk, *, windows: bool) -> AbstractContextManager[SystemRoot]:
+    _refuse_home_partition(disk.table, "the image")
+    return systemroot.in_image(library, image, disk, writable=True, windows=windows)
+
+
+def _refuse_home_partition(table: PartitionTable, name: str) -> None:
     for part in table.partitions:
-        if part.type.upper() == _HOME_TYPE:
-            message = f"partition {part.number} of {name} is mounted as /home by itself: it is not carried over"
-            if keep:
-                raise HomesApartError(message, [part.number])
-            raise RefusedError(message, code=CODE, hint=_COPY_HINT)
+        if part.type.upper() == systemroot.HOME_TYPE:
+            raise RefusedError(
+                f"partition {part.number} of {name} is mounted as /home by itself: it is not carried over",
+                code=CODE,
+                hint=_COPY_HINT,
+            )
 
 
 def _refuse_linux_rules(rules: Sequence[KeepRule]) -> None:

@@ -7,7 +7,7 @@ library changes. The mounts are attached nowhere, and are gone with this process
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -38,6 +38,8 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CL
 MOST_READ = 4 << 20
 """Bytes of a configuration file that are read."""
 _BITLOCKER = "BitLocker"
+HOME_TYPE = "933AC7E1-2EB4-4F13-B844-0E14E2AEF915"
+"""The type of a GPT partition that systemd mounts as /home by itself. Source: systemd-gpt-auto-generator(8)."""
 _NO_TABLE = PartitionTable(kind=TableKind.NONE)
 _HINT = "back it up first (--save-first), and copy the files out of that"
 _CODE = "cannot-keep"
@@ -170,6 +172,7 @@ def _only_one(
 ) -> Iterator[SystemRoot]:
     with ExitStack() as stack:
         roots: list[SystemRoot] = []
+        apart: list[RefusedError] = []
         problems: list[str] = []
         for one in found if not windows else ():
             if one.content.kind not in FLAGS:
@@ -183,12 +186,19 @@ def _only_one(
                     continue
                 if folder is None:
                     continue
+                try:
+                    place = _place(one, mount, folder, what, table)
+                except RefusedError as error:
+                    apart.append(error)
+                    continue
                 stack.enter_context(trying.pop_all())
-                roots.append(looked_into(_place(one, mount, folder, what, table), mount))
-        if windows or (windows is None and not roots and not problems):
+                roots.append(looked_into(place, mount))
+        if len(apart) == 1 and not roots and not problems:
+            raise apart[0]
+        if windows or (windows is None and not roots and not apart and not problems):
             roots += _windows_among(found, what, sector, stack)
-        if len(roots) != 1 or problems:
-            words = f"{what} has {_count_of(roots, windows)}"
+        if len(roots) != 1 or apart or problems:
+            words = f"{what} has {_count_of(roots, windows) if not apart else 'more than one system on Linux'}"
             if problems:
                 words = f"{what} has a file system that cannot be looked into: {'; '.join(problems)}"
             raise RefusedError(words, code=_CODE, hint=_HINT)
@@ -340,46 +350,55 @@ def _homes(mount: int, folder: tuple[bytes, ...], root: _Candidate, what: str, t
     default, content = "/".join(map(os.fsdecode, (*folder, b"home"))), root.content
     there = [one for one in mounttabs.mounts(_fstab(mount, folder)) if one.kind not in _NOT_A_DISK]
     lines = [one for one in there if one.where == "/home" or one.where.startswith("/home/")]
+    typed = [part.number for part in table.partitions if part.type.upper() == HOME_TYPE]
+
+    def apart(where: str, by: str, partitions: Collection[int] = ()) -> RefusedError:
+        message = f"{where} of {what} lies on a file system of its own ({by}), which is not carried over"
+        if not partitions or root.number in partitions:
+            return RefusedError(message, code=_CODE, hint=_HINT)
+        found = {number: one.where for one in there if (number := _partition_of(one.device, table))}
+        return HomesApartError(message, partitions, root.number, found)
+
     for one in lines:
         named = mounttabs.device(one.device)
         subvolume = one.option("subvol").strip("/")
         same = named is not None and named.value in (content.uuid, content.label) and named.tag in ("UUID", "LABEL")
         if one.where != "/home" or not same or content.kind != "btrfs" or not subvolume:
-            raise _apart(one.where, what, one.device, _partitions_of(lines, table, root.number))
+            raise apart(one.where, one.device, _partitions_of(lines, table, typed))
         if not is_there(mount, tree.parts(subvolume)):
-            raise _apart(one.where, what, subvolume)
+            raise apart(one.where, subvolume)
         default = subvolume
     for unit in _HOME_UNITS:
         if is_there(mount, (*folder, b"etc", b"systemd", b"system", unit)):
-            raise _apart("/home", what, os.fsdecode(unit))
+            raise apart("/home", os.fsdecode(unit))
+    if typed and not lines:
+        raise apart("/home", f"partition {typed[0]}", typed if len(typed) == 1 else ())
     return default
 
 
 class HomesApartError(RefusedError):
     """All of /home lies on whole partitions of the disk, which can stay as they are."""
 
-    def __init__(self, message: str, partitions: Sequence[int]) -> None:
-        """`partitions` are their numbers."""
-        numbers = " --keep ".join(map(str, partitions))
+    def __init__(self, message: str, partitions: Collection[int], root: int, mounts: Mapping[int, str]) -> None:
+        """The partitions' numbers, that of the root's, and where fstab mounts which partition of the disk."""
+        numbers = " --keep ".join(map(str, sorted(partitions)))
         super().__init__(message, code=_CODE, hint=f"restore with --keep {numbers}: then that stays as it is")
-        self.partitions = tuple(partitions)
+        self.partitions, self.root, self.mounts = frozenset(partitions), root, dict(mounts)
 
 
-def _apart(where: str, what: str, by: str, partitions: Sequence[int] = ()) -> RefusedError:
-    message = f"{where} of {what} lies on a file system of its own ({by}), which is not carried over"
-    return HomesApartError(message, partitions) if partitions else RefusedError(message, code=_CODE, hint=_HINT)
+def _partitions_of(
+    lines: Sequence[mounttabs.Mounted], table: PartitionTable, typed: Collection[int]
+) -> Collection[int]:
+    """The partitions of this disk on which all of /home is, by these lines of fstab; none where that is not so.
 
-
-def _partitions_of(lines: Sequence[mounttabs.Mounted], table: PartitionTable, root: int) -> Sequence[int]:
-    """The partitions of this disk on which all of /home is, by these lines of fstab, and nothing of the root; or none.
-
-    Whole partitions alone can stay as they are.
+    Whole partitions alone can stay as they are. `typed` are those that systemd would mount as /home.
     """
     numbers = {_partition_of(one.device, table) for one in lines}
-    known = [number for number in numbers if number is not None]
-    if len(known) != len(numbers) or root in known or all(one.where != "/home" for one in lines):
+    kinds = {part.number: part.content.kind for part in table.partitions}
+    known = {number for number in numbers if number is not None and kinds[number] in FLAGS}
+    if len(known) != len(numbers) or all(one.where != "/home" for one in lines) or not known.issuperset(typed):
         return ()
-    return sorted(known)
+    return known
 
 
 def _partition_of(words: str, table: PartitionTable) -> int | None:
@@ -398,7 +417,7 @@ def _partition_of(words: str, table: PartitionTable) -> int | None:
         value = named.value.lower() if named.tag == "PARTUUID" else named.value
         if value == names.get(named.tag):
             found.append(part)
-    return found[0].number if len(found) == 1 and found[0].content.kind in FLAGS else None
+    return found[0].number if len(found) == 1 else None
 
 
 def text_of(mount: int, path: Sequence[bytes]) -> bytes | None:

@@ -35,7 +35,7 @@ WISHES = (
         N_("Keep my files"),
         (
             N_("Home folders, on Windows those in C:\\Users, come into the new system."),
-            N_("Programs and settings are lost. All that is there is saved first."),
+            N_("Programs and settings are lost."),
         ),
     ),
     (
@@ -67,11 +67,12 @@ class ResetScreen(RescueScreen):
 The disk gets the system of the factory image. Here you say what becomes of
 the files that are on it now.
 
-Keep my files: an image of all that is on the disk is saved first, in a
-library of images, which needs room for it. Out of that the home folders
-come into the new system; the next screen lists them, with their size, and
-what else can be kept: accounts, networks, ssh keys. Where they are on a
-partition of their own, that stays as it is.
+Keep my files: an image of what is erased is saved first, in a library of
+images, which needs room for it. Out of that the home folders come into the
+new system; the next screen lists them, with their size, and what else can
+be kept: accounts, networks, ssh keys. Where they are on a partition of
+their own, that stays as it is, and all else is saved first where a library
+has room for it.
 
 Remove everything: only what the new system needs is written. Old files are
 gone for you, and could be found by somebody who searches the disk.
@@ -108,6 +109,7 @@ Nothing is written yet.""")
                 key=wish.value,
                 lines=(f"{number}  {_(name)}", *("   " + _(line) for line in lines)),
                 why_not=stays if wish is Wish.ERASE else "",
+                alarm=stays if wish is Wish.REMOVE else "",
             )
             for number, (wish, name, lines) in enumerate(WISHES, 1)
         ]
@@ -128,10 +130,7 @@ Nothing is written yet.""")
     def keep(self, beside: RestorePlan | None) -> None:
         """Home folders on partitions of their own stay where they are; others are carried over."""
         self.query_one("#status").display = False
-        if beside is None:
-            self.open(ResetPlanScreen(self.plan, self.known, Wish.KEEP))
-        else:
-            self.open(ResetPlanScreen(beside, self.known))
+        self.open(ResetPlanScreen(beside if beside is not None else self.plan, self.known, Wish.KEEP))
 
     def unanswered(self, error: RescueError) -> None:  # noqa: ARG002
         """The dialogue says why; another wish can be chosen."""
@@ -163,14 +162,24 @@ class ResetPlanScreen(RestorePlanScreen):
             self.use_wipe(Wipe.DISCARD)
 
     def offer(self, places: Sequence[CapturePlan]) -> None:
-        """Home folders are kept where that was wished; where nothing can take them, nothing begins."""
+        """Home folders are kept where that was wished; where nothing can take them, nothing begins.
+
+        Beside those on partitions of their own, which stay, all else is saved where a library has room.
+        """
         super().offer(places)
         if self.wish is not Wish.KEEP or self.waiting:
             return
-        if self.keep.display:
+        if self.plan.targets[0].partitions:
+            if places:
+                self.safety.action_tick()
+        elif self.keep.display:
             self.keep.ticked = True
             self.look_for_files()
-            return
+        else:
+            self.refuse()
+
+    def refuse(self) -> None:
+        """Nothing can take what is to be kept."""
         self.seeking = True
         error = RefusedError(
             "no library here can take what is on the disk, out of which the files would be kept",

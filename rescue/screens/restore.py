@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -188,7 +189,7 @@ Nothing is written until then. Esc goes back.""")
         if self.hindrance():
             self.set_interval(WATCH, self.show_medium)
         self.look(partial(self.backend.plan_safety, self.plan), self.offer, "safety")
-        self.look(partial(self.backend.with_new_identity, self.plan), self.offer_identity, "identity")
+        self.look(partial(self.found_identity, self.plan), self.offer_identity, "identity")
         self.begin()
 
     def begin(self) -> None:
@@ -232,7 +233,7 @@ Nothing is written until then. Esc goes back.""")
 
     @property
     def may_do_without(self) -> bool:
-        """Whether a tick where they cannot be kept says that they need not be; else it is tried once more."""
+        """Whether it can be done here without files that cannot be kept."""
         return True
 
     @property
@@ -313,6 +314,12 @@ Nothing is written until then. Esc goes back.""")
         """The box for new ids."""
         return self.query_one("#identity", Toggle)
 
+    def found_identity(self, plan: RestorePlan) -> RestorePlan | None:
+        """The plan with new ids; None where they are not offered, or cannot be: that hinders nothing else."""
+        with suppress(RescueError):
+            return self.backend.with_new_identity(plan)
+        return None
+
     def offer_identity(self, found: RestorePlan | None) -> None:
         """The original is attached, or belongs to another computer: this may be meant to be a disk of its own."""
         self.identity = found.identity if found is not None else None
@@ -363,14 +370,18 @@ Nothing is written until then. Esc goes back.""")
         box.display = True
 
     def more_acts(self) -> Iterable[Act]:
-        """The sizes of the partitions, where any can have another."""
+        """To do without files that cannot be kept; the sizes of the partitions, where any can have another."""
+        yield Act(_("Without it"), id="without")
         if any(not one.fixed for one in self.backend.sizes(self.plan)):
             yield Act(_("Sizes (F4)"), id="sizes")
 
     def on_act_pressed(self, event: Act.Pressed) -> None:
-        """As always; or the sizes."""
+        """As always; or the sizes; or files that cannot be kept are not."""
         if event.act.id == "sizes":
             self.action_sizes()
+        elif event.act.id == "without":
+            self.keep.ticked = False
+            self.look_for_files()
         else:
             super().on_act_pressed(event)
 
@@ -400,9 +411,6 @@ Nothing is written until then. Esc goes back.""")
         elif event.toggle.id == "identity":
             self.use_identity(self.identity if event.toggle.ticked else None)
         elif event.toggle.id in ("keep", "settings"):
-            if self.unfound and self.may_do_without:
-                # They are done without: to look once more would find the same.
-                self.keep.ticked = False
             if self.keep.ticked:
                 self.clone.ticked = False
                 self.use_identity(None)
@@ -463,6 +471,11 @@ Nothing is written until then. Esc goes back.""")
             words = _("Save what is there first: {size} at most").format(size=most_expected(forecast, place.level))
             self.use_place(place, words)
 
+    def show_button(self) -> None:
+        """As always; and the one for doing without what cannot be kept, while that is so."""
+        super().show_button()
+        self.query_one("#without", Act).display = self.unfound and self.may_do_without
+
     def show_medium(self) -> None:
         """What is said of the medium; the button can be reached as soon as it is known to be whole."""
         if self.app.screen is self:
@@ -482,7 +495,7 @@ Nothing is written until then. Esc goes back.""")
 
     def hopeless(self) -> str:
         """What is said where what was to be kept cannot be."""
-        return _("What was to be kept cannot be. Space on that box: restore without it.")
+        return _("What was to be kept cannot be. Tick its box to try again, or go on without it.")
 
     def warnings(self) -> Sequence[str]:
         """What is damaged of the running medium, and which target is failing."""

@@ -437,7 +437,7 @@ async def test_a_computer_that_is_put_back_is_offered_no_other_identity(sit_down
 
 
 async def test_home_folders_on_a_partition_of_their_own_stay_where_they_are(sit_down: Sit) -> None:
-    there = office(homes_on=(2,))
+    there = office(homes_on=(2,), safety=(LIBRARY,))
     disk = make_imaged_disk()
     pairs = zip(disk.volumes, SDA.table.partitions, strict=True)
     volumes = tuple(replace(volume, start=part.start, size=part.size) for volume, part in pairs)
@@ -447,13 +447,14 @@ async def test_home_folders_on_a_partition_of_their_own_stay_where_they_are(sit_
         screen = await person.press("f", "enter", "1")
         assert "Reset - read this before you go on" in screen
         assert "KEPT: the partition table and 1 other partition" in person.words
+        assert "[x] Save what is there first: " in screen
         assert "ERASED : sda1, this one partition of" in person.words
         await person.type("sda1")
         await person.press("enter", "enter")
         (plan,) = there.submitted
         assert isinstance(plan, RestorePlan)
         assert [part.partition for part in plan.targets[0].partitions] == [1]
-        assert (plan.keep, plan.wipe) == (None, Wipe.NONE)
+        assert (plan.keep, plan.wipe, plan.safety) == (None, Wipe.NONE, str(LIBRARY))
 
 
 async def test_where_they_cannot_stay_the_reason_is_told_and_another_way_can_be_chosen(sit_down: Sit) -> None:

@@ -15,6 +15,29 @@ _OTHERS, _OTHERS_END = range(60578, 61184), range(0x70000000, 0xFFFF0000)
 """Ids that nothing else gives out, for those that are not people's. Source: systemd's UIDS-GIDS.md."""
 _SHELL = 6
 """Which field of a line in passwd is the login shell."""
+_INTERACTIVE = frozenset(
+    {
+        "ash",
+        "bash",
+        "csh",
+        "dash",
+        "elvish",
+        "fish",
+        "ksh",
+        "ksh93",
+        "mksh",
+        "nu",
+        "oksh",
+        "pdksh",
+        "sh",
+        "tcsh",
+        "xonsh",
+        "yash",
+        "zsh",
+        "zsh-static",
+    }
+)
+"""Programs that give whoever logs in a command line, and all that it can do; restricted ones (rbash) are none."""
 _ACL_VERSION, _ACL_ENTRY = 2, struct.Struct("<HHI")
 _ACL_USER, _ACL_GROUP = 0x02, 0x08
 
@@ -51,9 +74,12 @@ class Accounts:
         return tuple(dict.fromkeys(known[name][5] for name in self.people if len(known[name]) > 5))
 
     def shells_of(self, names: Collection[str]) -> tuple[str, ...]:
-        """The login shells of these, each once, where they have one of their own."""
+        """The login shells of these, each once, of those that give them a command line.
+
+        Whatever else stands there is to let them do less than that, or nothing: nologin, git-shell, a site's own.
+        """
         found = (fields[_SHELL] for name, fields in self.entries("passwd").items() if name in names and fields[_SHELL:])
-        return tuple(dict.fromkeys(filter(None, found)))
+        return tuple(dict.fromkeys(shell for shell in found if _is_interactive(shell)))
 
     def ranges(self, file: str) -> list[tuple[str, int, int]]:
         """Of "subuid" or "subgid" whose ids for containers are which: the name, the first one, one past the last."""
@@ -272,6 +298,10 @@ def _is_entry(line: str) -> bool:
 
 def _is_person(id: int) -> bool:
     return _LEAST <= id <= _MOST
+
+
+def _is_interactive(shell: str) -> bool:
+    return shell.startswith("/") and shell.rpartition("/")[2] in _INTERACTIVE
 
 
 def _is_id(word: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fcntl import ioctl
 
-from imaging import accounts, filedata, identities, keptpaths, systemroot, tree
+from imaging import accounts, filedata, identities, keptpaths, rootlinks, systemroot, tree
 from imaging.accounts import Owners
 from imaging.durable import write_all
 from imaging.errors import BadImageError, CancelledError, IoError
@@ -266,25 +266,13 @@ class Bringing:
         """What people get in place of login shells that the new system does not have, which is told."""
         old, new = self._accounts
         come = set(old.people) - new.ids("passwd").keys()
-        instead = next(filter(self._has_program, _SHELLS), "")
-        lacking = [shell for shell in old.shells_of(come) if not self._has_program(shell)] if instead else []
+        instead = next((shell for shell in _SHELLS if rootlinks.may_be_there(self._new, shell)), "")
+        shells = old.shells_of(come) if instead else ()
+        lacking = [shell for shell in shells if not rootlinks.may_be_there(self._new, shell)]
         for shell in lacking:
             words = f"The restored system has no {shell}: whoever logged in with that does so with {instead}"
             self._report.log(words, "warning")
         return dict.fromkeys(lacking, instead)
-
-    def _has_program(self, path: str) -> bool:
-        """Whether the new system may have it: /bin can be a link to usr/bin, and a folder on another file system."""
-        if self._new.is_apart(path):
-            return True
-        try:
-            first, *rest = tree.parts(path)
-            entry = systemroot.entry_at(self._new.mount, (*self._new.path, first))
-            if entry is not None and entry.kind is EntryKind.LINK:
-                first, *rest = [*tree.parts(os.fsdecode(entry.target)), *rest]
-            return systemroot.is_there(self._new.mount, (*self._new.path, first, *rest))
-        except (BadImageError, ValueError):
-            return False
 
     def take_over_host_name(self) -> None:
         """Call this computer in /etc/hosts what it is called now that /etc/hostname is the old system's."""

@@ -116,13 +116,18 @@ def test_nobody_logs_in_with_a_shell_that_the_restored_system_lacks(make_used: C
             (top / "usr/bin" / name).write_text("shell")
         (top / "usr/bin/sh").symlink_to("dash")
 
-    used = make_used(EXT4_ROOT, prepare=prepare)
+    def use(top: Path) -> None:
+        passwd = top / "etc/passwd"
+        passwd.write_text(f"{passwd.read_text()}git:x:1010:1010::/srv:/usr/bin/git-shell\n")
+
+    used = make_used(EXT4_ROOT, prepare=prepare, use=use)
     said_ = used.restore("--keep-files", "accounts")
     assert "no /bin/zsh: whoever logged in with that does so with /bin/bash" in said_
     assert "no /bin/sh" not in said_
+    assert "git-shell" not in said_
     with used.root() as top:
         lines = (top / "etc/passwd").read_text().splitlines()
-    assert [line.rpartition(":")[2] for line in lines[-2:]] == ["/bin/bash", "/bin/sh"]
+    assert [line.rpartition(":")[2] for line in lines[-3:]] == ["/bin/bash", "/bin/sh", "/usr/bin/git-shell"]
 
 
 def test_undo_brings_everything_back(used: Used) -> None:

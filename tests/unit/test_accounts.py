@@ -54,10 +54,26 @@ def test_people_are_taken_over_with_their_passwords_and_groups() -> None:
 
 def test_whoever_is_new_gets_a_shell_that_is_there() -> None:
     old, new = parse(OLD), parse(NEW)
-    assert old.shells_of(["anna", "bob", "www"]) == ("/bin/false", "/bin/sh")
+    assert old.shells_of(["anna", "bob", "www"]) == ("/bin/sh",)
     files = taken_over(old, new, Owners(old, new), {"/bin/sh": "/bin/bash"})
     assert "anna:x:1002:1001:A:/home/anna:/bin/bash\n" in files["passwd"]
     assert "bob:x:1000:1000::/home/bob:/bin/zsh\n" in files["passwd"], "he was there"
+
+
+def test_what_lets_nobody_in_or_not_to_all_is_no_shell_to_be_replaced() -> None:
+    shells = (
+        "/bin/zsh",
+        "/opt/a/fish",
+        "/usr/bin/git-shell",
+        "/usr/bin/rssh",
+        "/usr/sbin/nologin",
+        "/bin/rbash",
+        "sh",
+        "",
+    )
+    lines = "".join(f"p{id}:x:{id}:{id}::/:{shell}\n" for id, shell in enumerate(shells, start=1000))
+    old = parse({"passwd": f"{lines}short:x:1100:1100\n"})
+    assert old.shells_of(old.people) == ("/bin/zsh", "/opt/a/fish")
 
 
 def test_those_without_an_account_are_named_once() -> None:

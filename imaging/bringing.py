@@ -288,9 +288,10 @@ class Bringing:
 
 
 def _host_name(root: SystemRoot) -> str:
-    """What a system calls its computer; empty where it has no file that says so."""
-    name = systemroot.text_of(root.mount, (*root.path, b"etc", b"hostname")) or b""
-    return name.decode(errors="replace").strip()
+    """What a system calls its computer; empty where it has no file that says so, or what it says is no name."""
+    text = systemroot.text_of(root.mount, (*root.path, b"etc", b"hostname")) or b""
+    name = identities.host_name_in(text.decode(errors="replace"))
+    return name if identities.HOST_NAME.fullmatch(name) else ""
 
 
 def _replace(folder: int, name: bytes, data: bytes) -> None:

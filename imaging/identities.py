@@ -127,6 +127,12 @@ def _word(name: str) -> bytes:
     return b"(?<![%s])%s(?![%s])" % (around, text, around)
 
 
+def host_name_in(text: str) -> str:
+    """What /etc/hostname calls a computer; empty where nothing does. Source: hostname(5), which has comments, too."""
+    lines = (line.strip() for line in text.split("\n"))
+    return next((line for line in lines if line and not line.startswith("#")), "")
+
+
 def hosts_with(text: str, old: str, new: str) -> str:
     """/etc/hosts with another name for this computer, alone and with a domain behind it; localhost stays."""
     if old in ("", "localhost"):

@@ -208,7 +208,7 @@ class _Anew:
 
     def host_name(self, name: str) -> None:
         """The name, and where this computer's own address is named."""
-        old = (self._text(_HOST_NAME) or b"").decode(errors="replace").strip()
+        old = identities.host_name_in((self._text(_HOST_NAME) or b"").decode(errors="replace"))
         if self._status(_HOST_NAME) is None:
             self._make(_HOST_NAME)
         if self._is_file(_HOST_NAME):

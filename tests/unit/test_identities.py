@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from imaging import cloning, gpt, namingfiles, tableedit
 from imaging.disk import Content, TableKind
 from imaging.errors import BadImageError, RefusedError, UsageError
-from imaging.identities import HOST_NAME, NewIdentity, NotRenamed, References, hosts_with
+from imaging.identities import HOST_NAME, NewIdentity, NotRenamed, References, host_name_in, hosts_with
 from imaging.manifest import ImagedDisk
 from imaging.plan import decode, encode
 from imaging.restoreplans import PartitionTarget, RestorePlan, RestoreTarget
@@ -95,6 +95,11 @@ def test_hosts_name_the_computer_alone_and_in_its_domain() -> None:
     assert hosts_with(text, "old", "new") == text.replace("old.lan old", "new.lan new")
     assert hosts_with(text, "", "new") == text
     assert hosts_with("127.0.0.1 localhost\n", "localhost", "new") == "127.0.0.1 localhost\n"
+
+
+def test_a_comment_is_no_part_of_a_computer_s_name() -> None:
+    assert host_name_in("# by hand\n\n old\t\r\n#new\nnewer\n") == "old"
+    assert host_name_in("# old\n") == host_name_in("") == ""
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from imaging import inventory
-from imaging.disk import DISK_FILE, Disk, format_size
-from imaging.errors import BadImageError, RefusedError, RescueError
+from imaging.disk import DISK_FILE, Disk, DiskId, format_size
+from imaging.errors import BadImageError, RefusedError, RescueError, UsageError
 from imaging.manifest import Image, ImagedDisk
 from imaging.partitions import of_some, put_back
 from rescue import factory_commands
@@ -53,18 +53,39 @@ def undo(options: Namespace) -> int:
 
 def _of_targets(found: Sequence[tuple[Path, Image]], words: Sequence[str]) -> tuple[Path, Image]:
     """The newest one of the very disks that are named; of others the newest of all, with a warning."""
-    look = cache(lambda path: inventory.look(device_of(path)).id)
+    look = cache(_identity)
     for path, image in found:
-        with suppress(RescueError):
+        try:
             there = named(words, image.disks)
-            if all(disk.id.same_disk(look(there[disk.name])) for disk in image.disks if disk.name in there):
-                return path, image
+        except UsageError:
+            # An older one is not to come back in its place, unasked.
+            if any(_is(disk, look(place)) for disk in image.disks for place in _paths(words)):
+                raise
+            continue
+        if all(_is(disk, look(there[disk.name])) for disk in image.disks if disk.name in there):
+            return path, image
     path, image = found[0]
     named(words, image.disks)
     saved = "; ".join(identity(disk.id) for disk in image.disks)
     warning = _("warning: what comes back was saved from another disk: {disk}").format(disk=saved)
     print(f"rescue: {warning}", file=sys.stderr)
     return path, image
+
+
+def _paths(words: Sequence[str]) -> list[str]:
+    """What may be the targets' paths in TARGET... or NAME=TARGET..., whatever the names are."""
+    return [path for word in words for path in (word, word.partition("=")[2]) if path]
+
+
+def _identity(path: str) -> DiskId | None:
+    """Which disk is at a path; None where it cannot be looked at."""
+    with suppress(RescueError):
+        return inventory.look(device_of(path)).id
+    return None
+
+
+def _is(disk: ImagedDisk, there: DiskId | None) -> bool:
+    return there is not None and disk.id.same_disk(there)
 
 
 def _partitions(image: Image, words: Sequence[str], library: Path) -> Collection[int]:

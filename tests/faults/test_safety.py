@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -224,6 +225,18 @@ def test_the_disk_that_is_named_gets_what_was_saved_of_it(two: dict[str, Sample]
     done = run_rescue(*undo, third)
     assert last.image_id in done.out
     assert "what comes back was saved from another disk" in done.err
+
+
+def test_what_was_saved_last_of_a_disk_is_not_passed_over_as_another_disk_was_saved_with_it(
+    two: dict[str, Sample], command: Callable[..., Outcome]
+) -> None:
+    first, last = two["first"], two["last"]
+    (saved,) = msgspec.json.decode(first.manifest.read_bytes())["image"]["disks"]
+    last.edit(lambda image: image["disks"].append(saved))
+    undo = ("undo", "--library", last.library, "--plan", "--to")
+    said = command(*undo, first.disk, status=2).err
+    assert "this image has 2 disks (last.img, first.img): say which goes where, as NAME=TARGET" in said
+    assert last.image_id in command(*undo, f"first.img={first.disk}").out
 
 
 def test_the_disk_that_is_missed_is_named_and_no_other_is_to_take_its_place(

@@ -148,8 +148,12 @@ def plan_restore_but(
 
 
 def of_some(image: Image, target: Disk) -> bool:
-    """Whether an image brings back partitions alone: it has some of one disk, and the disk has its table."""
-    return len(image.disks) == 1 and bool(image.disks[0].left_out) and not target.unfinished
+    """Whether an image brings back partitions alone: it has some of one disk, and the disk has partitions.
+
+    A blank disk gets all that the image has, its table included.
+    """
+    some = len(image.disks) == 1 and bool(image.disks[0].left_out)
+    return some and bool(target.table.partitions) and not target.unfinished
 
 
 def put_back(source: ImagedDisk, target: Disk) -> Mapping[int, int]:

@@ -90,8 +90,8 @@ def _is(disk: ImagedDisk, there: DiskId | None) -> bool:
 
 def _partitions(image: Image, words: Sequence[str], library: Path) -> Collection[int]:
     """The partitions that come back where no others were saved: what was kept stays as it is, and so does the table."""
-    (target, new), *_others = targets(words, image.disks, [library]).values()
-    return put_back(image.disks[0], target) if of_some(image, target) and not new else ()
+    (target, _new), *_others = targets(words, image.disks, [library]).values()
+    return put_back(image.disks[0], target) if of_some(image, target) else ()
 
 
 def _named(found: Sequence[tuple[Path, Image]], there: Sequence[Disk]) -> list[str]:

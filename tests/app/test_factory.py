@@ -166,6 +166,19 @@ async def test_they_go_into_partitions_also_where_a_person_says_which_disk_it_wa
         assert "KEPT: the partition table and 1 other partition" in await person.press("enter")
 
 
+async def test_they_go_onto_a_blank_disk_with_their_table(sit_down: Sit) -> None:
+    there = saved_in_part(DiskId(size=SDA.size, model="Other SSD", serial="AWAY-1"))
+    there.found_disks = (SDB,)
+    async with sit_down(there) as person:
+        assert "it has no partitions" not in await person.press("f", "enter")
+        assert "read this before you go on" in await person.press("enter")
+        await person.type(SDB.id.serial)
+        await person.press("enter", "enter")
+        (plan,) = there.submitted
+        assert isinstance(plan, RestorePlan)
+        assert [(pair.names, pair.target) for pair in plan.targets] == [(("sdb",), SDB)]
+
+
 async def test_the_disk_that_was_saved_and_is_away_is_named(sit_down: Sit) -> None:
     there = saved_in_part(DiskId(size=SDA.size, model="Other SSD", serial="AWAY-1"))
     async with sit_down(there) as person:

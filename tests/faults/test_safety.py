@@ -179,6 +179,19 @@ def test_partitions_that_lie_elsewhere_by_now_are_not_overwritten(lived_in: Path
     assert lived_in.read_bytes() == before
 
 
+def test_a_blank_disk_gets_the_table_and_the_partitions_that_were_saved(lived_in: Path, kept_beside: Path) -> None:
+    blank = lived_in.with_name("blank.img")
+    blank.write_bytes(bytes(DISK_SIZE))
+    undo = ("undo", "--library", kept_beside, "--to", blank)
+    shown = run_rescue(*undo, "--plan").out
+    assert "KEPT" not in shown
+    assert "WARNING: partition 2 will hold nothing that can be used" in shown
+    run_rescue(*undo, "--erase", blank.name)
+    assert b"first" * 4096 in blank.read_bytes()
+    (now, was) = (inventory.look(str(disk)).table.partitions for disk in (blank, lived_in))
+    assert [(part.number, part.start) for part in now] == [(part.number, part.start) for part in was]
+
+
 def test_a_serial_number_confirms_the_partitions_that_come_back(
     lived_in: Path, kept_beside: Path, command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:

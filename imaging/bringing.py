@@ -30,6 +30,8 @@ _SHELLS = ("/bin/bash", "/bin/sh")
 """What people log in with where there is not what they had: the first that is there."""
 _SET_FLAGS, _FIXED = 0x40086602, 0x10 | 0x20
 """FS_IOC_SETFLAGS, FS_IMMUTABLE_FL and FS_APPEND_FL. Source: linux/fs.h."""
+_OF_BTRFS = "btrfs."
+"""Properties of a file on btrfs, such as its compression, which it shows as attributes. Source: btrfs-property(8)."""
 _SAVED_TWICE = ("trusted.SGI_ACL_FILE", "trusted.SGI_ACL_DEFAULT")
 """How XFS shows access lists to root beside their own names: with the old system's ids."""
 Look = Callable[[int, bytes], Entry]
@@ -240,7 +242,8 @@ class Bringing:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT) and state.f_bavail * state.f_frsize < _ROOM:
                     raise
                 # Such as what only the other kind of file system knows, or holds in this size.
-                self._not_kept("extended attributes", path)
+                if not name.startswith(_OF_BTRFS):
+                    self._not_kept("extended attributes", path)
         os.fchmod(out, stat.S_IMODE(status.st_mode))
         os.utime(out, ns=(status.st_atime_ns, status.st_mtime_ns))
 

@@ -394,6 +394,25 @@ def test_an_attribute_that_is_too_large_is_told_and_the_file_is_kept(make_used: 
         assert (top / "home/bob/x").read_text() == "bob\n"
 
 
+def test_how_btrfs_kept_a_file_is_nothing_that_another_file_system_loses(make_used: Callable[..., Used]) -> None:
+    def use(top: Path) -> None:
+        for name in ("home/bob", "home/bob/x"):
+            os.setxattr(top / name, "btrfs.compression", b"zstd")
+            os.setxattr(top / name, "user.note", b"kept")
+
+    used = make_used(EXT4_ROOT, used_as=BTRFS_ROOT, use=use)
+    assert "Not kept" not in used.restore("--keep-files")
+    with used.root() as top:
+        assert os.listxattr(top / "home/bob") == os.listxattr(top / "home/bob/x") == ["user.note"]
+
+
+def test_how_btrfs_kept_a_file_stays_on_btrfs(make_used: Callable[..., Used]) -> None:
+    used = make_used(BTRFS_ROOT, use=lambda top: os.setxattr(top / "home/bob/x", "btrfs.compression", b"zstd"))
+    used.restore("--keep-files")
+    with used.root() as top:
+        assert os.getxattr(top / "home/bob/x", "btrfs.compression") == b"zstd"
+
+
 def test_homes_inherit_no_access_list(make_used: Callable[..., Used]) -> None:
     used = make_used(EXT4_ROOT, prepare=lambda top: os.setxattr(top / "home", "system.posix_acl_default", acl(1000)))
     before = homes(used)["bob"]

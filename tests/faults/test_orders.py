@@ -19,7 +19,8 @@ import pytest
 from imaging import bootcheck, inventory, jobs, media, planner, results, run, trust
 from imaging.attendant import Attendant
 from imaging.disk import Disk, DiskId
-from imaging.errors import IoError
+from imaging.errors import ExitStatus, IoError
+from imaging.jobs import JobState
 from imaging.orderboard import Board, Phase, State
 from imaging.orders import After
 from imaging.signingkeys import PrivateKey
@@ -489,6 +490,19 @@ def test_a_cancelled_job_is_a_failure_and_leaves_the_menu(place: Place) -> None:
     assert place.state.result in ("cancelled", "done")
     assert place.done == ([] if place.state.result == "cancelled" else ["power off"])
     assert place.results[0]["result"] == place.state.result
+
+
+def test_a_restore_that_is_done_with_damage_is_a_failure_and_the_next_start_does_it_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert jobs._ENDS[ExitStatus.DAMAGED] is JobState.DAMAGED
+    monkeypatch.setitem(jobs._ENDS, ExitStatus.DONE, JobState.DAMAGED)
+    place.write()
+    for _ in range(2):
+        state = place.attend()
+        assert (state.phase, state.result, state.then) == (Phase.ENDED, "done, with damage", After.MENU)
+    assert place.done == []
+    assert [result["result"] for result in place.results] == ["done, with damage"] * 2
 
 
 def test_a_process_that_is_gone_is_told_on_all_consoles(place: Place) -> None:

@@ -1,6 +1,6 @@
 """Restores that were cut off: which disks bear the mark of one, and the plans that complete it or undo it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,12 +139,22 @@ def plan_completion(
     if manner.new_identity:
         plan = cloning.with_new_identity(plan, manner.host_name)
     if manner.wipe:
-        plan = with_sanitizers(planner.with_wipe(plan, _way(manner.wipe, cut)))
-        # A drive that erases itself loses its mark: it is to be noted with what was saved, as that restore did.
-        plan = structs.replace(plan, saved_in=_place_of(cut.saved, libraries))
+        plan = with_erasing(planner.with_wipe(plan, _way(manner.wipe, cut)), lambda: libraries)
     if manner.boot_entry or not manner.noted:
         plan = with_boot_entry(plan)
     return vouching.of_restore(plan, accept_unsigned=accept_unsigned)
+
+
+def with_erasing(plan: RestorePlan, libraries: Callable[[], Sequence[Path]]) -> RestorePlan:
+    """The plan with how its drives erase themselves, and in which library that is noted of those that were cut off.
+
+    A drive loses its mark then, and what tells what was saved of it. Nobody asks for the `libraries` of others.
+    """
+    plan = with_sanitizers(plan)
+    saved = next((pair.target.saved for pair in plan.targets if pair.target.saved), "")
+    if plan.wipe is not Wipe.SANITIZE or not saved:
+        return plan
+    return structs.replace(plan, saved_in=_place_of(saved, libraries()))
 
 
 def _planned(cut: CutOff, path: Path, image: Image) -> RestorePlan:

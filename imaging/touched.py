@@ -112,8 +112,8 @@ def libraries_used(plan: Plan) -> tuple[LibraryUse, ...]:
         case RestorePlan():
             read = () if plan.foreign is not None else (LibraryUse(library=plan.library, image=plan.image),)
             saved = (LibraryUse(library=plan.safety, writes=True),) if plan.safety else ()
-            before = plan.targets if plan.saved_in else ()
-            noted = (LibraryUse(library=plan.saved_in, image=pair.target.saved) for pair in before)
+            before = [pair.target.saved for pair in plan.targets if plan.saved_in and pair.target.saved]
+            noted = (LibraryUse(library=plan.saved_in, image=saved) for saved in before)
             waits = (plan.keep,) if plan.keep is not None and plan.keep.image else ()
             return (*read, *saved, *noted, *(LibraryUse(library=kept.library, image=kept.image) for kept in waits))
         case VerifyPlan() | FilesPlan() | ExportPlan():

@@ -15,14 +15,14 @@ from imaging import jobs as jobs_
 from imaging.bootentry import with_boot_entry
 from imaging.errors import CancelledError, ExitStatus, RefusedError, RescueError, UsageError
 from imaging.jobs import Job
-from imaging.library import DamagedImage, Library, Listing
+from imaging.library import DamagedImage, Library, Listing, discover
 from imaging.manifest import Image
 from imaging.notes import NOTHING, Notes
 from imaging.partitions import plan_restore_but, plan_restore_partitions
 from imaging.plan import Plan
 from imaging.restoreplans import RestorePlan
+from imaging.resuming import with_erasing
 from imaging.safetyplan import plan_safety
-from imaging.sanitizers import with_sanitizers
 from imaging.signatures import UNSIGNED, Standing
 from rescue import chosen, follow, outcome, outlook, passphrases, report, straight
 from rescue.accepting import warn_of_doubt
@@ -284,7 +284,10 @@ def _keeping_files(plan: RestorePlan, options: Namespace) -> RestorePlan:
 
 def _wiping(plan: RestorePlan, options: Namespace) -> RestorePlan:
     """With the way in which the disks are erased before; raises UsageError where single partitions are restored."""
-    return with_sanitizers(planner.with_wipe(plan, options.wipe)) if options.wipe else plan
+    if not options.wipe:
+        return plan
+    # What one that was cut off has saved may be in any library that is attached, whichever has the image.
+    return with_erasing(planner.with_wipe(plan, options.wipe), discover)
 
 
 def _safety_lines(plan: RestorePlan) -> list[str]:

@@ -18,7 +18,6 @@ from imaging import (
     resectored,
     resuming,
     safetyplan,
-    sanitizers,
     sizing,
     smaller,
     vouching,
@@ -100,7 +99,7 @@ class RestoreEngine(DisksEngine):
 
     def with_sanitizers(self, plan: RestorePlan) -> RestorePlan:
         """The plan, with how each of its drives erases itself, where it is to; takes up to half a minute."""
-        return sanitizers.with_sanitizers(plan)
+        return resuming.with_erasing(plan, self.libraries)
 
     def plan_beside_homes(self, plan: RestorePlan) -> RestorePlan | None:
         """The plan that leaves /home's own partitions as they are; None where it has none. Seconds; RefusedError."""

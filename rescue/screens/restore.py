@@ -441,7 +441,7 @@ Nothing is written until then. Esc goes back.""")
             return
         if all(one is not None and one.method is not None and not one.method.sets_password for one in how):
             targets = tuple(replace(pair, sanitizer=one) for pair, one in zip(self.plan.targets, how, strict=True))
-            self.plan = replace(self.plan, wipe=Wipe.SANITIZE, targets=targets)
+            self.plan = replace(self.plan, wipe=Wipe.SANITIZE, targets=targets, saved_in=found.saved_in)
             self.show_plan()
 
     def use_place(self, place: CapturePlan | None, words: str) -> None:

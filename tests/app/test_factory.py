@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from imaging.disk import DiskId
 from imaging.errors import RefusedError
@@ -231,7 +232,7 @@ async def test_what_is_confirmed_does_not_change_once_the_drive_has_answered(
 
     def slow(plan: RestorePlan) -> RestorePlan:
         answer.wait(60)
-        return sanitizers(plan)
+        return structs.replace(sanitizers(plan), saved_in="/media/kept")
 
     monkeypatch.setattr(there, "with_sanitizers", slow)
     async with sit_down(there) as person:
@@ -246,7 +247,7 @@ async def test_what_is_confirmed_does_not_change_once_the_drive_has_answered(
         await person.press("enter", "enter")
         (plan,) = there.submitted
         assert isinstance(plan, RestorePlan)
-        assert plan.wipe is Wipe.SANITIZE
+        assert (plan.wipe, plan.saved_in) == (Wipe.SANITIZE, "/media/kept")
 
 
 def office(**how: Any) -> FakeBackend:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from imaging.pipeline import Reporter
 from imaging.restore import _FromLibrary
 from imaging.restoreplans import RestorePlan, Wipe
 from imaging.sanitize import Method, Obstacle, Sanitizer
-from tests.command import run_rescue
+from imaging.touched import libraries_used
+from rescue.engine import engine
+from tests.command import Outcome, run_rescue
 from tests.disks import MIB
 from tests.faults.drives import OLD, ZEROS, pretend, sanitized
-from tests.faults.world import DISK_SIZE, Sample, carry_out_here, warnings_of
+from tests.faults.world import DISK_SIZE, Sample, carry_out_here, images_of, warnings_of
 
 
 @pytest.mark.parametrize("method", list(Method))
@@ -332,6 +335,30 @@ def test_what_was_saved_is_known_where_the_completion_is_cut_off_as_it_erases_ag
     again = structs.replace(sanitized(sample, old, Method.NVME_BLOCK_ERASE, monkeypatch), safety=str(kept))
     assert getattr(carry_out_here(again, tmp_path / "again").result, "safety", "") == saved
     assert list(notes()) == [saved]
+
+
+def test_that_restore_given_once_more_notes_what_was_saved_in_another_library(
+    sample: Sample, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Outcome]
+) -> None:
+    """On the command line and the screen, as its completion does."""
+    run_rescue("restore", sample.image_id, old, "--library", sample.library, "--erase", old.name)
+    pretend(tmp_path, old, ZEROS, monkeypatch)
+    kept = tmp_path / "kept"
+    plan = structs.replace(sanitized(sample, old, Method.NVME_BLOCK_ERASE, monkeypatch), safety=str(kept))
+    with monkeypatch.context() as patch:
+        patch.setattr(_FromLibrary, "write_body", lambda *_words: pytest.fail("as if the power went"))
+        with pytest.raises(pytest.fail.Exception):
+            carry_out_here(plan, tmp_path / "cut")
+    monkeypatch.setenv("RESCUE_LIBRARY", str(kept))
+    words = ("restore", sample.image_id, old, "--library", sample.library, "--plan", "--json", "--wipe")
+    assert command(*words, "sanitize").json["saved_in"] == str(kept)
+    assert command(*words, "discard").json["saved_in"] == ""
+    again = sanitized(sample, old, Method.NVME_BLOCK_ERASE, monkeypatch)
+    assert again.saved_in == ""
+    shown = engine().with_sanitizers(again)
+    assert shown.saved_in == str(kept)
+    (saved,) = images_of(kept)
+    assert [use.image for use in libraries_used(shown) if use.library == str(kept)] == [saved]
 
 
 def test_what_was_saved_may_be_away_when_the_disk_is_completed(

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 import stat
 import struct
@@ -26,6 +27,8 @@ _ROOM = 1 << 20
 """Bytes with which a file system is not full: an attribute that it takes no more is too large for it."""
 CODE = "not-carried"
 HINT = "restore without keeping files, and copy them out of the safety image; or restore that, which undoes all"
+_ONE_WORD = re.compile(r"[^\s\\#\x00-\x1f\x7f]{1,64}")
+"""What /etc/hosts can have as a name, of the length that Linux allows."""
 _SHELLS = ("/bin/bash", "/bin/sh")
 """What people log in with where there is not what they had: the first that is there."""
 _SET_FLAGS, _FIXED = 0x40086602, 0x10 | 0x20
@@ -293,8 +296,8 @@ class Bringing:
 def _host_name(root: SystemRoot) -> str:
     """What a system calls its computer; empty where it has no file that says so, or what it says is no name."""
     text = systemroot.text_of(root.mount, (*root.path, b"etc", b"hostname")) or b""
-    name = identities.host_name_in(text.decode(errors="replace"))
-    return name if identities.HOST_NAME.fullmatch(name) else ""
+    name = identities.host_name_in(text.decode(errors="surrogateescape"))
+    return name if _ONE_WORD.fullmatch(name) else ""
 
 
 def _replace(folder: int, name: bytes, data: bytes) -> None:

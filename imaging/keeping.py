@@ -13,13 +13,13 @@ from pathlib import Path
 from msgspec import structs
 
 from imaging import accounts, filedata, profiles, systemroot, tree
-from imaging.disk import Disk, Partition, PartitionRole, PartitionTable, format_size
+from imaging.disk import Disk, Partition, PartitionRole, format_size
 from imaging.errors import RefusedError, RescueError, UsageError
 from imaging.imagevolumes import LUKS, LVM
 from imaging.keptfiles import PATHS, WINDOWS, KeepRule, KeptFiles, KeptPath, LeftPath
 from imaging.keptpaths import CODE, accounts_of, found, placed, shown, walk
 from imaging.library import Library
-from imaging.manifest import Image, ImagedDisk
+from imaging.manifest import ImagedDisk
 from imaging.ownplan import EFI_SYSTEM
 from imaging.partitions import plan_restore_but
 from imaging.restoreplans import RestorePlan, RestoreTarget
@@ -62,7 +62,7 @@ def with_kept_files(
     image = source.image(plan.image)
     with (
         _old(pair, saved, windows=systemroot.may_be_windows(image, pair.source.name)) as there,
-        _new(source, image, pair.source, windows=there.windows) as new,
+        systemroot.in_image(source, image, pair.source, writable=True, windows=there.windows) as new,
     ):
         if new.windows:
             _refuse_linux_rules(chosen)
@@ -111,21 +111,32 @@ def beside_homes(plan: RestorePlan) -> RestorePlan | None:
         apart = error
     except RescueError:
         return None
-    stay = {number for number, where in apart.mounts.items() if _is_data(where)} | apart.partitions
+    data = {number for number, where in apart.mounts.items() if any(map(_is_data, where))}
     known = {part.number for part in pair.source.table.partitions} - {part.number for part in pair.source.left_out}
-    stay |= {part.number for part in pair.target.table.partitions if part.number not in known}
+    there = [part for part in pair.target.table.partitions if part.role is not PartitionRole.EXTENDED]
+    stay = (data | apart.partitions | {part.number for part in there if part.number not in known}) - {apart.root}
+    if apart.root in data and not _in_one_piece(pair.target, apart.root):
+        raise _in_doubt(pair.target.partition_name(apart.root), LVM)
     for part in pair.target.table.partitions:
         own = part.number == apart.root or part.number in apart.mounts or _has_no_files(part)
         if part.number not in stay and not own:
-            name, kind = pair.target.partition_name(part.number), part.content.kind or "nothing known"
-            raise RefusedError(
-                f"{name} ({kind}) would be erased, and nobody can tell whether files of people are on it",
-                code=CODE,
-                hint="save what is there first, or name what is to stay: `rescue factory reset --keep`",
-            )
+            raise _in_doubt(pair.target.partition_name(part.number), part.content.kind or "nothing known")
     library = Library.open(Path(plan.library))
     image = library.image(plan.image)
     return plan_restore_but(library.path, image, pair.source.name, pair.target, stay, read_back=plan.read_back)
+
+
+def _in_one_piece(disk: Disk, number: int) -> bool:
+    """Whether a partition is one file system, and not a group of volumes that fstab may mount each."""
+    return all(part.content.kind != LVM for part in disk.table.partitions if part.number == number)
+
+
+def _in_doubt(name: str, kind: str) -> RefusedError:
+    return RefusedError(
+        f"{name} ({kind}) would be erased, and nobody can tell whether files of people are on it",
+        code=CODE,
+        hint="save what is there first, or name what is to stay: `rescue factory reset --keep`",
+    )
 
 
 def _has_no_files(part: Partition) -> bool:
@@ -182,23 +193,7 @@ def _old(
     library = Library.open(saved[0])
     image = library.image(saved[1])
     disk: ImagedDisk = next(disk for disk in image.disks if disk.name == saved[2])
-    _refuse_home_partition(disk.table, pair.target.name)
     return systemroot.in_image(library, image, disk, windows=windows)
-
-
-def _new(library: Library, image: Image, disk: ImagedDisk, *, windows: bool) -> AbstractContextManager[SystemRoot]:
-    _refuse_home_partition(disk.table, "the image")
-    return systemroot.in_image(library, image, disk, writable=True, windows=windows)
-
-
-def _refuse_home_partition(table: PartitionTable, name: str) -> None:
-    for part in table.partitions:
-        if part.type.upper() == systemroot.HOME_TYPE:
-            raise RefusedError(
-                f"partition {part.number} of {name} is mounted as /home by itself: it is not carried over",
-                code=CODE,
-                hint=_COPY_HINT,
-            )
 
 
 def _refuse_linux_rules(rules: Sequence[KeepRule]) -> None:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from imaging import doubts, mounttabs, newmounts, ntfsmount, profiles, systems, tree, views, windowsstate
 from imaging.blockdev import loop_over, opened, read
 from imaging.disk import Content as FileSystem
-from imaging.disk import Disk, PartitionTable, TableKind
+from imaging.disk import Disk, PartitionTable
 from imaging.errors import BadImageError, IoError, RefusedError, RescueError
-from imaging.imagevolumes import volumes
+from imaging.imagevolumes import LVM
+from imaging.imagevolumes import volumes as volumes_of
 from imaging.keptfiles import WINDOWS, RootPlace
 from imaging.library import Library
 from imaging.manifest import Image, ImagedDisk
@@ -40,7 +41,6 @@ MOST_READ = 4 << 20
 _BITLOCKER = "BitLocker"
 HOME_TYPE = "933AC7E1-2EB4-4F13-B844-0E14E2AEF915"
 """The type of a GPT partition that systemd mounts as /home by itself. Source: systemd-gpt-auto-generator(8)."""
-_NO_TABLE = PartitionTable(kind=TableKind.NONE)
 _HINT = "back it up first (--save-first), and copy the files out of that"
 _CODE = "cannot-keep"
 
@@ -103,7 +103,7 @@ def on_disk(disk: Disk, *, windows: bool | None = False) -> Iterator[SystemRoot]
             )
             for place in systems.places(disk, fd)
         ]
-    with _only_one(found, disk.name, disk.logical_sector, windows=windows, table=disk.table) as root:
+    with _only_one(found, disk.name, disk.logical_sector, windows=windows, table=disk.table, stays=True) as root:
         yield root
 
 
@@ -124,18 +124,18 @@ def in_image(
             content=volume.content,
             view=views.of_image(library.path, image.id, disk.name, start, end - start),
         )
-        for volume in volumes(image)
+        for volume in volumes_of(image)
         if volume.disk == disk.name and len(volume.pieces) == 1 and not volume.problem
         for start, end in volume.pieces
     ]
     what = f"{disk.name} in image {image.id}"
-    with _only_one(found, what, disk.logical_sector, writable=writable, windows=windows) as root:
+    with _only_one(found, what, disk.logical_sector, writable=writable, windows=windows, table=disk.table) as root:
         yield root
 
 
 def may_be_windows(image: Image, name: str) -> bool | None:
     """Whether the system on a disk of an image is Windows, as far as its file systems tell; None where they do not."""
-    kinds = {volume.content.kind for volume in volumes(image) if volume.disk == name}
+    kinds = {volume.content.kind for volume in volumes_of(image) if volume.disk == name}
     if WINDOWS not in kinds:
         return False
     return None if kinds & FLAGS.keys() else True
@@ -168,8 +168,10 @@ def _only_one(
     *,
     windows: bool | None,
     writable: bool = False,
-    table: PartitionTable = _NO_TABLE,
+    table: PartitionTable,
+    stays: bool = False,
 ) -> Iterator[SystemRoot]:
+    """`stays`: the partitions are there, and can stay; of an image's nothing says whether they are on another disk."""
     with ExitStack() as stack:
         roots: list[SystemRoot] = []
         apart: list[RefusedError] = []
@@ -194,7 +196,7 @@ def _only_one(
                 stack.enter_context(trying.pop_all())
                 roots.append(looked_into(place, mount))
         if len(apart) == 1 and not roots and not problems:
-            raise apart[0]
+            raise apart[0] if stays else RefusedError(apart[0].message, code=_CODE, hint=_HINT)
         if windows or (windows is None and not roots and not apart and not problems):
             roots += _windows_among(found, what, sector, stack)
         if len(roots) != 1 or apart or problems:
@@ -351,12 +353,19 @@ def _homes(mount: int, folder: tuple[bytes, ...], root: _Candidate, what: str, t
     there = [one for one in mounttabs.mounts(_fstab(mount, folder)) if one.kind not in _NOT_A_DISK]
     lines = [one for one in there if one.where == "/home" or one.where.startswith("/home/")]
     typed = [part.number for part in table.partitions if part.type.upper() == HOME_TYPE]
+    volumes = any(part.number == root.number and part.content.kind == LVM for part in table.partitions)
 
     def apart(where: str, by: str, partitions: Collection[int] = ()) -> RefusedError:
         message = f"{where} of {what} lies on a file system of its own ({by}), which is not carried over"
         if not partitions or root.number in partitions:
             return RefusedError(message, code=_CODE, hint=_HINT)
-        found = {number: one.where for one in there if (number := _partition_of(one.device, table))}
+        found: dict[int, set[str]] = {}
+        for one in there:
+            number = _partition_of(one.device, table)
+            if number is None and volumes and mounttabs.device(one.device) is not None:
+                number = root.number  # it may be a volume beside the root
+            if number is not None:
+                found.setdefault(number, set()).add(one.where)
         return HomesApartError(message, partitions, root.number, found)
 
     for one in lines:
@@ -372,15 +381,20 @@ def _homes(mount: int, folder: tuple[bytes, ...], root: _Candidate, what: str, t
         if is_there(mount, (*folder, b"etc", b"systemd", b"system", unit)):
             raise apart("/home", os.fsdecode(unit))
     if typed and not lines:
-        raise apart("/home", f"partition {typed[0]}", typed if len(typed) == 1 else ())
+        # systemd mounts it unless something is there.
+        home = entry_at(mount, (*folder, b"home"))
+        empty = home is None or (home.kind is EntryKind.FOLDER and not tree.entries(mount, (*folder, b"home")))
+        raise apart("/home", f"partition {typed[0]}", typed if len(typed) == 1 and empty else ())
     return default
 
 
 class HomesApartError(RefusedError):
     """All of /home lies on whole partitions of the disk, which can stay as they are."""
 
-    def __init__(self, message: str, partitions: Collection[int], root: int, mounts: Mapping[int, str]) -> None:
-        """The partitions' numbers, that of the root's, and where fstab mounts which partition of the disk."""
+    def __init__(
+        self, message: str, partitions: Collection[int], root: int, mounts: Mapping[int, Collection[str]]
+    ) -> None:
+        """The partitions' numbers, that of the root's, and where fstab mounts what of which partition of the disk."""
         numbers = " --keep ".join(map(str, sorted(partitions)))
         super().__init__(message, code=_CODE, hint=f"restore with --keep {numbers}: then that stays as it is")
         self.partitions, self.root, self.mounts = frozenset(partitions), root, dict(mounts)

@@ -64,6 +64,13 @@ def _of_targets(found: Sequence[tuple[Path, Image]], words: Sequence[str]) -> tu
             continue
         if all(_is(disk, look(there[disk.name])) for disk in image.disks if disk.name in there):
             return path, image
+        only = image.disks[0]
+        if len(image.disks) == 1 and any(_is(only, look(place)) for place in _paths(words)):
+            raise UsageError(
+                f"image {image.id}, which is newer, calls that disk {only.name}",
+                code="usage",
+                hint="give the target without a name",
+            )
     path, image = found[0]
     named(words, image.disks)
     saved = "; ".join(identity(disk.id) for disk in image.disks)

@@ -216,7 +216,7 @@ class ErasingScreen(RescueScreen):
         """Back, or go."""
         if event.act.id == "back":
             self.action_back()
-        elif self.confirmed and not self.hindrance():
+        elif event.act.id == self.GO and self.confirmed and not self.hindrance():
             self.submit(self.accepted())
 
 

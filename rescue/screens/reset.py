@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.widgets import OptionList
 
 from imaging.errors import RefusedError, RescueError
+from imaging.forecast import Forecast
 from imaging.imageplans import CapturePlan
 from imaging.restoreplans import RestorePlan, Wipe
 from rescue.formats import quoted
@@ -169,14 +170,37 @@ class ResetPlanScreen(RestorePlanScreen):
         super().offer(places)
         if self.wish is not Wish.KEEP or self.waiting:
             return
-        if self.plan.targets[0].partitions:
+        if self.beside:
             if places:
+                self.seeking = True
                 self.safety.action_tick()
+                self.show_button()
         elif self.keep.display:
             self.keep.ticked = True
             self.look_for_files()
         else:
             self.refuse()
+
+    @property
+    def beside(self) -> bool:
+        """Whether the home folders stay, on partitions of their own."""
+        return self.wish is Wish.KEEP and bool(self.plan.targets[0].partitions)
+
+    def use_fitting(self, found: tuple[CapturePlan, Forecast] | None) -> None:
+        """Now it is known, too, what is saved beside them."""
+        if self.beside:
+            self.seeking = False
+        super().use_fitting(found)
+        self.show_button()
+
+    def unanswered(self, error: RescueError) -> None:
+        """Where they stay, nothing else is to be kept: what is erased is not saved then, and that can be seen."""
+        if not self.beside:
+            super().unanswered(error)
+            return
+        self.seeking = self.safety.ticked = False
+        self.use_place(None, _("Save what is there first"))
+        self.show_button()
 
     def refuse(self) -> None:
         """Nothing can take what is to be kept."""

@@ -154,6 +154,8 @@ Nothing is written until then. Esc goes back.""")
         """Whether files that are to be kept are being looked for."""
         self.asking = False
         """Whether the drive is asked how it erases itself: what is confirmed must not change the moment it is."""
+        self.failed = False
+        """Whether they could not be found when it was looked last."""
         self.unfound = False
         """Whether those that wait cannot be brought back, and nobody has said yet that it is to be done without."""
         self.growth: Growth | None = None
@@ -181,7 +183,7 @@ Nothing is written until then. Esc goes back.""")
         """Watch how far the check of the running medium is; a safety image is offered where there can be one."""
         self.safety.display = self.keep.display = self.settings.display = self.clone.display = False
         self.query_one("#called").display = False
-        self.seeking = self.to_keep and self.may_keep
+        self.seeking = self.to_keep
         self.show_button()
         self.offer_growth()
         for box in self.query("#wipe").results(Toggle):
@@ -229,7 +231,7 @@ Nothing is written until then. Esc goes back.""")
     @property
     def to_keep(self) -> bool:
         """Whether files are to be kept though nobody has ticked that here."""
-        return self.waiting
+        return self.waiting and self.may_keep
 
     @property
     def may_do_without(self) -> bool:
@@ -251,7 +253,7 @@ Nothing is written until then. Esc goes back.""")
         wanted = self.keep.ticked
         wipe = Wipe.DISCARD if wanted and self.plan.wipe is Wipe.SANITIZE else self.plan.wipe
         self.plan = replace(self.plan, keep=None, safety="", wipe=wipe)
-        self.unfound = False
+        self.unfound = self.failed and not wanted and not self.may_do_without
         self.safety.ticked = False
         self.seeking = wanted
         self.say_keep(_("Keep the home folders. Looking at what is there ..") if wanted else _(KEEP))
@@ -291,7 +293,7 @@ Nothing is written until then. Esc goes back.""")
         """They are kept, unless the box was unticked meanwhile."""
         self.seeking = False
         if self.keep.ticked:
-            self.plan = replace(self.plan, keep=found.keep, safety=found.safety)
+            self.plan, self.failed = replace(self.plan, keep=found.keep, safety=found.safety), False
             self.say_keep(_(KEEP))
 
     def unanswered(self, error: RescueError) -> None:
@@ -301,7 +303,7 @@ Nothing is written until then. Esc goes back.""")
         self.show_button()
         if self.seeking:
             self.seeking = self.keep.ticked = False
-            self.unfound = self.to_keep
+            self.unfound = self.failed = self.to_keep
             self.say_keep(_("Keep the home folders: that cannot be"))
 
     @property
@@ -376,14 +378,12 @@ Nothing is written until then. Esc goes back.""")
             yield Act(_("Sizes (F4)"), id="sizes")
 
     def on_act_pressed(self, event: Act.Pressed) -> None:
-        """As always; or the sizes; or files that cannot be kept are not."""
+        """The sizes; or files that cannot be kept are not. Textual calls that of the class above as well."""
         if event.act.id == "sizes":
             self.action_sizes()
-        elif event.act.id == "without":
+        elif event.act.id == "without" and self.unfound and self.may_do_without:
             self.keep.ticked = False
             self.look_for_files()
-        else:
-            super().on_act_pressed(event)
 
     def action_sizes(self) -> None:
         """F4."""

@@ -61,7 +61,7 @@ class Acts(Horizontal):
 
     def action_move(self, by: int) -> None:
         """Move the focus within the row, or out of it at its ends."""
-        acts = [act for act in self.query(Act) if not act.disabled]
+        acts = [act for act in self.query(Act) if act.display and not act.disabled]
         place = next((index for index, act in enumerate(acts) if act.has_focus), None)
         if place is not None and 0 <= place + by < len(acts):
             acts[place + by].focus()

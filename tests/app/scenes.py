@@ -12,6 +12,7 @@ from msgspec.structs import replace as replace_state
 from imaging import bootcheck
 from imaging.bootcheck import BootState
 from imaging.disk import Content
+from imaging.errors import RefusedError
 from imaging.events import Started
 from imaging.manifest import Image, Machine
 from imaging.notes import FactoryState, Notes, Verification
@@ -166,6 +167,20 @@ def for_this_disk() -> FakeBackend:
     state = FactoryState(name="Office workplace", disk=DiskMatch(serial=SDA.id.serial))
     listing = FakeListing(images=(make_image("ours", label="office"),), notes={"ours": Notes(factory=state)})
     return FakeBackend(listing=listing, safety=(LIBRARY,))
+
+
+def without_room() -> FakeBackend:
+    """As above, and no library can take it."""
+    backend = for_this_disk()
+    backend.room = 1
+    return backend
+
+
+def not_to_be_kept() -> FakeBackend:
+    """A reset that was cut off, and what it was to keep cannot be read."""
+    backend = interrupted()
+    backend.kept = RefusedError("image saved is damaged", code="bad-image")
+    return backend
 
 
 def savable() -> FakeBackend:
@@ -379,6 +394,8 @@ SCENES = [
     Scene(name="factory-others", screen="Question", keys="f down enter", backend=factory_made),
     Scene(name="factory-undo", screen="FactoryScreen", keys="f", backend=undoable),
     Scene(name="menu-cut-off", screen="MenuScreen", backend=interrupted),
+    Scene(name="restore-plan-unkept", screen="RestorePlanScreen", keys="f enter enter", backend=not_to_be_kept),
+    Scene(name="reset-unkept", screen="ResetPlanScreen", keys="f enter 1 enter", backend=without_room),
     Scene(name="undo-targets", screen="UndoTargetScreen", keys="f end enter", backend=undoable),
     Scene(name="factory-cut-off", screen="FactoryScreen", keys="f", backend=interrupted),
     Scene(name="plan-saving", screen="RestorePlanScreen", keys="1 enter enter enter tab space", backend=savable),

@@ -112,6 +112,7 @@ async def test_what_cannot_be_brought_back_is_not_left_out_unless_a_person_says_
     async with sit_down(there) as person:
         screen = await person.press("f", "enter")
         assert "What was to be kept cannot be." in screen
+        await person.press("enter")
         await person.type(SDA.name)
         await person.press("enter", "enter")
         assert there.submitted == []
@@ -122,6 +123,7 @@ async def test_what_cannot_be_brought_back_is_not_left_out_unless_a_person_says_
         assert "What was to be kept cannot be." in await person.press("enter")
         person.app.screen.query_one("#without", Act).focus()
         await person.press("enter")
+        assert there.submitted == []
         assert "What was to be kept cannot be." not in person.screen
         assert "NOT KEPT: files that an earlier restore" in person.words
 

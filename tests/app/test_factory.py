@@ -13,10 +13,13 @@ from imaging.errors import RefusedError
 from imaging.identities import NewIdentity
 from imaging.imageplans import CapturePlan
 from imaging.keptfiles import KeepRule, LeftPath
+from imaging.manifest import Image
 from imaging.notes import FactoryState, Notes
 from imaging.orders import DiskMatch, Match
 from imaging.restoreplans import RestorePlan, Wipe
 from imaging.sanitize import Method, Sanitizer
+from rescue.screens.reset import ResetPlanScreen
+from rescue.widgets.act import Act
 from rescue.widgets.toggle import Toggle
 from tests.app.conftest import Person, Sit
 from tests.app.disks import BUSY, EMPTY, SDA, SDB, STICK
@@ -299,6 +302,12 @@ async def test_where_files_cannot_be_kept_nothing_begins_until_a_person_chooses_
             box.focus()
             await person.press("space")
             assert "Your files cannot be kept. Esc goes back" in await person.press("enter")
+            # Nor is a tick that is taken back while it is looked.
+            await person.pilot.press("space", "space")
+            await person.settle()
+            while not isinstance(person.app.screen, ResetPlanScreen):
+                await person.press("escape")
+            assert "Your files cannot be kept. Esc goes back" in person.screen
         assert "What shall become of the files" in await person.press("escape")
         assert "cannot be kept" not in await person.press("2")
         await person.type(SDA.id.serial)
@@ -450,13 +459,18 @@ async def test_a_computer_that_is_put_back_is_offered_no_other_identity(sit_down
             assert ("An identity of its own" in await person.press(*keys)) is (keys[0] == "1")
 
 
-async def test_home_folders_on_a_partition_of_their_own_stay_where_they_are(sit_down: Sit) -> None:
-    there = office(homes_on=(2,), safety=(LIBRARY,))
+def laid_out_as_sda() -> Image:
+    """A factory image with the partitions of the first disk."""
     disk = make_imaged_disk()
     pairs = zip(disk.volumes, SDA.table.partitions, strict=True)
     volumes = tuple(replace(volume, start=part.start, size=part.size) for volume, part in pairs)
-    like_this_one = replace(disk, id=replace(disk.id, size=SDA.size), table=SDA.table, volumes=volumes)
-    there.listing = FakeListing(images=(make_image("ours", disks=(like_this_one,)),), notes=there.listing.notes)
+    like_it = replace(disk, id=replace(disk.id, size=SDA.size), table=SDA.table, volumes=volumes)
+    return make_image("ours", disks=(like_it,))
+
+
+async def test_home_folders_on_a_partition_of_their_own_stay_where_they_are(sit_down: Sit) -> None:
+    there = office(homes_on=(2,), safety=(LIBRARY,))
+    there.listing = FakeListing(images=(laid_out_as_sda(),), notes=there.listing.notes)
     async with sit_down(there) as person:
         screen = await person.press("f", "enter", "1")
         assert "Reset - read this before you go on" in screen
@@ -477,3 +491,59 @@ async def test_where_they_cannot_stay_the_reason_is_told_and_another_way_can_be_
         assert "sda has no partition 7 to keep" in await person.press("f", "enter", "1")
         assert "Looking where" not in await person.press("enter")
         assert "Reset - read this before you go on" in await person.press("2")
+
+
+async def test_a_button_that_is_not_shown_cannot_be_reached_or_pressed(sit_down: Sit) -> None:
+    there = office(safety=(LIBRARY,))
+    async with sit_down(there) as person:
+        await person.press("f", "enter", "1")
+        await person.type(SDA.id.serial)
+        await person.press("enter", "right")
+        assert [act.id for act in person.app.screen.query(Act) if act.has_focus] == ["sizes"]
+        person.app.screen.query_one("#without", Act).action_press()
+        await person.settle()
+        assert "[x] Keep the home folders" in person.screen
+        assert there.submitted == []
+        assert "the sizes of the partitions" in await person.press("enter")
+        assert there.submitted == []
+
+
+async def test_beside_home_folders_that_stay_it_is_waited_for_what_is_saved(
+    sit_down: Sit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = office(homes_on=(2,), safety=(LIBRARY,))
+    there.listing = FakeListing(images=(laid_out_as_sda(),), notes=there.listing.notes)
+    answer, asked = threading.Event(), there.plan_safety
+
+    def slow(plan: RestorePlan) -> Sequence[CapturePlan]:
+        answer.wait(60)
+        return asked(plan)
+
+    monkeypatch.setattr(there, "plan_safety", slow)
+    async with sit_down(there) as person:
+        await person.press("f", "enter")
+        await person.pilot.press("1")
+        await person.until(lambda: "What is to be kept is being looked for." in person.words)
+        await person.pilot.press(*"sda1", "enter", "enter")
+        assert there.submitted == []
+        answer.set()
+        await person.settle()
+        await person.press("enter", "enter")
+        (plan,) = there.submitted
+        assert isinstance(plan, RestorePlan)
+        assert plan.safety == str(LIBRARY)
+
+
+@pytest.mark.parametrize("how", [{}, {"safety": (LIBRARY,), "room": 1}], ids=["no library", "no room"])
+async def test_beside_home_folders_that_stay_nothing_is_saved_where_there_is_no_room(
+    sit_down: Sit, how: dict[str, Any]
+) -> None:
+    there = office(homes_on=(2,), **how)
+    there.listing = FakeListing(images=(laid_out_as_sda(),), notes=there.listing.notes)
+    async with sit_down(there) as person:
+        assert "SAVED FIRST" not in await person.press("f", "enter", "1")
+        await person.type("sda1")
+        await person.press("enter", "enter")
+        (plan,) = there.submitted
+        assert isinstance(plan, RestorePlan)
+        assert plan.safety == ""

@@ -252,6 +252,17 @@ def test_what_was_saved_last_of_a_disk_is_not_passed_over_as_another_disk_was_sa
     assert last.image_id in command(*undo, f"first.img={first.disk}").out
 
 
+def test_nor_is_it_where_the_disk_had_another_name_by_then(
+    two: dict[str, Sample], command: Callable[..., Outcome]
+) -> None:
+    first, last = two["first"], two["last"]
+    (saved,) = msgspec.json.decode(first.manifest.read_bytes())["image"]["disks"]
+    last.edit(lambda image: image["disks"][0].update(id=saved["id"]))
+    undo = ("undo", "--library", last.library, "--plan", "--to")
+    said = command(*undo, f"first.img={first.disk}", status=2).err
+    assert f"image {last.image_id}, which is newer, calls that disk last.img" in said
+
+
 def test_the_disk_that_is_missed_is_named_and_no_other_is_to_take_its_place(
     two: dict[str, Sample], command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,20 @@ def test_what_nothing_is_known_of_may_hold_files_unless_it_is_small(
 
 
 @pytest.mark.parametrize(
+    "more", [DATA + DATA.replace("/data", "/var/cache"), DATA + HOMES.replace("homes /home", "root /srv")]
+)
+def test_where_a_file_system_is_mounted_in_several_places_each_counts(tmp_path: Path, more: str) -> None:
+    """As of btrfs, with subvolumes; the root's own is the system's all the same."""
+    assert written(made(tmp_path, HOMES + more)) == [1, 4]
+
+
+def test_one_that_systemd_would_not_take_for_home_is_not_taken_for_it(tmp_path: Path) -> None:
+    disk = made(tmp_path, DATA, typed=2)
+    file_system(disk, 1, "root", SYSTEM | {"etc/fstab": DATA, "home/bob/x": "bob\n"})
+    assert written(disk) is None
+
+
+@pytest.mark.parametrize(
     ("fstab", "typed"),
     [
         (DATA, 0),

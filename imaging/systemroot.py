@@ -7,6 +7,7 @@ library changes. The mounts are attached nowhere, and are gone with this process
 import errno
 import os
 import stat
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ _NOT_A_DISK = ("tmpfs", "proc", "sysfs", "devpts", "nfs", "nfs4", "cifs", "smb3"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 MOST_READ = 4 << 20
 """Bytes of a configuration file that are read."""
+_TRIES, _PAUSE = 3, 0.3
+"""How often a btrfs is to be mounted, and the seconds in between."""
 _BITLOCKER = "BitLocker"
 HOME_TYPE = "933AC7E1-2EB4-4F13-B844-0E14E2AEF915"
 """The type of a GPT partition that systemd mounts as /home by itself. Source: systemd-gpt-auto-generator(8)."""
@@ -269,12 +272,22 @@ def mounted(loop: str, kind: str, what: str, *, writable: bool, top: bool = True
             yield mount
         return
     settings = {"source": loop, **(_SETTINGS.get(kind, {}) if top else {})}
-    mount = newmounts.detached(kind, settings, FLAGS[kind], what, execute=False, writable=writable)
+    mount = _detached(loop, kind, settings, what, writable=writable)
     try:
         yield mount
     finally:
         os.close(mount)
         forget(kind, loop)
+
+
+def _detached(loop: str, kind: str, settings: Mapping[str, str], what: str, *, writable: bool) -> int:
+    """Of btrfs once more, and again: the kernel was seen to refuse one whose copy it had just let go, and not again."""
+    for _ in range(_TRIES - 1 if kind == "btrfs" else 0):
+        with suppress(IoError):
+            return newmounts.detached(kind, settings, FLAGS[kind], what, execute=False, writable=writable)
+        forget(kind, loop)
+        time.sleep(_PAUSE)
+    return newmounts.detached(kind, settings, FLAGS[kind], what, execute=False, writable=writable)
 
 
 def _refuse_more_devices(file: int, kind: str, what: str) -> None:

@@ -317,10 +317,8 @@ async def test_where_files_cannot_be_kept_nothing_begins_until_a_person_chooses_
         assert plan.keep is None
 
 
-async def test_nothing_can_be_confirmed_while_it_is_looked_where_files_can_be_kept(
-    sit_down: Sit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    there = office(safety=(LIBRARY,))
+def late(there: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Where what is there can be saved is answered once that is set."""
     answer, asked = threading.Event(), there.plan_safety
 
     def slow(plan: RestorePlan) -> Sequence[CapturePlan]:
@@ -328,6 +326,14 @@ async def test_nothing_can_be_confirmed_while_it_is_looked_where_files_can_be_ke
         return asked(plan)
 
     monkeypatch.setattr(there, "plan_safety", slow)
+    return answer
+
+
+async def test_nothing_can_be_confirmed_while_it_is_looked_where_files_can_be_kept(
+    sit_down: Sit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = office(safety=(LIBRARY,))
+    answer = late(there, monkeypatch)
     async with sit_down(there) as person:
         await person.press("f", "enter")
         await person.pilot.press("1")
@@ -513,13 +519,7 @@ async def test_beside_home_folders_that_stay_it_is_waited_for_what_is_saved(
 ) -> None:
     there = office(homes_on=(2,), safety=(LIBRARY,))
     there.listing = FakeListing(images=(laid_out_as_sda(),), notes=there.listing.notes)
-    answer, asked = threading.Event(), there.plan_safety
-
-    def slow(plan: RestorePlan) -> Sequence[CapturePlan]:
-        answer.wait(60)
-        return asked(plan)
-
-    monkeypatch.setattr(there, "plan_safety", slow)
+    answer = late(there, monkeypatch)
     async with sit_down(there) as person:
         await person.press("f", "enter")
         await person.pilot.press("1")
